@@ -1,0 +1,57 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// CIDR is a canonical IPv4 prefix such as 10.0.0.0/16 (RFC 4632): no host bits set.
+//
+// +kubebuilder:validation:MinLength=9
+// +kubebuilder:validation:MaxLength=43
+// +kubebuilder:validation:XValidation:rule="!self.contains(':')",messageExpression="\"'\" + self + \"' is an IPv6 CIDR, which is not supported yet: use an IPv4 CIDR such as 10.0.0.0/16\""
+// +kubebuilder:validation:XValidation:rule="self.contains(':') || isCIDR(self)",messageExpression="\"'\" + self + \"' is not a CIDR: write address/length such as 10.0.0.0/16\""
+// +kubebuilder:validation:XValidation:rule="self.contains(':') || !isCIDR(self) || string(cidr(self).masked()) == self",messageExpression="\"'\" + self + \"' is not canonical: write '\" + string(cidr(self).masked()) + \"'\""
+type CIDR string
+
+// IPv4 is one IPv4 address such as 10.0.0.1.
+//
+// +kubebuilder:validation:MinLength=7
+// +kubebuilder:validation:MaxLength=39
+// +kubebuilder:validation:XValidation:rule="!self.contains(':')",messageExpression="\"'\" + self + \"' is an IPv6 address, which is not supported yet: use an IPv4 address such as 10.0.0.1\""
+// +kubebuilder:validation:XValidation:rule="self.contains(':') || isIP(self)",messageExpression="\"'\" + self + \"' is not an IPv4 address: write four numbers such as 10.0.0.1\""
+type IPv4 string
+
+// IPRange is one IPv4 address, or a first and a last one joined by "..": 10.0.0.2..10.0.0.9 (as in Kube-OVN's excludeIps).
+//
+// +kubebuilder:validation:MaxLength=32
+// +kubebuilder:validation:XValidation:rule="self.split('..').size() <= 2 && self.split('..').all(a, isIP(a) && !a.contains(':'))",messageExpression="\"'\" + self + \"' is not an IPv4 address or range: write 10.0.0.2 or 10.0.0.2..10.0.0.9\""
+type IPRange string
+
+// ClusterName is the name of a cluster in the fleet: that of its OCM ManagedCluster, and of its namespace on the hub.
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=63
+// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+type ClusterName string
+
+// NamespaceName is the name of a namespace, which is a tenant.
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=63
+// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+type NamespaceName string
+
+const (
+	// Finalizer on Vpc, Subnet and VpcPeering: the object stays until no cluster realizes it any more.
+	Finalizer = "network.tombolo.io/realized"
+
+	// AnnotationSubnet on a pod names the Subnet (of the pod's own namespace, or "namespace/name") that it joins.
+	// Without it a pod joins the default Subnet of the Vpc that its namespace is bound to.
+	AnnotationSubnet = "tombolo.io/subnet"
+
+	// AnnotationVpc on a Namespace of a cluster is that namespace's consent to be bound by another tenant's Vpc
+	// ("namespace/name"): without it, Vpc.spec.namespaces binds only the Vpc's own namespace.
+	AnnotationVpc = "tombolo.io/vpc"
+
+	// AnnotationNetwork on a pod is written by the spoke agent: what the pod's interface is, as JSON.
+	AnnotationNetwork = "tombolo.io/network"
+)

@@ -1,0 +1,39 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package federation
+
+import (
+	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
+	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+)
+
+// Snapshot is every object that the planner may look at. The planner changes none of them.
+type Snapshot struct {
+	// Clusters of the fleet.
+	Clusters []Cluster
+	// Placements are the OCM placement decisions: "namespace/name" of the Placement → names of the clusters.
+	Placements map[string][]string
+
+	// What people wrote. Statuses hold earlier allocations and decisions.
+	Pools    []*networkv1alpha1.IPPool
+	Vpcs     []*networkv1alpha1.Vpc
+	Subnets  []*networkv1alpha1.Subnet
+	Peerings []*networkv1alpha1.VpcPeering
+
+	// What was distributed before, in the clusters' namespaces on the hub, with what the clusters have realized of it.
+	Routers  []*spokev1alpha1.LocalRouter
+	Gateways []*spokev1alpha1.InterconnectGateway
+}
+
+// Cluster is a member of the fleet.
+type Cluster struct {
+	// Name of the cluster and of its namespace on the hub.
+	Name string
+	// Labels that Vpc.spec.clusters.selector selects by.
+	Labels map[string]string
+	// Accepted by the hub: only accepted clusters are given anything.
+	Accepted bool
+	// Leaving is true from the moment that the cluster's deletion was requested.
+	Leaving bool
+}

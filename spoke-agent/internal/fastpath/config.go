@@ -1,0 +1,62 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package fastpath
+
+import "net/netip"
+
+// Config is everything that the gateway of one node forwards. Set(Config) makes it so.
+type Config struct {
+	// Underlay is where encapsulated packets leave and arrive.
+	Underlay Underlay
+	// Ports are the gateway ports, one per Vpc.
+	Ports []Port
+	// Clusters are the other clusters' gateways.
+	Clusters []Cluster
+}
+
+// Underlay is the interface between clusters.
+type Underlay struct {
+	// Interface name, for example eth0.
+	Interface string
+	// Address of this node on it: the outer source, and the outer destination that is taken in.
+	Address netip.Addr
+	// UDPPort of the encapsulation.
+	UDPPort uint16
+}
+
+// Port is one Vpc's gateway port on this node.
+type Port struct {
+	// Interface name of the gateway's end (tombolo_out is attached to its ingress).
+	Interface string
+	// Vpc is the "namespace/name" for counters and dumps.
+	Vpc string
+	// VNI of the Vpc: packets that arrive with it are for this port.
+	VNI uint32
+	// GatewayMAC of this end and RouterMAC of the OVN router's port.
+	GatewayMAC, RouterMAC string
+	// Local are the prefixes of the Vpc in this cluster: what may be delivered.
+	Local []netip.Prefix
+	// Remotes are where packets go, and the only sources that may come in.
+	Remotes []Remote
+}
+
+// Remote is a Vpc (the port's own or a peer) in another cluster.
+type Remote struct {
+	// Vpc is the "namespace/name" for counters and dumps.
+	Vpc string
+	// VNI that packets to it carry.
+	VNI uint32
+	// Cluster that has the prefixes, a name in Config.Clusters.
+	Cluster string
+	// Prefixes there.
+	Prefixes []netip.Prefix
+}
+
+// Cluster is another cluster's gateways.
+type Cluster struct {
+	// Name of the cluster.
+	Name string
+	// Endpoints of its gateway nodes; a flow sticks to one by hash.
+	Endpoints []netip.Addr
+}
