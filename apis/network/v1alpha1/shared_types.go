@@ -5,16 +5,14 @@ package v1alpha1
 
 // CIDR is a canonical IPv4 prefix such as 10.0.0.0/16 (RFC 4632): no host bits set.
 //
-// +kubebuilder:validation:MinLength=9
 // +kubebuilder:validation:MaxLength=43
 // +kubebuilder:validation:XValidation:rule="!self.contains(':')",messageExpression="\"'\" + self + \"' is an IPv6 CIDR, which is not supported yet: use an IPv4 CIDR such as 10.0.0.0/16\""
 // +kubebuilder:validation:XValidation:rule="self.contains(':') || isCIDR(self)",messageExpression="\"'\" + self + \"' is not a CIDR: write address/length such as 10.0.0.0/16\""
-// +kubebuilder:validation:XValidation:rule="self.contains(':') || !isCIDR(self) || string(cidr(self).masked()) == self",messageExpression="\"'\" + self + \"' is not canonical: write '\" + string(cidr(self).masked()) + \"'\""
+// +kubebuilder:validation:XValidation:rule="self.contains(':') || !isCIDR(self) || string(cidr(self).masked()) == self",messageExpression="\"'%s' is not canonical: write '%s'\".format([self, string(cidr(self).masked())])"
 type CIDR string
 
 // IPv4 is one IPv4 address such as 10.0.0.1.
 //
-// +kubebuilder:validation:MinLength=7
 // +kubebuilder:validation:MaxLength=39
 // +kubebuilder:validation:XValidation:rule="!self.contains(':')",messageExpression="\"'\" + self + \"' is an IPv6 address, which is not supported yet: use an IPv4 address such as 10.0.0.1\""
 // +kubebuilder:validation:XValidation:rule="self.contains(':') || isIP(self)",messageExpression="\"'\" + self + \"' is not an IPv4 address: write four numbers such as 10.0.0.1\""
