@@ -35,7 +35,10 @@ type Port struct {
 	VNI uint32
 	// GatewayMAC of this end and RouterMAC of the OVN router's port.
 	GatewayMAC, RouterMAC string
-	// Local are the prefixes of the Vpc in this cluster: what may be delivered.
+	// Address is this node's own link address in the Vpc: packets to it are left to the
+	// prober's packet socket. The zero Addr means none.
+	Address netip.Addr
+	// Local are the prefixes of the Vpc in this cluster, the link range among them: what may be delivered.
 	Local []netip.Prefix
 	// Remotes are where packets go, and the only sources that may come in.
 	Remotes []Remote
