@@ -35,6 +35,17 @@ type Result struct {
 	Released []ObjectRef
 }
 
+// Changes are the keys of a Result whose value differs from the Result before: new, other or gone (then the key is in
+// Changes and not in the Result). Each list is sorted. Deletions and Released are short: look at them each time.
+type Changes struct {
+	Pools    []Key
+	Routers  []Key
+	Gateways []Key
+	Vpcs     []Key
+	Subnets  []Key
+	Peerings []Key
+}
+
 // Deletion is a distributed object that must go.
 type Deletion struct {
 	// Kind is LocalRouter or InterconnectGateway.
