@@ -11,6 +11,8 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:validation:XValidation:rule="self.vpc == oldSelf.vpc",message="spec.vpc can't be changed: make another Subnet"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.cidrBlock) || (has(self.cidrBlock) && self.cidrBlock == oldSelf.cidrBlock)",message="spec.cidrBlock can't be changed: make another Subnet"
 // +kubebuilder:validation:XValidation:rule="!has(self.gateway) || has(self.cidrBlock)",message="spec.gateway goes with spec.cidrBlock: a CIDR from a pool takes its first address as gateway"
+// +kubebuilder:validation:XValidation:rule="!has(self.cidrBlock) || !isCIDR(self.cidrBlock) || cidr(self.cidrBlock).prefixLength() <= 29",messageExpression="\"spec.cidrBlock '\" + self.cidrBlock + \"' is too small for a router and a pod: use a /29 or larger\""
+// +kubebuilder:validation:XValidation:rule="!has(self.cidrBlock) || !isCIDR(self.cidrBlock) || !has(self.gateway) || !isIP(self.gateway) || cidr(self.cidrBlock).containsIP(self.gateway)",messageExpression="\"spec.gateway '\" + self.gateway + \"' is not in spec.cidrBlock '\" + self.cidrBlock + \"': use an address of it\""
 type SubnetSpec struct {
 	// Vpc of the subnet, in the same namespace.
 	// +kubebuilder:validation:MinLength=1

@@ -1,0 +1,58 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package apis_test
+
+var gatewayRules = kindRules{
+	object: `
+apiVersion: spoke.tombolo.io/v1alpha1
+kind: InterconnectGateway
+metadata: {namespace: default}
+spec: {cluster: east, encapsulation: VXLAN, port: 4789}`,
+	rules: join(
+		boundRules("spec.port", "spec: {port: %d}", 1, 65535),
+		setRule("spec.linkCIDRs", "spec: {linkCIDRs: %s}", "100.64.0.0/16", "100.65.0.0/16"),
+		setRule("spec.endpoints", "spec: {endpoints: %s}",
+			"{node: n1, address: 192.0.2.1, index: 0}", "{node: n2, address: 192.0.2.2, index: 1}"),
+		setRule("status.endpoints", "status: {endpoints: %s}", "{node: n1, address: 192.0.2.1}", "{node: n2, address: 192.0.2.2}"),
+		setRule("status.reservedCIDRs", "status: {reservedCIDRs: %s}", "10.96.0.0/12", "10.244.0.0/16"),
+		conditionRules(),
+		map[string]rule{
+			"encapsulation is VXLAN": {
+				reason: "The data path knows no other (RFC 7348).",
+				accept: `spec: {encapsulation: VXLAN}`,
+				refuse: `spec: {encapsulation: GRE}`,
+				says:   []string{"spec.encapsulation:", `"GRE"`, `"VXLAN"`},
+			},
+			"index is not negative": {
+				reason: "The link address of a gateway node is 2+index.",
+				accept: `spec: {endpoints: [{node: n1, address: 192.0.2.1, index: 0}]}`,
+				refuse: `spec: {endpoints: [{node: n1, address: 192.0.2.1, index: -1}]}`,
+				says:   []string{"spec.endpoints[0].index:", "-1", "greater than or equal to 0"},
+			},
+		},
+	),
+}
+
+var routerRules = kindRules{
+	object: `
+apiVersion: spoke.tombolo.io/v1alpha1
+kind: LocalRouter
+metadata: {namespace: default}
+spec: {vpc: {namespace: default, name: shop, vni: 100}, vpcUID: u, linkCIDR: 100.64.0.0/29}`,
+	rules: join(
+		setRule("spec.namespaces", "spec: {namespaces: %s}", "shop", "shop-test"),
+		setRule("spec.subnets", "spec: {subnets: %s}",
+			"{name: a, cidr: 10.0.0.0/24, gateway: 10.0.0.1}", "{name: b, cidr: 10.0.1.0/24, gateway: 10.0.1.1}"),
+		setRule("spec.subnets[0].excludeIPs", "spec: {subnets: [{name: a, cidr: 10.0.0.0/24, gateway: 10.0.0.1, excludeIPs: %s}]}", "10.0.0.2", "10.0.0.3"),
+		setRule("spec.subnets[0].namespaces", "spec: {subnets: [{name: a, cidr: 10.0.0.0/24, gateway: 10.0.0.1, namespaces: %s}]}", "shop", "shop-test"),
+		setRule("spec.routes", "spec: {routes: %s}", "10.1.0.0/16", "10.2.0.0/16"),
+		setRule("spec.remotes[0].prefixes",
+			"spec: {remotes: [{vpc: {namespace: default, name: shop, vni: 100}, cluster: west, prefixes: %s}]}", "10.1.0.0/24", "10.1.1.0/24"),
+		setRule("spec.peers[0].prefixes",
+			"spec: {peers: [{vpc: {namespace: default, name: bank, vni: 101}, localConnectIP: 100.64.9.1/30, remoteConnectIP: 100.64.9.2/30, prefixes: %s}]}",
+			"10.2.0.0/24", "10.2.1.0/24"),
+		setRule("status.gateways", "status: {gateways: %s}", "{node: n1, observedGeneration: 1}", "{node: n2, observedGeneration: 1}"),
+		conditionRules(),
+	),
+}
