@@ -8,11 +8,12 @@ package apis_test
 
 import (
 	"fmt"
-	"net/http"
 	"os"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
@@ -20,8 +21,7 @@ import (
 
 // hub is the kube-apiserver of the tests in this package.
 var hub struct {
-	config *rest.Config
-	http   *http.Client
+	rest   rest.Interface
 	client client.Client
 }
 
@@ -54,14 +54,14 @@ func run(m *testing.M) int {
 // a test would else be pruned in silence, and the rule never tried.
 func connect(config *rest.Config) error {
 	config.QPS, config.Burst = -1, -1
-	httpClient, err := rest.HTTPClientFor(config)
+	c, err := client.New(config, client.Options{Scheme: runtime.NewScheme()})
 	if err != nil {
 		return err
 	}
-	c, err := client.New(config, client.Options{HTTPClient: httpClient, Scheme: runtime.NewScheme()})
+	d, err := discovery.NewDiscoveryClientForConfig(config)
 	if err != nil {
 		return err
 	}
-	hub.config, hub.http, hub.client = config, httpClient, client.WithFieldValidation(c, "Strict")
+	hub.rest, hub.client = d.RESTClient(), client.WithFieldValidation(c, metav1.FieldValidationStrict)
 	return nil
 }

@@ -65,8 +65,8 @@ func TestRules(t *testing.T) {
 	})
 }
 
-// checkRefusal demands that the object was refused, for one cause, in the words
-// that help the person who wrote it.
+// checkRefusal demands that the object was refused, in the words that help the
+// person who wrote it, and returns the causes.
 func checkRefusal(t *testing.T, r rule, err error) []metav1.StatusCause {
 	t.Helper()
 	if err == nil {

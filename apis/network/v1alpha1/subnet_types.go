@@ -95,9 +95,11 @@ type SubnetCluster struct {
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:categories=tombolo
 // +kubebuilder:printcolumn:name="Vpc",type=string,JSONPath=`.spec.vpc`
-// +kubebuilder:printcolumn:name="CIDRs",type=string,JSONPath=`.status.clusters[*].cidr`
-// +kubebuilder:printcolumn:name="Clusters",type=string,JSONPath=`.status.clusters[*].name`
+// +kubebuilder:printcolumn:name="CIDR",type=string,JSONPath=`.spec.cidrBlock`
+// +kubebuilder:printcolumn:name="Pool",type=string,JSONPath=`.spec.fromPool.name`
 // +kubebuilder:printcolumn:name="Accepted",type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].status`
+// +kubebuilder:printcolumn:name="Realized",type=string,priority=1,JSONPath=`.status.clusters`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Accepted")].message`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63 && !self.metadata.name.contains('.')",messageExpression="\"metadata.name '\" + self.metadata.name + \"' can't name a switch in OVN without colliding with another: use at most 63 of a-z, 0-9 and '-', no dot\""
 type Subnet struct {

@@ -114,9 +114,11 @@ type VpcCluster struct {
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:categories=tombolo
 // +kubebuilder:printcolumn:name="VNI",type=integer,JSONPath=`.status.vni`
-// +kubebuilder:printcolumn:name="Clusters",type=string,JSONPath=`.status.clusters[*].name`
+// +kubebuilder:printcolumn:name="Clusters",type=string,JSONPath=`.spec.clusters.names`
 // +kubebuilder:printcolumn:name="Accepted",type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].status`
 // +kubebuilder:printcolumn:name="Programmed",type=string,JSONPath=`.status.conditions[?(@.type=="Programmed")].status`
+// +kubebuilder:printcolumn:name="Realized",type=string,priority=1,JSONPath=`.status.clusters`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Accepted")].message`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63 && !self.metadata.name.contains('.')",messageExpression="\"metadata.name '\" + self.metadata.name + \"' can't name a router in OVN without colliding with another: use at most 63 of a-z, 0-9 and '-', no dot\""
 type Vpc struct {
