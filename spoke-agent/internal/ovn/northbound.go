@@ -6,30 +6,111 @@ package ovn
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 
 	"github.com/go-logr/logr"
-)
+	"github.com/ovn-kubernetes/libovsdb/client"
+	"github.com/ovn-kubernetes/libovsdb/model"
 
-// errUnfinished is what every call says until the client is written.
-var errUnfinished = errors.New("not written yet")
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn/nbdb"
+)
 
 // Northbound is a connection to OVN_Northbound.
 type Northbound struct {
+	conn    *connection
 	changed chan struct{}
+	set     sync.Mutex // one Set at a time
 }
 
-// DialNorthbound connects to endpoint: unix:PATH, tcp:HOST:PORT or ssl:HOST:PORT, or several separated by commas.
-func DialNorthbound(ctx context.Context, endpoint string, log logr.Logger) (*Northbound, error) {
-	return nil, errUnfinished
+// DialNorthbound connects to endpoint: unix:PATH, tcp:HOST:PORT or ssl:HOST:PORT, or several separated by commas (the
+// members of a cluster). It returns when the database has been read once, and keeps the connection until Close.
+func DialNorthbound(ctx context.Context, endpoint string, log logr.Logger, options ...Option) (*Northbound, error) {
+	endpoints, err := splitEndpoints(endpoint)
+	if err != nil {
+		return nil, err
+	}
+	db, err := nbdb.FullDatabaseModel()
+	if err != nil {
+		return nil, fmt.Errorf("build model of OVN_Northbound: %w", err)
+	}
+	n := &Northbound{changed: make(chan struct{}, 1)}
+	n.conn = &connection{
+		log: log.WithName("northbound"), model: db, schema: nbdb.Schema(), endpoints: endpoints,
+		event: n.event, rebuilt: n.wake,
+	}
+	for _, o := range options {
+		o(n.conn)
+	}
+	if err := n.conn.start(ctx); err != nil {
+		return nil, err
+	}
+	return n, nil
 }
 
-// Set makes the rows of the desired owners what desired says, in one transaction or none.
+// Set makes the rows of the desired owners what desired says, in one transaction, or in none when they are so already.
+// Rows of removed owners go; rows of owners that are neither stay and are reported. Set deletes nothing and makes
+// nothing when desired contradicts itself, when a name is taken by a row that is not ours, or when the database was
+// not read completely. After an error, call it again: it takes up whatever is there.
 func (n *Northbound) Set(ctx context.Context, desired Desired) (Report, error) {
-	return Report{}, errUnfinished
+	if err := desired.validate(); err != nil {
+		return Report{}, fmt.Errorf("validate desired state: %w", err)
+	}
+	n.set.Lock()
+	defer n.set.Unlock()
+	cl, s, err := n.read(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	ops, report, err := plan(s, desired)
+	if err != nil {
+		return Report{}, fmt.Errorf("compare with OVN_Northbound: %w", err)
+	}
+	if len(ops) == 0 {
+		return report, nil
+	}
+	if err := n.conn.transact(ctx, cl, ops); err != nil {
+		return Report{}, err
+	}
+	return report, nil
 }
 
-// Changed receives when a row of ours changed, or the client was rebuilt. It is coalesced: list again, then act.
+// read waits for a client and reads its cache.
+func (n *Northbound) read(ctx context.Context) (client.Client, seen, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	cl, err := n.conn.get(ctx)
+	if err != nil {
+		return nil, seen{}, err
+	}
+	s, complete := look(cl)
+	if !complete {
+		return nil, seen{}, errors.New("read OVN_Northbound: it has no NB_Global row, so what else is missing in it " +
+			"cannot be told: start ovn-northd, or run ovn-nbctl init")
+	}
+	return cl, s, nil
+}
+
+// Changed receives when a row of ours changed (an address was given, a port came up, somebody deleted something) or
+// the database was read again. Signals are merged, and those of our own writes are among them: call Set, which does
+// nothing when nothing has to be done.
 func (n *Northbound) Changed() <-chan struct{} { return n.changed }
 
 // Close ends the connection.
-func (n *Northbound) Close() {}
+func (n *Northbound) Close() { n.conn.close() }
+
+func (n *Northbound) event(from, to model.Model) {
+	for _, m := range []model.Model{from, to} {
+		_, initialised := m.(*nbdb.NBGlobal)
+		if _, external := rowOf(m); initialised || external[KeyOwner] != "" {
+			n.wake()
+		}
+	}
+}
+
+func (n *Northbound) wake() {
+	select {
+	case n.changed <- struct{}{}:
+	default: // One is waiting already.
+	}
+}
