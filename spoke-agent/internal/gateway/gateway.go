@@ -1,0 +1,191 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package gateway decides what a node does as an interconnect gateway: its interfaces, its ports in
+// the integration bridge, its eBPF configuration and its probes. It is pure.
+//
+//	LocalRouters · InterconnectGateways · this node ──Make──▶ link.Pair · ovn.VswitchPort · fastpath.Config · probe.Target
+package gateway
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/fastpath"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/link"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/naming"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/probe"
+)
+
+// Inputs are all that the plan looks at. Make changes none of them.
+type Inputs struct {
+	// Node that this agent runs on.
+	Node string
+	// Labelled is true when the Node asks to be a gateway.
+	Labelled bool
+	// Underlay is the interface between clusters.
+	Underlay string
+	// Routers are the copies of this cluster's LocalRouters, those under deletion among them.
+	Routers []spokev1alpha1.LocalRouter
+	// Gateways are the copies of all clusters' InterconnectGateways: the directory.
+	Gateways []spokev1alpha1.InterconnectGateway
+	// MTU of the gateway ports, in bytes.
+	MTU int
+}
+
+// Role says what the node has to do.
+type Role int
+
+const (
+	// RoleUnknown: neither the label nor the hub's approval settles it. Whatever is there stays.
+	RoleUnknown Role = iota
+	// RoleGateway: labelled, and an approved endpoint.
+	RoleGateway
+	// RoleNone: known to be no gateway, because the hub's list of endpoints is there and does not name the node.
+	RoleNone
+)
+
+// Plan is what the node must have.
+type Plan struct {
+	Role Role
+	// Ports are the routers that the node serves, sorted by name.
+	Ports []Port
+	// Fastpath is the configuration of the eBPF programs, with the ports of all Ports.
+	Fastpath fastpath.Config
+	// Removed are routers under deletion, whose interfaces must go.
+	Removed []Removed
+	// Errors are LocalRouters (by name) whose spec can't be realized. They have no port.
+	Errors map[string]error
+}
+
+// Port is all that one router needs on this node.
+type Port struct {
+	// Router is the name of the LocalRouter.
+	Router string
+	// Generation of the hub's object that this is.
+	Generation int64
+	Link       link.Pair
+	Vswitch    ovn.VswitchPort
+	Fastpath   fastpath.Port
+	Probes     []Probe
+}
+
+// Probe is a target and whom it stands for.
+type Probe struct {
+	probe.Target
+	// Vpc that is probed, as "namespace/name", in Cluster.
+	Vpc, Cluster string
+}
+
+// Removed is what a router under deletion may have here.
+type Removed struct {
+	Router             string
+	GatewayEnd, OVSEnd string
+}
+
+// Own is the copy of this cluster's own InterconnectGateway; nil while there is none.
+func Own(gateways []spokev1alpha1.InterconnectGateway) *spokev1alpha1.InterconnectGateway {
+	for i := range gateways {
+		if gateways[i].Labels[local.LabelOwn] == "true" {
+			return &gateways[i]
+		}
+	}
+	return nil
+}
+
+// Make is the plan for in.
+func Make(in Inputs) Plan {
+	p := Plan{Errors: map[string]error{}}
+	own := Own(in.Gateways)
+	endpoint, role := findRole(in, own)
+	p.Role = role
+	for i := range in.Routers {
+		router := &in.Routers[i]
+		if router.DeletionTimestamp != nil {
+			p.Removed = append(p.Removed, removed(router))
+			continue
+		}
+		if role != RoleGateway {
+			continue
+		}
+		port, err := makePort(in, own.Spec.Cluster, endpoint, router)
+		if err != nil {
+			p.Errors[router.Name] = err
+			continue
+		}
+		p.Ports = append(p.Ports, port)
+	}
+	slices.SortFunc(p.Ports, func(a, b Port) int { return cmp.Compare(a.Router, b.Router) })
+	slices.SortFunc(p.Removed, func(a, b Removed) int { return cmp.Compare(a.Router, b.Router) })
+	if role == RoleGateway {
+		p.makeFastpath(in, own, endpoint)
+	}
+	return p
+}
+
+// findRole trusts the hub's list for "yes" and for "no", and nothing else: a missing copy is no answer.
+func findRole(in Inputs, own *spokev1alpha1.InterconnectGateway) (spokev1alpha1.GatewayEndpoint, Role) {
+	if own == nil || own.DeletionTimestamp != nil {
+		return spokev1alpha1.GatewayEndpoint{}, RoleUnknown
+	}
+	i := slices.IndexFunc(own.Spec.Endpoints, func(e spokev1alpha1.GatewayEndpoint) bool { return e.Node == in.Node })
+	switch {
+	case i >= 0 && in.Labelled:
+		return own.Spec.Endpoints[i], RoleGateway
+	case i >= 0:
+		return spokev1alpha1.GatewayEndpoint{}, RoleUnknown // the label is gone; routers still send here until the hub knows
+	default:
+		return spokev1alpha1.GatewayEndpoint{}, RoleNone
+	}
+}
+
+func removed(router *spokev1alpha1.LocalRouter) Removed {
+	vni := router.Spec.Vpc.VNI
+	return Removed{Router: router.Name, GatewayEnd: naming.GatewayEnd(vni), OVSEnd: naming.OVSEnd(vni)}
+}
+
+// makeFastpath collects the ports and those clusters of the directory that a port refers to.
+func (p *Plan) makeFastpath(in Inputs, own *spokev1alpha1.InterconnectGateway, endpoint spokev1alpha1.GatewayEndpoint) {
+	// The approved address, not the interface's: it is what the other clusters know and accept.
+	address, err := netip.ParseAddr(endpoint.Address)
+	if err != nil {
+		p.Role, p.Ports = RoleUnknown, nil
+		p.Errors[own.Name] = fmt.Errorf("parse spec.endpoints[%s].address: %w", endpoint.Node, err)
+		return
+	}
+	p.Fastpath.Underlay = fastpath.Underlay{Interface: in.Underlay, Address: address, UDPPort: uint16(own.Spec.Port)}
+	referenced := map[string]bool{}
+	for _, port := range p.Ports {
+		p.Fastpath.Ports = append(p.Fastpath.Ports, port.Fastpath)
+		for _, remote := range port.Fastpath.Remotes {
+			referenced[remote.Cluster] = true
+		}
+	}
+	for name := range referenced {
+		p.Fastpath.Clusters = append(p.Fastpath.Clusters, fastpath.Cluster{Name: name, Endpoints: endpointsOf(in.Gateways, name)})
+	}
+	slices.SortFunc(p.Fastpath.Clusters, func(a, b fastpath.Cluster) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+// endpointsOf are the gateway addresses of a cluster; none when the directory does not have it, so that packets
+// to it are counted as what they are.
+func endpointsOf(gateways []spokev1alpha1.InterconnectGateway, cluster string) []netip.Addr {
+	var addresses []netip.Addr
+	for _, g := range gateways {
+		if g.Name != cluster || g.DeletionTimestamp != nil {
+			continue
+		}
+		for _, e := range g.Spec.Endpoints {
+			if address, err := netip.ParseAddr(e.Address); err == nil {
+				addresses = append(addresses, address)
+			}
+		}
+	}
+	slices.SortFunc(addresses, netip.Addr.Compare)
+	return addresses
+}

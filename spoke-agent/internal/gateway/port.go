@@ -1,0 +1,106 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"fmt"
+	"net/netip"
+
+	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/fastpath"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/link"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/naming"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/probe"
+)
+
+// makePort is one router's port on this node.
+func makePort(in Inputs, cluster string, endpoint spokev1alpha1.GatewayEndpoint, lr *spokev1alpha1.LocalRouter) (Port, error) {
+	vpc := lr.Spec.Vpc
+	linkCIDR, err := netip.ParsePrefix(lr.Spec.LinkCIDR)
+	if err != nil {
+		return Port{}, fmt.Errorf("parse spec.linkCIDR: %w", err)
+	}
+	address, err := naming.LinkGateway(linkCIDR, endpoint.Index)
+	if err != nil {
+		return Port{}, err
+	}
+	localPrefixes, err := parsePrefixes(subnetCIDRs(lr), lr.Spec.LinkCIDR)
+	if err != nil {
+		return Port{}, fmt.Errorf("parse spec.subnets: %w", err)
+	}
+	p := Port{
+		Router: lr.Name, Generation: local.HubGeneration(lr),
+		Link:    link.Pair{GatewayEnd: naming.GatewayEnd(vpc.VNI), OVSEnd: naming.OVSEnd(vpc.VNI), MAC: naming.MAC(address), MTU: in.MTU},
+		Vswitch: ovn.VswitchPort{Interface: naming.OVSEnd(vpc.VNI), IfaceID: naming.GatewayPort(vpc, in.Node), Owner: lr.Spec.VpcUID},
+		Fastpath: fastpath.Port{
+			Interface: naming.GatewayEnd(vpc.VNI), Vpc: naming.VpcKey(vpc), VNI: uint32(vpc.VNI),
+			GatewayMAC: naming.MAC(address), RouterMAC: naming.MAC(naming.LinkRouter(linkCIDR)),
+			Address: address, Local: localPrefixes,
+		},
+	}
+	for _, r := range lr.Spec.Remotes {
+		prefixes, err := parsePrefixes(r.Prefixes)
+		if err != nil {
+			return Port{}, fmt.Errorf("parse spec.remotes[%s in %s].prefixes: %w", naming.VpcKey(r.Vpc), r.Cluster, err)
+		}
+		p.Fastpath.Remotes = append(p.Fastpath.Remotes, fastpath.Remote{
+			Vpc: naming.VpcKey(r.Vpc), VNI: uint32(r.Vpc.VNI), Cluster: r.Cluster, Prefixes: prefixes,
+		})
+	}
+	return p, p.addProbes(cluster, lr)
+}
+
+// addProbes probes every remote router, and every peer's in the same cluster, by the way that pods' packets take.
+func (p *Port) addProbes(cluster string, lr *spokev1alpha1.LocalRouter) error {
+	add := func(vpc spokev1alpha1.VpcIdentity, cluster, to string) error {
+		if to == "" {
+			return nil
+		}
+		address, err := netip.ParseAddr(to)
+		if err != nil {
+			return fmt.Errorf("parse probeAddress of %s in %s: %w", naming.VpcKey(vpc), cluster, err)
+		}
+		p.Probes = append(p.Probes, Probe{
+			Vpc: naming.VpcKey(vpc), Cluster: cluster,
+			Target: probe.Target{
+				Interface: p.Link.GatewayEnd, SrcMAC: p.Fastpath.GatewayMAC, DstMAC: p.Fastpath.RouterMAC,
+				Src: p.Fastpath.Address, Dst: address, Key: lr.Name + " " + naming.VpcKey(vpc) + " " + cluster,
+			},
+		})
+		return nil
+	}
+	for _, r := range lr.Spec.Remotes {
+		if err := add(r.Vpc, r.Cluster, r.ProbeAddress); err != nil {
+			return err
+		}
+	}
+	for _, peer := range lr.Spec.Peers {
+		if err := add(peer.Vpc, cluster, peer.ProbeAddress); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func subnetCIDRs(lr *spokev1alpha1.LocalRouter) []string {
+	var cidrs []string
+	for _, s := range lr.Spec.Subnets {
+		cidrs = append(cidrs, s.CIDR)
+	}
+	return cidrs
+}
+
+func parsePrefixes(texts []string, more ...string) ([]netip.Prefix, error) {
+	var prefixes []netip.Prefix
+	for _, text := range append(texts, more...) {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, err
+		}
+		prefixes = append(prefixes, prefix.Masked())
+	}
+	return prefixes, nil
+}

@@ -1,0 +1,70 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package local says what the agents keep in their own cluster, and under which names: the copies of
+// the hub's objects, who holds them while they are being deleted, and what a node says of itself.
+//
+// The copies are all that the agents work from. A copy's finalizers are the list of who still
+// realizes it: the router controller (OVN) and each gateway node (interfaces and maps).
+package local
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strconv"
+	"strings"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+)
+
+const (
+	// Namespace of the copies, and of the agents.
+	Namespace = "tombolo-system"
+
+	// LabelOwn on the copy of an InterconnectGateway says that it is this cluster's own; the others are the directory.
+	LabelOwn = "spoke.tombolo.io/own-cluster"
+
+	// RouterFinalizer on a copy: OVN has rows of it.
+	RouterFinalizer = "spoke.tombolo.io/router"
+	// gatewayFinalizerPrefix on a copy: a gateway node has interfaces or maps of it.
+	gatewayFinalizerPrefix = "spoke.tombolo.io/gateway-"
+
+	// LabelGateway on a Node, with the value "true", makes it a gateway node.
+	LabelGateway = "tombolo.io/gateway"
+	// AnnotationGatewayEndpoint on a Node is written by its agent: its address on the underlay between clusters.
+	AnnotationGatewayEndpoint = "tombolo.io/gateway-endpoint"
+)
+
+// maxQualifiedName is the longest name part of a finalizer (Kubernetes qualified name).
+const maxQualifiedName = 63
+
+// GatewayFinalizer is the finalizer of a gateway node. A node name that does not fit is cut and told apart by a hash.
+func GatewayFinalizer(node string) string {
+	name := "gateway-" + node
+	if len(name) > maxQualifiedName {
+		sum := sha256.Sum256([]byte(node))
+		name = strings.TrimRight(name[:maxQualifiedName-9], "-.") + "-" + hex.EncodeToString(sum[:4])
+	}
+	return "spoke.tombolo.io/" + name
+}
+
+// IsGatewayFinalizer is true for the finalizer of any gateway node.
+func IsGatewayFinalizer(finalizer string) bool {
+	return strings.HasPrefix(finalizer, gatewayFinalizerPrefix)
+}
+
+// HubUID is the UID of the hub's object that obj is the copy of; empty when it is no copy.
+func HubUID(obj client.Object) string {
+	return obj.GetAnnotations()[spokev1alpha1.AnnotationHubUID]
+}
+
+// HubGeneration is the generation of the hub's object that obj is the copy of. An object that is no copy answers
+// with its own, so that a LocalRouter made by hand reports progress too.
+func HubGeneration(obj client.Object) int64 {
+	if g, err := strconv.ParseInt(obj.GetAnnotations()[spokev1alpha1.AnnotationHubGeneration], 10, 64); err == nil {
+		return g
+	}
+	return obj.GetGeneration()
+}
