@@ -1,0 +1,102 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package planning is the loop of the hub:
+//
+//	snapshot ──▶ federation.Plan ──▶ store ledgers ──▶ distribute ──▶ status ──▶ events
+//
+// Planning is global, so everything that may change a plan maps to one key and the queue makes one plan of many
+// changes. The order is what makes it safe to stop anywhere: nothing is distributed before the finalizers that remember
+// it and the ledgers that it uses are stored, and every write is refused when its object has changed since the snapshot.
+package planning
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/recorder"
+
+	"github.com/tombolo-io/tombolo/federation"
+	"github.com/tombolo-io/tombolo/hub/internal/distribute"
+	"github.com/tombolo-io/tombolo/hub/internal/ledger"
+	"github.com/tombolo-io/tombolo/hub/internal/metrics"
+	"github.com/tombolo-io/tombolo/hub/internal/snapshot"
+	"github.com/tombolo-io/tombolo/hub/internal/stale"
+	"github.com/tombolo-io/tombolo/hub/internal/status"
+)
+
+// retryStale is how soon to look again after a write was refused because the hub had moved on: about the time that a
+// cache needs to catch up.
+const retryStale = 20 * time.Millisecond
+
+// Controller plans.
+type Controller struct {
+	client  client.Client
+	reader  *snapshot.Reader
+	ledgers *ledger.Store
+	events  recorder.EventRecorder
+	plan    func(federation.Snapshot) federation.Result
+}
+
+// Reconcile looks, decides and writes, once.
+func (c *Controller) Reconcile(ctx context.Context, _ Key) (reconcile.Result, error) {
+	state, err := c.reader.Read(ctx)
+	if err != nil {
+		return reconcile.Result{}, fmt.Errorf("look at the hub: %w", err)
+	}
+	result := c.decide(state)
+	if err := c.store(ctx, state, &result); err != nil {
+		return again(ctx, err)
+	}
+	return again(ctx, c.tell(ctx, state, &result))
+}
+
+func (c *Controller) decide(state *snapshot.State) federation.Result {
+	start := time.Now()
+	result := c.plan(state.Snapshot)
+	metrics.PlanSeconds.Observe(time.Since(start).Seconds())
+	metrics.Plans.Inc()
+	count(state, &result)
+	return result
+}
+
+// store makes the decision last: the finalizers that will remember what was distributed, and the ledgers. Nothing may be
+// distributed when one of them fails.
+func (c *Controller) store(ctx context.Context, state *snapshot.State, result *federation.Result) error {
+	held := make(chan error, 1)
+	go func() { held <- distribute.Hold(ctx, c.client, state, result) }()
+	news, err := c.ledgers.Write(ctx, state.Pools, result.Pools)
+	c.announce(news)
+	return errors.Join(err, <-held)
+}
+
+// tell writes what follows from the decision. What fails keeps nothing else from being written.
+func (c *Controller) tell(ctx context.Context, state *snapshot.State, result *federation.Result) error {
+	withdrawn, distributeErr := distribute.Apply(ctx, c.client, distribute.Diff(state, result))
+	c.announce(withdrawn)
+	releaseErr := distribute.Release(ctx, c.client, state, result.Released)
+
+	now := metav1.Now()
+	patches := status.Vpcs(state.Vpcs, result.Vpcs, now)
+	patches = append(patches, status.Subnets(state.Subnets, result.Subnets, now)...)
+	patches = append(patches, status.Peerings(state.Peerings, result.Peerings, now)...)
+	news, statusErr := status.Write(ctx, c.client, patches)
+	c.announce(news)
+
+	return errors.Join(distributeErr, releaseErr, statusErr)
+}
+
+// again decides what an error means: an outdated snapshot is cured by another look and is nobody's concern.
+func again(ctx context.Context, err error) (reconcile.Result, error) {
+	if err != nil && stale.Only(err) {
+		log.FromContext(ctx).V(1).Info("looking again", "because", err.Error())
+		return reconcile.Result{RequeueAfter: retryStale}, nil
+	}
+	return reconcile.Result{}, err
+}

@@ -1,0 +1,105 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package distribute writes to the hub what each cluster is told, in the cluster's namespace, and what its agent may
+// read and write there. It writes only what has changed, each object guarded by its resourceVersion, and deletes only
+// what the plan gives evidence for.
+package distribute
+
+import (
+	"maps"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/federation"
+	"github.com/tombolo-io/tombolo/hub/internal/snapshot"
+)
+
+// Verb is what to do with an object.
+type Verb string
+
+// The verbs.
+const (
+	Create Verb = "create"
+	Update Verb = "update"
+	Delete Verb = "delete"
+)
+
+// Write is one object to write.
+type Write struct {
+	Verb Verb
+	// Object as it shall be; to delete, as it was read.
+	Object client.Object
+	// Because is the evidence for a deletion.
+	Because string
+}
+
+// Diff is what must be written so that the clusters are told what the plan says.
+func Diff(state *snapshot.State, result *federation.Result) []Write {
+	var writes []Write
+	writes = append(writes, puts(state.Namespaces, state.Gateways, result.Gateways, func(o *spokev1alpha1.InterconnectGateway) *spokev1alpha1.InterconnectGatewaySpec {
+		return &o.Spec
+	})...)
+	writes = append(writes, puts(state.Namespaces, state.Routers, result.Routers, func(o *spokev1alpha1.LocalRouter) *spokev1alpha1.LocalRouterSpec {
+		return &o.Spec
+	})...)
+	return append(writes, deletions(state, result.Deletions)...)
+}
+
+// puts are the objects to create and to update. An object under deletion is left alone until it is gone, and a cluster
+// whose namespace OCM has not made yet is told nothing yet.
+func puts[O client.Object, S any](namespaces map[string]bool, existing, desired map[federation.Key]O, spec func(O) *S) []Write {
+	var writes []Write
+	for key, want := range desired {
+		have, ok := existing[key]
+		switch {
+		case !ok && namespaces[want.GetNamespace()]:
+			writes = append(writes, Write{Verb: Create, Object: want.DeepCopyObject().(O)})
+		case !ok, have.GetDeletionTimestamp() != nil, same(have, want, spec(have), spec(want)):
+		default:
+			updated := have.DeepCopyObject().(O)
+			*spec(updated) = *spec(want)
+			labels := maps.Clone(updated.GetLabels())
+			if labels == nil {
+				labels = map[string]string{}
+			}
+			maps.Copy(labels, want.GetLabels())
+			updated.SetLabels(labels)
+			controllerutil.AddFinalizer(updated, spokev1alpha1.Finalizer)
+			// A copy once more: the API server's answer is decoded into it, and the specs are the planner's.
+			writes = append(writes, Write{Verb: Update, Object: updated.DeepCopyObject().(O)})
+		}
+	}
+	return writes
+}
+
+// same is true when have is all that want says; labels that others added are theirs.
+func same(have, want client.Object, haveSpec, wantSpec any) bool {
+	for key, value := range want.GetLabels() {
+		if have.GetLabels()[key] != value {
+			return false
+		}
+	}
+	return controllerutil.ContainsFinalizer(have, spokev1alpha1.Finalizer) && equality.Semantic.DeepEqual(haveSpec, wantSpec)
+}
+
+func deletions(state *snapshot.State, decided []federation.Deletion) []Write {
+	var writes []Write
+	for _, deletion := range decided {
+		var object client.Object
+		if router, ok := state.Routers[deletion.Key]; ok && deletion.Kind == "LocalRouter" {
+			object = router
+		}
+		if gateway, ok := state.Gateways[deletion.Key]; ok && deletion.Kind == "InterconnectGateway" {
+			object = gateway
+		}
+		if object == nil || object.GetDeletionTimestamp() != nil {
+			continue
+		}
+		writes = append(writes, Write{Verb: Delete, Object: object, Because: deletion.Because})
+	}
+	return writes
+}

@@ -1,0 +1,38 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package metrics is what the hub counts, on controller-runtime's registry.
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	crmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
+)
+
+var (
+	// PlanSeconds is how long the planner thinks, without reading and writing.
+	PlanSeconds = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name:    "tombolo_hub_plan_seconds",
+		Help:    "Time that the planner took for one plan, without reading and writing.",
+		Buckets: prometheus.ExponentialBuckets(0.0001, 4, 10),
+	})
+	// Plans is how often the planner was asked.
+	Plans = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "tombolo_hub_plan_total",
+		Help: "Plans made.",
+	})
+	// Writes counts every write to the hub's API server that succeeded.
+	Writes = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tombolo_hub_writes_total",
+		Help: "Writes to the hub's API server that succeeded, by kind and verb.",
+	}, []string{"kind", "verb"})
+	// Objects is how many objects there are in each state, as of the newest plan.
+	Objects = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "tombolo_hub_objects",
+		Help: "Objects by kind and state, as of the newest plan.",
+	}, []string{"kind", "state"})
+)
+
+func init() {
+	crmetrics.Registry.MustRegister(PlanSeconds, Plans, Writes, Objects)
+}

@@ -1,0 +1,216 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package snapshot looks at the hub. It is the only code of the hub that lists objects.
+//
+// It reads from the informers' cache, with two exceptions to what a cache gives: reads wait for what this process has
+// written (controller-runtime's read-your-writes consistency), and ledgers are never older than this process has seen.
+// The objects are those of the cache itself: whoever wants to change one makes a copy.
+package snapshot
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clusterv1 "open-cluster-management.io/api/cluster/v1"
+	clusterv1beta1 "open-cluster-management.io/api/cluster/v1beta1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
+	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/federation"
+	"github.com/tombolo-io/tombolo/hub/internal/ledger"
+)
+
+// State is what one look at the hub found: the planner's Snapshot, and the same objects by key for those who write.
+type State struct {
+	Snapshot federation.Snapshot
+
+	Pools    map[federation.Key]*networkv1alpha1.IPPool
+	Vpcs     map[federation.Key]*networkv1alpha1.Vpc
+	Subnets  map[federation.Key]*networkv1alpha1.Subnet
+	Peerings map[federation.Key]*networkv1alpha1.VpcPeering
+	Routers  map[federation.Key]*spokev1alpha1.LocalRouter
+	Gateways map[federation.Key]*spokev1alpha1.InterconnectGateway
+
+	// Namespaces that objects can be created in: they exist and are not being deleted.
+	Namespaces map[string]bool
+}
+
+// Reader looks at the hub.
+type Reader struct {
+	Client  client.Reader
+	Ledgers *ledger.Store
+}
+
+// Read looks at everything that the planner may look at.
+func (r *Reader) Read(ctx context.Context) (*State, error) {
+	state := &State{}
+	for _, read := range []func(context.Context, *State) error{
+		r.readClusters, r.readPlacements, r.readNamespaces, r.readWritten, r.readDistributed,
+	} {
+		if err := read(ctx, state); err != nil {
+			return nil, err
+		}
+	}
+	return state, nil
+}
+
+func (r *Reader) readClusters(ctx context.Context, state *State) error {
+	var list clusterv1.ManagedClusterList
+	if err := r.list(ctx, &list); err != nil {
+		return err
+	}
+	for i := range list.Items {
+		cluster := &list.Items[i]
+		state.Snapshot.Clusters = append(state.Snapshot.Clusters, federation.Cluster{
+			Name:     cluster.Name,
+			Labels:   cluster.Labels,
+			Accepted: cluster.Spec.HubAcceptsClient,
+			Leaving:  cluster.DeletionTimestamp != nil,
+		})
+	}
+	return nil
+}
+
+// readPlacements joins the decisions of each Placement: OCM splits them into several objects of up to 100 clusters.
+func (r *Reader) readPlacements(ctx context.Context, state *State) error {
+	var list clusterv1beta1.PlacementDecisionList
+	if err := r.list(ctx, &list); err != nil {
+		return err
+	}
+	chosen := map[string]map[string]bool{}
+	for i := range list.Items {
+		decision := &list.Items[i]
+		placement, ok := decision.Labels[clusterv1beta1.PlacementLabel]
+		if !ok {
+			continue
+		}
+		key := decision.Namespace + "/" + placement
+		if chosen[key] == nil {
+			chosen[key] = map[string]bool{}
+		}
+		for _, d := range decision.Status.Decisions {
+			chosen[key][d.ClusterName] = true
+		}
+	}
+	state.Snapshot.Placements = make(map[string][]string, len(chosen))
+	for key, clusters := range chosen {
+		state.Snapshot.Placements[key] = slices.Sorted(maps.Keys(clusters))
+	}
+	return nil
+}
+
+func (r *Reader) readNamespaces(ctx context.Context, state *State) error {
+	list := metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("NamespaceList"))
+	if err := r.list(ctx, &list); err != nil {
+		return err
+	}
+	state.Namespaces = make(map[string]bool, len(list.Items))
+	for i := range list.Items {
+		if list.Items[i].DeletionTimestamp == nil {
+			state.Namespaces[list.Items[i].Name] = true
+		}
+	}
+	return nil
+}
+
+func (r *Reader) readWritten(ctx context.Context, state *State) error {
+	var (
+		pools    networkv1alpha1.IPPoolList
+		vpcs     networkv1alpha1.VpcList
+		subnets  networkv1alpha1.SubnetList
+		peerings networkv1alpha1.VpcPeeringList
+	)
+	for _, list := range []client.ObjectList{&pools, &vpcs, &subnets, &peerings} {
+		if err := r.list(ctx, list); err != nil {
+			return err
+		}
+	}
+	newest, err := r.Ledgers.Newest(ctx, pointers(pools.Items))
+	if err != nil {
+		return err
+	}
+	state.Snapshot.Pools, state.Pools = newest, byKey(newest)
+	state.Snapshot.Vpcs = pointers(vpcs.Items)
+	state.Vpcs = byKey(state.Snapshot.Vpcs)
+	state.Snapshot.Subnets = pointers(subnets.Items)
+	state.Subnets = byKey(state.Snapshot.Subnets)
+	state.Snapshot.Peerings = pointers(peerings.Items)
+	state.Peerings = byKey(state.Snapshot.Peerings)
+	return nil
+}
+
+func (r *Reader) readDistributed(ctx context.Context, state *State) error {
+	var (
+		routers  spokev1alpha1.LocalRouterList
+		gateways spokev1alpha1.InterconnectGatewayList
+	)
+	for _, list := range []client.ObjectList{&routers, &gateways} {
+		if err := r.list(ctx, list); err != nil {
+			return err
+		}
+	}
+	state.Snapshot.Routers = pointers(routers.Items)
+	state.Routers = byKey(state.Snapshot.Routers)
+	state.Snapshot.Gateways = pointers(gateways.Items)
+	state.Gateways = byKey(state.Snapshot.Gateways)
+	return nil
+}
+
+// InCluster lists what was distributed to one cluster.
+func (r *Reader) InCluster(ctx context.Context, cluster string) ([]client.Object, error) {
+	var (
+		routers  spokev1alpha1.LocalRouterList
+		gateways spokev1alpha1.InterconnectGatewayList
+		objects  []client.Object
+	)
+	for _, list := range []client.ObjectList{&routers, &gateways} {
+		if err := r.list(ctx, list, client.InNamespace(cluster)); err != nil {
+			return nil, err
+		}
+	}
+	for i := range routers.Items {
+		objects = append(objects, &routers.Items[i])
+	}
+	for i := range gateways.Items {
+		objects = append(objects, &gateways.Items[i])
+	}
+	return objects, nil
+}
+
+func (r *Reader) list(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	if err := r.Client.List(ctx, list, append(opts, client.UnsafeDisableDeepCopy)...); err != nil {
+		return fmt.Errorf("list %T: %w", list, err)
+	}
+	return nil
+}
+
+// KeyOf is the key of an object in federation's maps.
+func KeyOf(object client.Object) federation.Key {
+	if object.GetNamespace() == "" {
+		return federation.Key(object.GetName())
+	}
+	return federation.Key(object.GetNamespace() + "/" + object.GetName())
+}
+
+func byKey[O client.Object](objects []O) map[federation.Key]O {
+	m := make(map[federation.Key]O, len(objects))
+	for _, object := range objects {
+		m[KeyOf(object)] = object
+	}
+	return m
+}
+
+func pointers[T any](items []T) []*T {
+	p := make([]*T, len(items))
+	for i := range items {
+		p[i] = &items[i]
+	}
+	return p
+}
