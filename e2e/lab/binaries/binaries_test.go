@@ -1,0 +1,108 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package binaries
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestServersComeFromAssetsFirst(t *testing.T) {
+	assets, cache := t.TempDir(), t.TempDir()
+	t.Setenv("KUBEBUILDER_ASSETS", assets)
+	t.Setenv("TOMBOLO_CACHE", cache)
+	b, err := newServerBuild(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(b.dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name := range servers {
+		write(t, filepath.Join(b.dir, name), 0o755)
+	}
+	write(t, filepath.Join(assets, "kube-apiserver"), 0o755)
+	write(t, filepath.Join(assets, "etcd"), 0o644)
+
+	set, err := Servers(t.Context(), t.Logf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"kube-apiserver": assets, // the user's own comes first
+		"etcd":           b.dir,  // not a program: not taken
+		"kubelet":        b.dir,  // the user has none
+	} {
+		if got := filepath.Dir(set.Path(name)); got != want {
+			t.Errorf("%s comes from %s, want %s", name, got, want)
+		}
+	}
+
+	if err := os.Remove(filepath.Join(b.dir, "kubelet")); err != nil {
+		t.Fatal(err)
+	}
+	if _, missing := b.have(); len(missing) != 1 || missing[0] != "kubelet" {
+		t.Errorf("missing %v, want only kubelet to be built", missing)
+	}
+}
+
+func write(t *testing.T, path string, mode os.FileMode) {
+	t.Helper()
+	if err := os.WriteFile(path, nil, mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTheCacheKeyFollowsTheModule(t *testing.T) {
+	t.Setenv("TOMBOLO_CACHE", "/cache")
+	b, err := newServerBuild(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := newServerBuild(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.dir != again.dir || !strings.HasPrefix(b.dir, "/cache/tombolo/lab/") {
+		t.Errorf("directories %s and %s; want one below /cache/tombolo/lab", b.dir, again.dir)
+	}
+	if f := strings.Join(b.flags, " "); !strings.Contains(f, "k8s.io/component-base/version.gitVersion=v1.") {
+		t.Errorf("flags %s give the servers no version", f)
+	}
+}
+
+func TestLockWaits(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	unlock, err := lock(t.Context(), path, t.Logf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if _, err := lock(ctx, path, t.Logf); err == nil {
+		t.Fatal("two locks at once")
+	}
+	unlock()
+	unlock, err = lock(t.Context(), path, t.Logf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+}
+
+// TestLab builds the lab's own command as the lab does, and runs it.
+func TestLab(t *testing.T) {
+	set, err := Lab(t.Context(), t.TempDir(), t.Logf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), set.Path("lab"), "--help").CombinedOutput(); err != nil {
+		t.Errorf("lab --help: %v\n%s", err, out)
+	}
+}
