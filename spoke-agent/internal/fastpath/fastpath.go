@@ -5,14 +5,21 @@ package fastpath
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
 
+	"github.com/cilium/ebpf"
 	"github.com/go-logr/logr"
 )
 
 // Options of Open.
 type Options struct {
 	// PinPath is a directory in a bpffs (see MountBPFFS), for example /sys/fs/bpf/tombolo. Everything that
-	// must outlive the process is pinned below it.
+	// must outlive the process is pinned below it. It is one network namespace's.
 	PinPath string
 	// Logger of what Set changes.
 	Logger logr.Logger
@@ -20,44 +27,205 @@ type Options struct {
 
 // Fastpath is the kernel's side of one node's gateway: pinned maps and pinned links.
 type Fastpath struct {
-	opts Options
+	opts     Options
+	programs gatewayPrograms
+	maps     map[string]*ebpf.Map
+
+	mu sync.Mutex
+	// vpcs names VNIs, as the newest Config did.
+	vpcs map[uint32]string
 }
 
-// FlowCounter counts the packets between a Vpc here and a Vpc in another cluster, in one direction.
-type FlowCounter struct {
-	// VNI of the Vpc here, RemoteVNI of the Vpc there.
-	VNI, RemoteVNI uint32
-	// Vpc and RemoteVpc are their "namespace/name", empty until Set has named them.
-	Vpc, RemoteVpc string
-	// Cluster where the remote Vpc is.
-	Cluster string
-	// Direction is "out" (to the other cluster) or "in".
-	Direction string
-	// Packets, where each segment of a super-packet counts.
-	Packets uint64
-	// Bytes of the inner IPv4 packets, as they crossed the program.
-	Bytes uint64
+// Open loads the programs and opens, or makes, the pinned maps. It attaches nothing, and what an earlier process has
+// attached goes on. It must run in the network namespace of the gateway, as must Set.
+func Open(opts Options) (*Fastpath, error) {
+	if err := checkBPFFS(opts.PinPath); err != nil {
+		return nil, fmt.Errorf("open fast path: %w", err)
+	}
+	if err := checkTCX(); err != nil {
+		return nil, fmt.Errorf("open fast path: %w", err)
+	}
+	for _, dir := range []string{filepath.Join(opts.PinPath, linksDir), mapsDir(opts.PinPath)} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("open fast path: %w", cure(err))
+		}
+	}
+	var objects gatewayObjects
+	err := loadGatewayObjects(&objects, &ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: mapsDir(opts.PinPath)}})
+	if err != nil {
+		return nil, fmt.Errorf("open fast path: %w", cure(err))
+	}
+	return &Fastpath{opts: opts, programs: objects.gatewayPrograms, maps: mapsByName(&objects.gatewayMaps)}, nil
 }
 
-var errUnbuilt = errors.New("fastpath: programs are not built in")
+func mapsByName(m *gatewayMaps) map[string]*ebpf.Map {
+	return map[string]*ebpf.Map{
+		gatewayMapTomboloClusters: m.TomboloClusters,
+		gatewayMapTomboloDrops:    m.TomboloDrops,
+		gatewayMapTomboloFlows:    m.TomboloFlows,
+		gatewayMapTomboloLocals:   m.TomboloLocals,
+		gatewayMapTomboloPorts:    m.TomboloPorts,
+		gatewayMapTomboloRemotes:  m.TomboloRemotes,
+		gatewayMapTomboloSources:  m.TomboloSources,
+		gatewayMapTomboloUnderlay: m.TomboloUnderlay,
+		gatewayMapTomboloVnis:     m.TomboloVnis,
+	}
+}
 
-// MountBPFFS mounts a bpffs at dir unless dir is on one already.
-func MountBPFFS(dir string) error { return errUnbuilt }
+// Set makes the kernel forward exactly what cfg says, whatever it forwarded before. A cfg that contradicts itself
+// changes nothing. Packets that cfg and the former state both forward are forwarded throughout: new entries come
+// before old ones go, and programs are replaced in place. A port whose interface does not exist is reported, and left out; the
+// rest is done. The underlay's MTU is read here: call Set again when it changes.
+func (f *Fastpath) Set(cfg Config) error {
+	if err := validate(cfg); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	devices, missing, err := findDevices(cfg)
+	if err != nil {
+		return err
+	}
+	want := compile(cfg, devices)
+	stale := map[string][]string{}
+	for _, name := range fillOrder {
+		if stale[name], err = f.fill(name, want[name]); err != nil {
+			return err
+		}
+	}
+	keep, err := f.attachAll(cfg, devices)
+	if err != nil {
+		return err
+	}
+	if err := f.detachExcept(keep); err != nil {
+		return err
+	}
+	for _, name := range slices.Backward(fillOrder) {
+		if err := f.delete(name, stale[name]); err != nil {
+			return err
+		}
+	}
+	f.vpcs = vpcNames(cfg)
+	if err := f.removeOtherMaps(); err != nil {
+		return fmt.Errorf("remove maps of other layouts: %w", err)
+	}
+	return errors.Join(missing...)
+}
 
-// Open loads the programs and opens, or makes, the pinned maps.
-func Open(opts Options) (*Fastpath, error) { return nil, errUnbuilt }
+// attachAll attaches where packets come in first: what others send must not be refused because of what we send.
+func (f *Fastpath) attachAll(cfg Config, devices map[string]device) (map[string]bool, error) {
+	keep := map[string]bool{}
+	under := devices[cfg.Underlay.Interface]
+	keep[linkIn+strconv.Itoa(under.index)] = true
+	if err := f.attach(linkIn, under.index, f.programs.TomboloIn); err != nil {
+		return nil, fmt.Errorf("attach to underlay %s: %w", cfg.Underlay.Interface, err)
+	}
+	for _, p := range cfg.Ports {
+		d, ok := devices[p.Interface]
+		if !ok {
+			continue
+		}
+		keep[linkOut+strconv.Itoa(d.index)] = true
+		if err := f.attach(linkOut, d.index, f.programs.TomboloOut); err != nil {
+			return nil, fmt.Errorf("attach to %s, port of %s: %w", p.Interface, p.Vpc, err)
+		}
+	}
+	return keep, nil
+}
 
-// Set makes the kernel forward exactly what cfg says.
-func (f *Fastpath) Set(cfg Config) error { return errUnbuilt }
+// fill puts what is new or different into a map and returns the keys that are not wanted.
+func (f *Fastpath) fill(name string, want entries) ([]string, error) {
+	have, err := f.read(name)
+	if err != nil {
+		return nil, err
+	}
+	added := 0
+	for key, value := range want {
+		now, ok := have[key]
+		if ok && string(now) == string(value) {
+			continue
+		}
+		if err := f.put(name, key, value); err != nil {
+			return nil, fmt.Errorf("put entry into %s, which has room for %d: %w", name, f.maps[name].MaxEntries(), err)
+		}
+		added++
+	}
+	var stale []string
+	for key := range have {
+		if _, ok := want[key]; !ok {
+			stale = append(stale, key)
+		}
+	}
+	if added+len(stale) > 0 {
+		f.opts.Logger.V(1).Info("Changed map", "map", name, "put", added, "stale", len(stale))
+	}
+	return stale, nil
+}
 
-// Counters returns packets and bytes per flow direction, and dropped packets by reason.
-func (f *Fastpath) Counters() ([]FlowCounter, map[string]uint64, error) { return nil, nil, errUnbuilt }
+func (f *Fastpath) put(name, key string, value []byte) error {
+	if name == gatewayMapTomboloFlows {
+		return f.maps[name].Update([]byte(key), make([]flowCount, ebpf.MustPossibleCPU()), ebpf.UpdateNoExist)
+	}
+	return f.maps[name].Put([]byte(key), value)
+}
 
-// Dump returns all that the maps hold as sorted lines.
-func (f *Fastpath) Dump() (string, error) { return "", errUnbuilt }
+func (f *Fastpath) delete(name string, keys []string) error {
+	for _, key := range keys {
+		if err := f.maps[name].Delete([]byte(key)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("delete entry of %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// read returns a map's content; of the flows only the keys, with nil for values.
+func (f *Fastpath) read(name string) (entries, error) {
+	m, out := f.maps[name], entries{}
+	var key, value []byte
+	var counts []flowCount
+	it := m.Iterate()
+	into := any(&value)
+	if name == gatewayMapTomboloFlows {
+		into = &counts
+	}
+	for it.Next(&key, into) {
+		out[string(key)] = slices.Clone(value) // the next turn writes into the same bytes
+	}
+	if err := it.Err(); err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	return out, nil
+}
+
+func vpcNames(cfg Config) map[uint32]string {
+	names := map[uint32]string{}
+	for _, p := range cfg.Ports {
+		names[p.VNI] = p.Vpc
+		for _, r := range p.Remotes {
+			names[r.VNI] = r.Vpc
+		}
+	}
+	return names
+}
 
 // Close releases what the process holds. Pinned maps and links go on working.
-func (f *Fastpath) Close() error { return errUnbuilt }
+func (f *Fastpath) Close() error {
+	errs := []error{f.programs.Close()}
+	for _, m := range f.maps {
+		errs = append(errs, m.Close())
+	}
+	return errors.Join(errs...)
+}
 
-// Remove detaches the programs and deletes every pin.
-func (f *Fastpath) Remove() error { return errUnbuilt }
+// Remove detaches the programs, deletes every pin, and closes. Only a node that is no gateway any more wants this.
+func (f *Fastpath) Remove() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.detachExcept(nil); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(f.opts.PinPath); err != nil {
+		return fmt.Errorf("remove pins: %w", err)
+	}
+	return f.Close()
+}

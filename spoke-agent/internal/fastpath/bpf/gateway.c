@@ -1,0 +1,246 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+#include "packet.h"
+
+// wire_length is the longest inner IPv4 packet that leaves this skb: a super-packet counts as one of its segments.
+// It is 0 when the headers can't be read.
+static __always_inline __u32 wire_length(struct __sk_buff *skb, const struct iphdr *ip)
+{
+	__u32 network = ip->ihl * 4, transport = sizeof(struct udphdr);
+	__u8 offset; // data offset of TCP, RFC 9293 section 3.1
+
+	if (!skb->gso_size)
+		return skb->len - ETH_HLEN;
+	if (ip->protocol == IPPROTO_TCP) {
+		if (bpf_skb_load_bytes(skb, ETH_HLEN + network + 12, &offset, sizeof(offset)))
+			return 0;
+		transport = (offset >> 4) * 4;
+	}
+	return network + transport + skb->gso_size;
+}
+
+static __always_inline __u16 header_checksum(const __u16 *words)
+{
+	__u32 sum = 0;
+
+#pragma unroll
+	for (int i = 0; i < 10; i++)
+		if (i != 5)
+			sum += words[i];
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return ~sum;
+}
+
+static __always_inline int encapsulate(struct __sk_buff *skb, const struct underlay *underlay, __be32 endpoint, __u32 vni,
+				       __u64 hash, __u8 tos)
+{
+	__u32 length = skb->len - ETH_HLEN + OVERHEAD;
+	struct outer *o;
+
+	// FIXED_GSO: super-packets stay whole, and the length of their segments stays what the sender chose.
+	if (bpf_skb_adjust_room(skb, OVERHEAD, BPF_ADJ_ROOM_MAC,
+				BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_ENCAP_L4_UDP |
+					BPF_F_ADJ_ROOM_ENCAP_L2(ETH_HLEN) | BPF_F_ADJ_ROOM_ENCAP_L2_ETH))
+		return -1;
+	if (pull(skb, sizeof(struct outer)))
+		return -1;
+	o = (void *)(long)skb->data;
+	if ((void *)(o + 1) > (void *)(long)skb->data_end)
+		return -1;
+
+	// Longer than the field can say happens to super-packets only: their segments get their own.
+	if (length > 0xffff)
+		length = 0;
+	o->ip = (struct iphdr){
+		.version = 4,
+		.ihl = 5,
+		.tos = tos, // RFC 6040: ECN is copied
+		.tot_len = bpf_htons(length),
+		.frag_off = bpf_htons(IP_DF),
+		.ttl = 64,
+		.protocol = IPPROTO_UDP,
+		.saddr = underlay->address,
+		.daddr = endpoint,
+	};
+	o->ip.check = header_checksum((void *)o + ETH_HLEN);
+	o->udp.source = bpf_htons(49152 + (hash & 0x3fff)); // RFC 7348 section 5
+	o->udp.dest = underlay->port;
+	o->udp.len = length ? bpf_htons(length - sizeof(struct iphdr)) : 0;
+	o->udp.check = 0;
+	o->vxlan.flags = bpf_htonl(VXLAN_FLAG_I);
+	o->vxlan.vni = bpf_htonl(vni << 8);
+	// Each end knows its own addresses: tombolo_in writes both.
+	__builtin_memset(&o->inner, 0, sizeof(o->inner));
+	o->inner.h_proto = bpf_htons(ETH_P_IP);
+	return 0;
+}
+
+// tombolo_out takes what a Vpc's router sends to the gateway port.
+SEC("tcx/ingress")
+int tombolo_out(struct __sk_buff *skb)
+{
+	__u32 ifindex = skb->ifindex, zero = 0;
+	__u32 *vni = bpf_map_lookup_elem(&tombolo_ports, &ifindex);
+	struct underlay *underlay = bpf_map_lookup_elem(&tombolo_underlay, &zero);
+	__u32 packets = skb->gso_segs ?: 1, bytes = skb->len - ETH_HLEN, length, index, to;
+	struct prefix destination = {};
+	struct flow flow = {};
+	struct cluster *cluster;
+	struct remote *remote;
+	struct iphdr *ip;
+	__be32 endpoint;
+	__u64 hash;
+	__u8 tos;
+
+	if (!vni || !underlay || skb->protocol != bpf_htons(ETH_P_IP))
+		return TCX_NEXT;
+	// A switch that floods gives the packet to every gateway: only the one it is for may send it.
+	if (skb->pkt_type != PACKET_HOST)
+		return drop(DROP_OTHER_MAC);
+	if (pull(skb, ETH_HLEN + sizeof(*ip)))
+		return drop(DROP_MALFORMED);
+	ip = (void *)(long)skb->data + ETH_HLEN;
+	if ((void *)(ip + 1) > (void *)(long)skb->data_end || ip->version != 4 || ip->ihl < 5)
+		return drop(DROP_MALFORMED);
+
+	destination.prefixlen = 64;
+	destination.vni = bpf_htonl(*vni);
+	destination.address = ip->daddr;
+	remote = bpf_map_lookup_elem(&tombolo_remotes, &destination);
+	if (!remote)
+		return drop(DROP_NO_ROUTE);
+	if (remote->own) {
+		// For the prober's packet socket, and not for the node: its stack drops what is for another host.
+		bpf_skb_change_type(skb, PACKET_OTHERHOST);
+		return TCX_NEXT;
+	}
+	to = remote->vni;
+	flow.cluster = remote->cluster;
+	flow.vni = *vni;
+	flow.remote_vni = to;
+	flow.direction = DIRECTION_OUT;
+	cluster = bpf_map_lookup_elem(&tombolo_clusters, &flow.cluster);
+	if (!cluster || !cluster->count)
+		return drop(DROP_NO_ENDPOINT);
+
+	length = wire_length(skb, ip);
+	if (!length)
+		return drop(DROP_MALFORMED);
+	if (length + OVERHEAD > underlay->mtu)
+		return drop(DROP_TOO_BIG);
+	hash = flow_hash(skb, ip);
+	index = (hash >> 32) * cluster->count >> 32;
+	endpoint = cluster->endpoints[index & (MAX_ENDPOINTS - 1)];
+	tos = ip->tos;
+	if (encapsulate(skb, underlay, endpoint, to, hash, tos))
+		return drop(DROP_ENCAPSULATE);
+	count_flow(&flow, packets, bytes);
+	// The kernel finds the next hop and its MAC address, as for a packet of its own.
+	return bpf_redirect_neigh(underlay->ifindex, NULL, 0, 0);
+}
+
+// congestion makes the inner header say what a router between the clusters marked (RFC 6040 section 4.2).
+static __always_inline int congestion(__u8 outer_tos, struct iphdr *ip)
+{
+	__u32 sum;
+
+	if ((outer_tos & ECN_MASK) != ECN_CE || (ip->tos & ECN_MASK) == ECN_CE)
+		return 0;
+	if (!(ip->tos & ECN_MASK))
+		return -1;
+	// RFC 1624, equation 3. TOS is the low octet of the header's first word.
+	sum = (__u16)~bpf_ntohs(ip->check) + (__u16)~ip->tos + (ip->tos | ECN_CE);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	ip->check = bpf_htons(~sum);
+	ip->tos |= ECN_CE;
+	return 0;
+}
+
+static __always_inline int deliver(struct __sk_buff *skb, const struct delivery *delivery)
+{
+	struct ethhdr *eth;
+
+	if (bpf_skb_adjust_room(skb, -(int)OVERHEAD, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO) || pull(skb, sizeof(*eth)))
+		return drop(DROP_DECAPSULATE);
+	eth = (void *)(long)skb->data;
+	if ((void *)(eth + 1) > (void *)(long)skb->data_end)
+		return drop(DROP_DECAPSULATE);
+	__builtin_memcpy(eth->h_dest, delivery->router_mac, ETH_ALEN);
+	__builtin_memcpy(eth->h_source, delivery->gateway_mac, ETH_ALEN);
+	return bpf_redirect(delivery->ifindex, 0);
+}
+
+// ours says whether o is the encapsulation of this fleet's gateways, sent to this node.
+static __always_inline int ours(const struct outer *o, const struct underlay *underlay)
+{
+	return o->ip.daddr == underlay->address && o->udp.dest == underlay->port && o->ip.protocol == IPPROTO_UDP &&
+	       *(const __u8 *)&o->ip == IPV4_VERSION_IHL && !(o->ip.frag_off & bpf_htons(IP_MF | IP_OFFSET)) &&
+	       o->vxlan.flags & bpf_htonl(VXLAN_FLAG_I);
+}
+
+// tombolo_in takes what other clusters' gateways send to this node.
+SEC("tcx/ingress")
+int tombolo_in(struct __sk_buff *skb)
+{
+	__u32 zero = 0, vni, packets = skb->gso_segs ?: 1, bytes = skb->len - sizeof(struct outer);
+	struct underlay *underlay = bpf_map_lookup_elem(&tombolo_underlay, &zero);
+	struct prefix source = {}, destination = {};
+	struct delivery *delivery;
+	struct remote *remote;
+	struct flow flow = {};
+	struct outer *o;
+	struct iphdr *ip;
+	__u64 *cluster;
+
+	if (!underlay || skb->protocol != bpf_htons(ETH_P_IP) || skb->pkt_type != PACKET_HOST)
+		return TCX_NEXT;
+	if (pull(skb, sizeof(*o) + sizeof(*ip)) && pull(skb, sizeof(*o)))
+		return TCX_NEXT;
+	o = (void *)(long)skb->data;
+	if ((void *)(o + 1) > (void *)(long)skb->data_end || !ours(o, underlay))
+		return TCX_NEXT;
+
+	vni = bpf_ntohl(o->vxlan.vni) >> 8;
+	delivery = bpf_map_lookup_elem(&tombolo_vnis, &vni);
+	cluster = bpf_map_lookup_elem(&tombolo_sources, &o->ip.saddr);
+	if (!delivery) {
+		if (!cluster)
+			return TCX_NEXT; // somebody else's VXLAN
+		return drop(DROP_UNKNOWN_VNI);
+	}
+	if (!cluster)
+		return drop(DROP_UNKNOWN_ENDPOINT);
+	if (o->inner.h_proto != bpf_htons(ETH_P_IP))
+		return drop(DROP_NOT_IPV4);
+	ip = (void *)(o + 1);
+	if ((void *)(ip + 1) > (void *)(long)skb->data_end || ip->version != 4 || ip->ihl < 5)
+		return drop(DROP_MALFORMED);
+
+	source.prefixlen = destination.prefixlen = 64;
+	source.vni = destination.vni = bpf_htonl(vni);
+	source.address = ip->saddr;
+	remote = bpf_map_lookup_elem(&tombolo_remotes, &source);
+	if (!remote || remote->own || remote->cluster != *cluster)
+		return drop(DROP_SPOOFED_SOURCE);
+	destination.address = ip->daddr;
+	if (!bpf_map_lookup_elem(&tombolo_locals, &destination))
+		return drop(DROP_NOT_LOCAL);
+	// adjust_room leaves the mark of a tunnel on the super-packet: TCP bears it, UDP would be lost without a count.
+	if (skb->gso_size && ip->protocol != IPPROTO_TCP)
+		return drop(DROP_GSO_NOT_TCP);
+	if (congestion(o->ip.tos, ip))
+		return drop(DROP_CONGESTED);
+
+	flow.cluster = *cluster;
+	flow.vni = vni;
+	flow.remote_vni = remote->vni;
+	flow.direction = DIRECTION_IN;
+	count_flow(&flow, packets, bytes);
+	return deliver(skb, delivery);
+}
+
+// No helper used here is for GPL programs only.
+char _license[] SEC("license") = "Apache-2.0";

@@ -1,0 +1,175 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// The maps, and what lies in them. maps.go writes the same bytes: a change here is a new
+// layoutVersion there. IPv4 addresses, UDP ports and the VNI of struct prefix are in network
+// byte order, all else in the machine's. No structure has padding that a compiler chose.
+#pragma once
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+
+#include <bpf/bpf_helpers.h>
+
+#define MAX_ENDPOINTS 16
+
+// underlay is the interface between clusters.
+struct underlay {
+	__u32 ifindex;
+	__u32 mtu;
+	__be32 address;
+	__be16 port;
+	__u16 unused;
+};
+
+// delivery is where tombolo_in puts packets for a VNI.
+struct delivery {
+	__u32 ifindex;
+	__u8 router_mac[6];
+	__u8 gateway_mac[6];
+};
+
+// prefix is an IPv4 prefix as the Vpc with this VNI sees it. prefixlen is 32 (the VNI) plus the length.
+struct prefix {
+	__u32 prefixlen;
+	__be32 vni;
+	__be32 address;
+};
+
+// remote is the Vpc and cluster that a prefix belongs to; own marks this node's link address.
+struct remote {
+	__u64 cluster;
+	__u32 vni;
+	__u32 own;
+};
+
+// cluster is another cluster's gateways. The name is for people who read dumps.
+struct cluster {
+	char name[64];
+	__u32 count;
+	__be32 endpoints[MAX_ENDPOINTS];
+};
+
+enum direction {
+	DIRECTION_OUT,
+	DIRECTION_IN,
+};
+
+// flow is what packets are counted by.
+struct flow {
+	__u64 cluster;
+	__u32 vni;
+	__u32 remote_vni;
+	__u32 direction;
+	__u32 unused;
+};
+
+struct flow_count {
+	__u64 packets;
+	__u64 bytes;
+};
+
+// drop_reason is the index in tombolo_drops. maps.go has their names, in this order.
+enum drop_reason {
+	DROP_OTHER_MAC,
+	DROP_MALFORMED,
+	DROP_NO_ROUTE,
+	DROP_NO_ENDPOINT,
+	DROP_TOO_BIG,
+	DROP_ENCAPSULATE,
+	DROP_UNKNOWN_VNI,
+	DROP_UNKNOWN_ENDPOINT,
+	DROP_NOT_IPV4,
+	DROP_SPOOFED_SOURCE,
+	DROP_NOT_LOCAL,
+	DROP_GSO_NOT_TCP,
+	DROP_CONGESTED,
+	DROP_DECAPSULATE,
+	DROP_REASONS,
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct underlay);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} tombolo_underlay SEC(".maps");
+
+// Interface index of a gateway port → VNI of its Vpc.
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, __u32);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} tombolo_ports SEC(".maps");
+
+// VNI → gateway port and the two MAC addresses on it.
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, struct delivery);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} tombolo_vnis SEC(".maps");
+
+// Where packets of a Vpc go, and who may send from there.
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 131072);
+	__type(key, struct prefix);
+	__type(value, struct remote);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} tombolo_remotes SEC(".maps");
+
+// What may be delivered into a Vpc here.
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 131072);
+	__type(key, struct prefix);
+	__type(value, __u32);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} tombolo_locals SEC(".maps");
+
+// Cluster id → its gateways.
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 4096);
+	__type(key, __u64);
+	__type(value, struct cluster);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} tombolo_clusters SEC(".maps");
+
+// Outer source address → cluster id.
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __be32);
+	__type(value, __u64);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} tombolo_sources SEC(".maps");
+
+// Entries are made by the agent: a packet never creates one.
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 262144);
+	__type(key, struct flow);
+	__type(value, struct flow_count);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} tombolo_flows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 32);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} tombolo_drops SEC(".maps");

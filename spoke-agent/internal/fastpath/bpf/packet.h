@@ -1,0 +1,99 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// What both directions need to know of a packet.
+#pragma once
+
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/udp.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "maps.h"
+
+// Verdicts of tcx (linux/bpf.h since 6.6).
+#define TCX_NEXT -1
+#define TCX_DROP 2
+
+#define IP_DF 0x4000
+#define IP_MF 0x2000
+#define IP_OFFSET 0x1fff
+#define IPV4_VERSION_IHL 0x45
+
+#define ECN_MASK 3
+#define ECN_CE 3
+
+// VXLAN, RFC 7348 section 5. The I flag is bit 3 of the first octet.
+#define VXLAN_FLAG_I 0x08000000
+struct vxlan {
+	__be32 flags;
+	__be32 vni;
+};
+
+// outer is all that lies before the inner IPv4 header.
+struct outer {
+	struct ethhdr eth;
+	struct iphdr ip;
+	struct udphdr udp;
+	struct vxlan vxlan;
+	struct ethhdr inner;
+} __attribute__((packed));
+
+// OVERHEAD is what encapsulation adds to an IPv4 packet, in bytes.
+#define OVERHEAD (sizeof(struct outer) - sizeof(struct ethhdr))
+_Static_assert(OVERHEAD == 50, "RFC 7348 over IPv4");
+
+static __always_inline int drop(__u32 reason)
+{
+	__u64 *count = bpf_map_lookup_elem(&tombolo_drops, &reason);
+
+	if (count)
+		*count += 1;
+	return TCX_DROP;
+}
+
+static __always_inline void count_flow(const struct flow *flow, __u64 packets, __u64 bytes)
+{
+	struct flow_count *count = bpf_map_lookup_elem(&tombolo_flows, flow);
+
+	if (!count)
+		return;
+	count->packets += packets;
+	count->bytes += bytes;
+}
+
+// pull makes the first len bytes readable and writable through data and data_end.
+static __always_inline int pull(struct __sk_buff *skb, __u32 len)
+{
+	if ((void *)(long)skb->data + len <= (void *)(long)skb->data_end)
+		return 0;
+	return bpf_skb_pull_data(skb, len);
+}
+
+static __always_inline __u64 mix(__u64 h)
+{
+	h ^= h >> 33;
+	h *= 0xff51afd7ed558ccdULL;
+	h ^= h >> 33;
+	h *= 0xc4ceb9fe1a85ec53ULL;
+	return h ^ h >> 33;
+}
+
+// flow_hash is equal for all packets of a flow: 5-tuple, or 3-tuple where there are no ports to read. The kernel's
+// own skb hash costs ten times as much when no device has set it, and differs between fragments.
+static __always_inline __u64 flow_hash(struct __sk_buff *skb, const struct iphdr *ip)
+{
+	__u64 h = mix((__u64)ip->saddr << 32 | ip->daddr);
+	__u32 ports = 0;
+
+	if ((ip->protocol == IPPROTO_TCP || ip->protocol == IPPROTO_UDP) &&
+	    !(ip->frag_off & bpf_htons(IP_MF | IP_OFFSET)))
+		// A packet too short for ports leaves them zero.
+		bpf_skb_load_bytes(skb, ETH_HLEN + ip->ihl * 4, &ports, sizeof(ports));
+	return mix(h + ((__u64)ports << 8 | ip->protocol));
+}

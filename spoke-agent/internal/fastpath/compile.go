@@ -1,0 +1,83 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package fastpath
+
+import (
+	"net/netip"
+)
+
+// entries are a map's content: key bytes → value bytes.
+type entries map[string][]byte
+
+// device is what the maps need of a network interface.
+type device struct {
+	index, mtu int
+}
+
+// compile turns a valid cfg into the content of every map, by the map's name. Ports whose interface is not in devices
+// are left out: their packets are dropped as of an unknown VNI, which is better than into another interface.
+func compile(cfg Config, devices map[string]device) map[string]entries {
+	out := map[string]entries{}
+	for _, name := range fillOrder {
+		out[name] = entries{}
+	}
+	under := devices[cfg.Underlay.Interface]
+	put := func(name string, key, value []byte) { out[name][string(key)] = value }
+
+	put(gatewayMapTomboloUnderlay, encodeUint32(0), underlayEntry{
+		ifindex: uint32(under.index),
+		mtu:     uint32(under.mtu),
+		address: cfg.Underlay.Address,
+		port:    cfg.Underlay.UDPPort,
+	}.encode())
+	for _, c := range cfg.Clusters {
+		put(gatewayMapTomboloClusters, encodeUint64(clusterID(c.Name)), clusterEntry{name: c.Name, endpoints: c.Endpoints}.encode())
+		for _, a := range c.Endpoints {
+			put(gatewayMapTomboloSources, a.AsSlice(), encodeUint64(clusterID(c.Name)))
+		}
+	}
+	for _, p := range cfg.Ports {
+		d, ok := devices[p.Interface]
+		if !ok {
+			continue
+		}
+		router, _ := parseMAC(p.RouterMAC) // validate has seen both
+		gw, _ := parseMAC(p.GatewayMAC)
+		put(gatewayMapTomboloPorts, encodeUint32(uint32(d.index)), encodeUint32(p.VNI))
+		put(gatewayMapTomboloVnis, encodeUint32(p.VNI), deliveryEntry{ifindex: uint32(d.index), router: router, gw: gw}.encode())
+		for _, prefix := range p.Local {
+			put(gatewayMapTomboloLocals, prefixKey{p.VNI, prefix}.encode(), encodeUint32(1))
+		}
+		if p.Address.IsValid() {
+			put(gatewayMapTomboloRemotes, prefixKey{p.VNI, netip.PrefixFrom(p.Address, 32)}.encode(), remoteEntry{own: true}.encode())
+		}
+		for _, r := range p.Remotes {
+			compileRemote(p.VNI, r, put)
+		}
+	}
+	return out
+}
+
+func compileRemote(vni uint32, r Remote, put func(name string, key, value []byte)) {
+	id := clusterID(r.Cluster)
+	for _, prefix := range r.Prefixes {
+		put(gatewayMapTomboloRemotes, prefixKey{vni, prefix}.encode(), remoteEntry{cluster: id, vni: r.VNI}.encode())
+	}
+	for direction := range flowDirections {
+		put(gatewayMapTomboloFlows, flowKey{id, vni, r.VNI, uint32(direction)}.encode(), nil)
+	}
+}
+
+// fillOrder is the order in which maps get their new entries, so that an entry which leads packets to others comes
+// after them. Old entries go in the reverse order, after all new ones have come.
+var fillOrder = []string{
+	gatewayMapTomboloFlows,
+	gatewayMapTomboloClusters,
+	gatewayMapTomboloSources,
+	gatewayMapTomboloRemotes,
+	gatewayMapTomboloLocals,
+	gatewayMapTomboloUnderlay,
+	gatewayMapTomboloVnis,
+	gatewayMapTomboloPorts,
+}

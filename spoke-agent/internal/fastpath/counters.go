@@ -1,0 +1,226 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package fastpath
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+)
+
+// FlowCounter counts the packets between a Vpc here and a Vpc in another cluster, in one direction.
+type FlowCounter struct {
+	// VNI of the Vpc here, RemoteVNI of the Vpc there.
+	VNI, RemoteVNI uint32
+	// Vpc and RemoteVpc are their "namespace/name", empty until Set has named them.
+	Vpc, RemoteVpc string
+	// Cluster where the remote Vpc is.
+	Cluster string
+	// Direction is "out" (to the other cluster) or "in".
+	Direction string
+	// Packets, where each segment of a super-packet counts.
+	Packets uint64
+	// Bytes of the inner IPv4 packets, as they crossed the program: a super-packet has one header.
+	Bytes uint64
+}
+
+// Counters returns packets and bytes per flow direction, sorted, and the number of dropped packets by reason (all
+// reasons, also those with none). They count since the entry came into the map, across restarts of the agent.
+func (f *Fastpath) Counters() ([]FlowCounter, map[string]uint64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clusters, err := f.clusterNames()
+	if err != nil {
+		return nil, nil, err
+	}
+	flows, err := f.flowCounters(clusters)
+	if err != nil {
+		return nil, nil, err
+	}
+	drops := map[string]uint64{}
+	for i, reason := range dropReasons {
+		var perCPU []uint64
+		if err := f.maps[gatewayMapTomboloDrops].Lookup(uint32(i), &perCPU); err != nil {
+			return nil, nil, fmt.Errorf("read drops: %w", err)
+		}
+		for _, n := range perCPU {
+			drops[reason] += n
+		}
+	}
+	return flows, drops, nil
+}
+
+func (f *Fastpath) flowCounters(clusters map[uint64]string) ([]FlowCounter, error) {
+	var (
+		flows  []FlowCounter
+		key    []byte
+		perCPU []flowCount
+	)
+	it := f.maps[gatewayMapTomboloFlows].Iterate()
+	for it.Next(&key, &perCPU) {
+		k, err := decodeFlow(key)
+		if err != nil {
+			return nil, err
+		}
+		c := FlowCounter{
+			VNI: k.vni, RemoteVNI: k.remoteVNI,
+			Vpc: f.vpcs[k.vni], RemoteVpc: f.vpcs[k.remoteVNI],
+			Cluster:   clusterName(clusters, k.cluster),
+			Direction: flowDirections[k.direction],
+		}
+		for _, n := range perCPU {
+			c.Packets += n.Packets
+			c.Bytes += n.Bytes
+		}
+		flows = append(flows, c)
+	}
+	if err := it.Err(); err != nil {
+		return nil, fmt.Errorf("read flows: %w", err)
+	}
+	slices.SortFunc(flows, func(a, b FlowCounter) int {
+		return cmp.Or(cmp.Compare(a.VNI, b.VNI), cmp.Compare(a.Cluster, b.Cluster),
+			cmp.Compare(a.RemoteVNI, b.RemoteVNI), cmp.Compare(a.Direction, b.Direction))
+	})
+	return flows, nil
+}
+
+func (f *Fastpath) clusterNames() (map[uint64]string, error) {
+	all, err := f.read(gatewayMapTomboloClusters)
+	if err != nil {
+		return nil, err
+	}
+	names := map[uint64]string{}
+	for key, value := range all {
+		id, err := decodeUint64([]byte(key))
+		if err != nil {
+			return nil, err
+		}
+		c, err := decodeCluster(value)
+		if err != nil {
+			return nil, err
+		}
+		names[id] = c.name
+	}
+	return names, nil
+}
+
+func clusterName(names map[uint64]string, id uint64) string {
+	if name, ok := names[id]; ok {
+		return name
+	}
+	return fmt.Sprintf("%#x", id)
+}
+
+// Dump returns all that the maps hold, but for the counters, as sorted lines.
+func (f *Fastpath) Dump() (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clusters, err := f.clusterNames()
+	if err != nil {
+		return "", err
+	}
+	d := dumper{clusters: clusters, interfaces: interfaceNames()}
+	var lines []string
+	for _, name := range fillOrder {
+		all, err := f.read(name)
+		if err != nil {
+			return "", err
+		}
+		for key, value := range all {
+			line, err := d.line(name, []byte(key), value)
+			if err != nil {
+				return "", fmt.Errorf("dump %s: %w", name, err)
+			}
+			lines = append(lines, line+"\n")
+		}
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, ""), nil
+}
+
+// dumper has the names of what the maps only number.
+type dumper struct {
+	clusters   map[uint64]string
+	interfaces map[uint32]string
+}
+
+func (d dumper) line(name string, key, value []byte) (string, error) {
+	switch name {
+	case gatewayMapTomboloUnderlay:
+		e, err := decodeUnderlay(value)
+		return fmt.Sprintf("underlay %s mtu=%d address=%s port=%d", d.device(e.ifindex), e.mtu, e.address, e.port), err
+	case gatewayMapTomboloPorts:
+		ifindex, err := decodeUint32(key)
+		if err != nil {
+			return "", err
+		}
+		vni, err := decodeUint32(value)
+		return fmt.Sprintf("port %s → vni=%d", d.device(ifindex), vni), err
+	case gatewayMapTomboloVnis:
+		vni, err := decodeUint32(key)
+		if err != nil {
+			return "", err
+		}
+		e, err := decodeDelivery(value)
+		return fmt.Sprintf("deliver vni=%d → %s router=%s gateway=%s", vni, d.device(e.ifindex),
+			net.HardwareAddr(e.router[:]), net.HardwareAddr(e.gw[:])), err
+	case gatewayMapTomboloRemotes:
+		return d.route(key, value)
+	case gatewayMapTomboloLocals:
+		k, err := decodePrefix(key)
+		return fmt.Sprintf("local vni=%d %s", k.vni, k.prefix), err
+	case gatewayMapTomboloClusters:
+		e, err := decodeCluster(value)
+		return fmt.Sprintf("cluster %s endpoints=%v", e.name, e.endpoints), err
+	case gatewayMapTomboloSources:
+		return d.source(key, value)
+	case gatewayMapTomboloFlows:
+		k, err := decodeFlow(key)
+		return fmt.Sprintf("count vni=%d cluster=%s vni=%d %s", k.vni, clusterName(d.clusters, k.cluster), k.remoteVNI,
+			flowDirections[k.direction]), err
+	}
+	return "", fmt.Errorf("map %s has no words", name)
+}
+
+func (d dumper) route(key, value []byte) (string, error) {
+	k, err := decodePrefix(key)
+	if err != nil {
+		return "", err
+	}
+	e, err := decodeRemote(value)
+	if err != nil {
+		return "", err
+	}
+	if e.own {
+		return fmt.Sprintf("route vni=%d %s → this gateway", k.vni, k.prefix), nil
+	}
+	return fmt.Sprintf("route vni=%d %s → cluster=%s vni=%d", k.vni, k.prefix, clusterName(d.clusters, e.cluster), e.vni), nil
+}
+
+func (d dumper) source(key, value []byte) (string, error) {
+	addr, err := decodeAddr(key)
+	if err != nil {
+		return "", err
+	}
+	id, err := decodeUint64(value)
+	return fmt.Sprintf("source %s → cluster=%s", addr, clusterName(d.clusters, id)), err
+}
+
+func (d dumper) device(ifindex uint32) string {
+	if name, ok := d.interfaces[ifindex]; ok {
+		return name
+	}
+	return fmt.Sprintf("interface-%d", ifindex)
+}
+
+func interfaceNames() map[uint32]string {
+	names := map[uint32]string{}
+	all, _ := net.Interfaces() // without names a dump has numbers
+	for _, i := range all {
+		names[uint32(i.Index)] = i.Name
+	}
+	return names
+}

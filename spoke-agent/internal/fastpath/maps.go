@@ -1,0 +1,259 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package fastpath
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"net"
+	"net/netip"
+)
+
+// layoutVersion is the version of bpf/maps.h. Maps of another version are left to the programs that still use them,
+// until Set has filled new ones and replaced these programs.
+const layoutVersion = 1
+
+// maxEndpoints is MAX_ENDPOINTS of bpf/maps.h.
+const maxEndpoints = 16
+
+// maxClusterName is what the name in struct cluster can hold, one octet less than its size: it ends in a zero.
+const maxClusterName = 63
+
+// dropReasons are the names of enum drop_reason, in its order.
+var dropReasons = []string{
+	"other_mac",        // out: IPv4 for another MAC address than the gateway's
+	"malformed",        // out, in: the inner header is not IPv4's (RFC 791)
+	"no_route",         // out: no remote prefix has the destination
+	"no_endpoint",      // out: the cluster has no gateway
+	"too_big",          // out: does not fit the underlay with 50 bytes more; no ICMP tells the sender
+	"encapsulate",      // out: the kernel refused to make room
+	"unknown_vni",      // in: a known endpoint sent a VNI that no port here has
+	"unknown_endpoint", // in: somebody else sent a VNI of ours
+	"not_ipv4",         // in: the inner packet is not IPv4
+	"spoofed_source",   // in: the inner source is not the sending cluster's in that Vpc
+	"not_local",        // in: the inner destination is not in this cluster
+	"gso_not_tcp",      // in: a super-packet of UDP, which the kernel loses after decapsulation
+	"congested",        // in: marked CE outside but not ECN-capable inside (RFC 6040)
+	"decapsulate",      // in: the kernel refused to take the room away
+}
+
+// flowDirections are the names of enum direction, in its order.
+var flowDirections = []string{"out", "in"}
+
+// clusterID is how the maps name a cluster: the first 8 bytes of the SHA-256 of its name.
+func clusterID(name string) uint64 {
+	sum := sha256.Sum256([]byte(name))
+	return binary.BigEndian.Uint64(sum[:])
+}
+
+var native = binary.NativeEndian
+
+// underlayEntry is struct underlay.
+type underlayEntry struct {
+	ifindex, mtu uint32
+	address      netip.Addr
+	port         uint16
+}
+
+func (e underlayEntry) encode() []byte {
+	b := native.AppendUint32(nil, e.ifindex)
+	b = native.AppendUint32(b, e.mtu)
+	b = append(b, e.address.AsSlice()...)
+	b = binary.BigEndian.AppendUint16(b, e.port)
+	return append(b, 0, 0)
+}
+
+func decodeUnderlay(b []byte) (underlayEntry, error) {
+	if err := wantLen("underlay", b, 16); err != nil {
+		return underlayEntry{}, err
+	}
+	return underlayEntry{
+		ifindex: native.Uint32(b),
+		mtu:     native.Uint32(b[4:]),
+		address: netip.AddrFrom4([4]byte(b[8:])),
+		port:    binary.BigEndian.Uint16(b[12:]),
+	}, nil
+}
+
+// deliveryEntry is struct delivery.
+type deliveryEntry struct {
+	ifindex    uint32
+	router, gw [6]byte
+}
+
+func (e deliveryEntry) encode() []byte {
+	b := native.AppendUint32(nil, e.ifindex)
+	b = append(b, e.router[:]...)
+	return append(b, e.gw[:]...)
+}
+
+func decodeDelivery(b []byte) (deliveryEntry, error) {
+	if err := wantLen("delivery", b, 16); err != nil {
+		return deliveryEntry{}, err
+	}
+	return deliveryEntry{ifindex: native.Uint32(b), router: [6]byte(b[4:]), gw: [6]byte(b[10:])}, nil
+}
+
+// prefixKey is struct prefix.
+type prefixKey struct {
+	vni    uint32
+	prefix netip.Prefix
+}
+
+func (k prefixKey) encode() []byte {
+	b := native.AppendUint32(nil, 32+uint32(k.prefix.Bits()))
+	b = binary.BigEndian.AppendUint32(b, k.vni)
+	return append(b, k.prefix.Addr().AsSlice()...)
+}
+
+func decodePrefix(b []byte) (prefixKey, error) {
+	if err := wantLen("prefix", b, 12); err != nil {
+		return prefixKey{}, err
+	}
+	bits := native.Uint32(b)
+	if bits < 32 || bits > 64 {
+		return prefixKey{}, fmt.Errorf("decode prefix: length %d is not between 32 and 64", bits)
+	}
+	p := netip.PrefixFrom(netip.AddrFrom4([4]byte(b[8:])), int(bits)-32)
+	if p.Masked() != p {
+		return prefixKey{}, fmt.Errorf("decode prefix: %v has host bits", p)
+	}
+	return prefixKey{vni: binary.BigEndian.Uint32(b[4:]), prefix: p}, nil
+}
+
+// remoteEntry is struct remote.
+type remoteEntry struct {
+	cluster uint64
+	vni     uint32
+	own     bool
+}
+
+func (e remoteEntry) encode() []byte {
+	b := native.AppendUint64(nil, e.cluster)
+	b = native.AppendUint32(b, e.vni)
+	if e.own {
+		return native.AppendUint32(b, 1)
+	}
+	return native.AppendUint32(b, 0)
+}
+
+func decodeRemote(b []byte) (remoteEntry, error) {
+	if err := wantLen("remote", b, 16); err != nil {
+		return remoteEntry{}, err
+	}
+	own := native.Uint32(b[12:])
+	if own > 1 {
+		return remoteEntry{}, fmt.Errorf("decode remote: own is %d, neither 0 nor 1", own)
+	}
+	return remoteEntry{cluster: native.Uint64(b), vni: native.Uint32(b[8:]), own: own == 1}, nil
+}
+
+// clusterEntry is struct cluster.
+type clusterEntry struct {
+	name      string
+	endpoints []netip.Addr
+}
+
+func (e clusterEntry) encode() []byte {
+	b := make([]byte, maxClusterName+1, maxClusterName+1+4+4*maxEndpoints)
+	copy(b, e.name)
+	b = native.AppendUint32(b, uint32(len(e.endpoints)))
+	for _, a := range e.endpoints {
+		b = append(b, a.AsSlice()...)
+	}
+	return b[:cap(b)]
+}
+
+func decodeCluster(b []byte) (clusterEntry, error) {
+	if err := wantLen("cluster", b, maxClusterName+1+4+4*maxEndpoints); err != nil {
+		return clusterEntry{}, err
+	}
+	name, rest, ok := bytes.Cut(b[:maxClusterName+1], []byte{0})
+	if !ok || len(bytes.Trim(rest, "\x00")) != 0 {
+		return clusterEntry{}, fmt.Errorf("decode cluster: name is not zero-terminated")
+	}
+	b = b[maxClusterName+1:]
+	count := native.Uint32(b)
+	if count > maxEndpoints {
+		return clusterEntry{}, fmt.Errorf("decode cluster: %d endpoints, at most %d fit", count, maxEndpoints)
+	}
+	e := clusterEntry{name: string(name)}
+	for i := range int(count) {
+		e.endpoints = append(e.endpoints, netip.AddrFrom4([4]byte(b[4+4*i:])))
+	}
+	return e, nil
+}
+
+// flowKey is struct flow.
+type flowKey struct {
+	cluster                   uint64
+	vni, remoteVNI, direction uint32
+}
+
+func (k flowKey) encode() []byte {
+	b := native.AppendUint64(nil, k.cluster)
+	b = native.AppendUint32(b, k.vni)
+	b = native.AppendUint32(b, k.remoteVNI)
+	b = native.AppendUint32(b, k.direction)
+	return append(b, 0, 0, 0, 0)
+}
+
+func decodeFlow(b []byte) (flowKey, error) {
+	if err := wantLen("flow", b, 24); err != nil {
+		return flowKey{}, err
+	}
+	k := flowKey{cluster: native.Uint64(b), vni: native.Uint32(b[8:]), remoteVNI: native.Uint32(b[12:]), direction: native.Uint32(b[16:])}
+	if int(k.direction) >= len(flowDirections) {
+		return flowKey{}, fmt.Errorf("decode flow: direction %d is none", k.direction)
+	}
+	return k, nil
+}
+
+// flowCount is struct flow_count, of one CPU.
+type flowCount struct{ Packets, Bytes uint64 }
+
+func encodeUint32(v uint32) []byte { return native.AppendUint32(nil, v) }
+func encodeUint64(v uint64) []byte { return native.AppendUint64(nil, v) }
+
+func decodeUint32(b []byte) (uint32, error) {
+	if err := wantLen("number", b, 4); err != nil {
+		return 0, err
+	}
+	return native.Uint32(b), nil
+}
+
+func decodeUint64(b []byte) (uint64, error) {
+	if err := wantLen("number", b, 8); err != nil {
+		return 0, err
+	}
+	return native.Uint64(b), nil
+}
+
+func decodeAddr(b []byte) (netip.Addr, error) {
+	if err := wantLen("address", b, 4); err != nil {
+		return netip.Addr{}, err
+	}
+	return netip.AddrFrom4([4]byte(b)), nil
+}
+
+func wantLen(what string, b []byte, n int) error {
+	if len(b) != n {
+		return fmt.Errorf("decode %s: %d bytes, want %d", what, len(b), n)
+	}
+	return nil
+}
+
+// parseMAC reads a 6-octet Ethernet address.
+func parseMAC(s string) ([6]byte, error) {
+	mac, err := net.ParseMAC(s)
+	if err != nil {
+		return [6]byte{}, err
+	}
+	if len(mac) != 6 {
+		return [6]byte{}, fmt.Errorf("address %s: %d octets, Ethernet has 6", s, len(mac))
+	}
+	return [6]byte(mac), nil
+}

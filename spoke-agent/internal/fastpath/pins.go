@@ -1,0 +1,227 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package fastpath
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+)
+
+// Below PinPath:
+//
+//	links/in-7, links/out-9   attached programs, by interface index
+//	maps-v1/tombolo_…         the maps of layoutVersion 1
+//
+// Links are of no version: Set fills the maps of its own version and then replaces the program in each link
+// at once, so not even a change of the layout loses a packet.
+const (
+	linksDir   = "links"
+	mapsPrefix = "maps-v"
+
+	linkIn  = "in-"
+	linkOut = "out-"
+)
+
+func (f *Fastpath) linkPath(kind string, ifindex int) string {
+	return filepath.Join(f.opts.PinPath, linksDir, kind+strconv.Itoa(ifindex))
+}
+
+func mapsDir(pinPath string) string {
+	return filepath.Join(pinPath, mapsPrefix+strconv.Itoa(layoutVersion))
+}
+
+// MountBPFFS mounts a bpffs at dir, which it makes if need be, unless dir is in one already.
+func MountBPFFS(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make mount point of bpffs: %w", err)
+	}
+	if err := checkBPFFS(dir); err == nil {
+		return nil
+	}
+	if err := unix.Mount("bpf", dir, "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0700"); err != nil {
+		return fmt.Errorf("mount bpffs at %s: %w", dir, cure(err))
+	}
+	return nil
+}
+
+// checkBPFFS looks at path, or at its first parent that exists.
+func checkBPFFS(path string) error {
+	var st unix.Statfs_t
+	for p := path; ; p = filepath.Dir(p) {
+		err := unix.Statfs(p, &st)
+		if errors.Is(err, fs.ErrNotExist) && p != filepath.Dir(p) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("stat file system of %s: %w", p, err)
+		}
+		if st.Type != unix.BPF_FS_MAGIC {
+			return fmt.Errorf("pin path %s is not in a bpffs; mount one (mount -t bpf bpf /sys/fs/bpf) and, in a container, "+
+				"mount the host's into it", path)
+		}
+		return nil
+	}
+}
+
+// checkTCX asks for the programs of the loopback interface, which every network namespace has, as its first.
+func checkTCX() error {
+	if _, err := link.QueryPrograms(link.QueryOptions{Target: 1, Attach: ebpf.AttachTCXIngress}); err != nil {
+		return fmt.Errorf("look for tcx in the kernel: %w", cure(err))
+	}
+	return nil
+}
+
+// cure adds to an error of the kernel what a person can do about it.
+func cure(err error) error {
+	var verifier *ebpf.VerifierError
+	switch {
+	case errors.As(err, &verifier): // EACCES too, but no privilege helps
+		return err
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		return fmt.Errorf("%w; run the agent as root with CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN (privileged)", err)
+	case errors.Is(err, unix.EINVAL), errors.Is(err, ebpf.ErrNotSupported):
+		return fmt.Errorf("%w; tcx needs Linux 6.6 or newer on gateway nodes", err)
+	case errors.Is(err, ebpf.ErrMapIncompatible):
+		return fmt.Errorf("%w; pinned by another build with the same layout version: drain the node and remove the pins", err)
+	}
+	return err
+}
+
+// attach makes prog the program of the pinned link kind of an interface. A link whose interface is gone is dead: the
+// index may have come to another one.
+func (f *Fastpath) attach(kind string, ifindex int, prog *ebpf.Program) error {
+	path := f.linkPath(kind, ifindex)
+	l, err := link.LoadPinnedLink(path, nil)
+	if err == nil {
+		defer l.Close()
+		info, err := l.Info()
+		if err != nil {
+			return fmt.Errorf("read link %s: %w", path, err)
+		}
+		if tcx := info.TCX(); tcx != nil && int(tcx.Ifindex) == ifindex {
+			return replaceProgram(l, info, prog)
+		}
+		if err := l.Unpin(); err != nil {
+			return fmt.Errorf("unpin dead link %s: %w", path, err)
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("load link %s: %w", path, err)
+	}
+	l, err = link.AttachTCX(link.TCXOptions{Interface: ifindex, Program: prog, Attach: ebpf.AttachTCXIngress})
+	if err != nil {
+		return fmt.Errorf("attach to interface %d: %w", ifindex, cure(err))
+	}
+	defer l.Close()
+	if err := l.Pin(path); err != nil {
+		return fmt.Errorf("pin link %s: %w", path, err)
+	}
+	f.opts.Logger.Info("Attached", "link", kind+strconv.Itoa(ifindex))
+	return nil
+}
+
+func replaceProgram(l link.Link, info *link.Info, prog *ebpf.Program) error {
+	now, err := prog.Info()
+	if err != nil {
+		return fmt.Errorf("read program: %w", err)
+	}
+	if id, ok := now.ID(); ok && id == info.Program {
+		return nil
+	}
+	if err := l.Update(prog); err != nil {
+		return fmt.Errorf("replace program of link %d: %w", info.ID, err)
+	}
+	return nil
+}
+
+// detachExcept detaches every pinned link that is not in keep (file names).
+func (f *Fastpath) detachExcept(keep map[string]bool) error {
+	dir := filepath.Join(f.opts.PinPath, linksDir)
+	files, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("list links: %w", err)
+	}
+	var errs []error
+	for _, file := range files {
+		if keep[file.Name()] {
+			continue
+		}
+		if err := detach(filepath.Join(dir, file.Name())); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		f.opts.Logger.Info("Detached", "link", file.Name())
+	}
+	return errors.Join(errs...)
+}
+
+func detach(path string) error {
+	l, err := link.LoadPinnedLink(path, nil)
+	if err != nil {
+		return fmt.Errorf("load link %s: %w", path, err)
+	}
+	defer l.Close()
+	// A process that holds the link open must not keep it attached. ENOLINK: the interface is gone.
+	if err := l.Detach(); err != nil && !errors.Is(err, unix.ENOLINK) {
+		return fmt.Errorf("detach link %s: %w", path, err)
+	}
+	if err := l.Unpin(); err != nil {
+		return fmt.Errorf("unpin link %s: %w", path, err)
+	}
+	return nil
+}
+
+// removeOtherMaps unpins the maps of all layout versions but this one's.
+func (f *Fastpath) removeOtherMaps() error {
+	dirs, err := filepath.Glob(filepath.Join(f.opts.PinPath, mapsPrefix+"*"))
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, dir := range dirs {
+		if dir != mapsDir(f.opts.PinPath) {
+			errs = append(errs, os.RemoveAll(dir))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// findDevices returns the interfaces that cfg names, and one error per port without one. The underlay must be there.
+func findDevices(cfg Config) (map[string]device, []error, error) {
+	all, err := net.Interfaces()
+	if err != nil {
+		return nil, nil, fmt.Errorf("list interfaces: %w", err)
+	}
+	devices := map[string]device{}
+	for _, i := range all {
+		devices[i.Name] = device{index: i.Index, mtu: i.MTU}
+	}
+	if _, ok := devices[cfg.Underlay.Interface]; !ok {
+		names := slices.Sorted(func(yield func(string) bool) {
+			for _, i := range all {
+				if !yield(i.Name) {
+					return
+				}
+			}
+		})
+		return nil, nil, fmt.Errorf("find underlay: no interface %s; this node has %s", cfg.Underlay.Interface, strings.Join(names, ", "))
+	}
+	var missing []error
+	for _, p := range cfg.Ports {
+		if _, ok := devices[p.Interface]; !ok {
+			missing = append(missing, fmt.Errorf("find port of %s: no interface %s; make the port first", p.Vpc, p.Interface))
+		}
+	}
+	return devices, missing, nil
+}

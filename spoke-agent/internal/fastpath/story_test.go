@@ -1,0 +1,186 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package fastpath
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/go-logr/logr/testr"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/link/linktest"
+)
+
+// The gateway of the stories: cluster east, with Vpc shop/blue (VNI 100) and a peer shop/red (VNI 200) that exists in
+// west only, and Vpc bank/blue (VNI 300) that has the addresses of shop/blue. Cluster north has no gateway yet.
+func storyConfig() Config {
+	return Config{
+		Underlay: Underlay{Interface: "ul0", Address: netip.MustParseAddr("192.0.2.1"), UDPPort: 4789},
+		Clusters: []Cluster{
+			{Name: "west", Endpoints: []netip.Addr{netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("198.51.100.2")}},
+			{Name: "south", Endpoints: []netip.Addr{netip.MustParseAddr("203.0.113.1")}},
+			{Name: "north"},
+		},
+		Ports: []Port{{
+			Interface: "tbg100", Vpc: "shop/blue", VNI: 100,
+			GatewayMAC: "0a:58:a9:fe:00:02", RouterMAC: "0a:58:a9:fe:00:01",
+			Address: netip.MustParseAddr("169.254.0.2"),
+			Local:   prefixes("10.1.1.0/24", "169.254.0.0/29"),
+			Remotes: []Remote{
+				{Vpc: "shop/blue", VNI: 100, Cluster: "west", Prefixes: prefixes("10.1.2.0/24", "169.254.0.8/29")},
+				{Vpc: "shop/red", VNI: 200, Cluster: "west", Prefixes: prefixes("10.2.2.0/24")},
+				{Vpc: "shop/blue", VNI: 100, Cluster: "south", Prefixes: prefixes("10.1.3.0/24")},
+				{Vpc: "shop/blue", VNI: 100, Cluster: "north", Prefixes: prefixes("10.1.4.0/24")},
+			},
+		}, {
+			Interface: "tbg300", Vpc: "bank/blue", VNI: 300,
+			GatewayMAC: "0a:58:a9:fe:00:02", RouterMAC: "0a:58:a9:fe:00:01",
+			Local:   prefixes("10.1.1.0/24"),
+			Remotes: []Remote{{Vpc: "bank/blue", VNI: 300, Cluster: "south", Prefixes: prefixes("10.1.2.0/24")}},
+		}},
+	}
+}
+
+func prefixes(s ...string) []netip.Prefix {
+	var out []netip.Prefix
+	for _, p := range s {
+		out = append(out, netip.MustParsePrefix(p))
+	}
+	return out
+}
+
+// pinPath is a directory in a bpffs of the test's own.
+func pinPath(tb testing.TB) string {
+	tb.Helper()
+	mount := filepath.Join(tb.TempDir(), "bpf")
+	if err := MountBPFFS(mount); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := unmount(mount); err != nil {
+			tb.Error(err)
+		}
+	})
+	return filepath.Join(mount, "tombolo")
+}
+
+// storyGateway opens a fast path with storyConfig in a namespace of its own.
+func storyGateway(t *testing.T) (*linktest.Namespace, *Fastpath) {
+	t.Helper()
+	ns := linktest.New(t, "story")
+	for _, pair := range [][3]string{{"ul0", "ul1", "02:00:00:00:00:01"}, {"tbg100", "tbo100", "0a:58:a9:fe:00:02"}, {"tbg300", "tbo300", "0a:58:a9:fe:00:02"}} {
+		ns.Veth(t, pair[0], ns, pair[1])
+		ns.IP(t, fmt.Sprintf("link set %s address %s up", pair[0], pair[2]))
+		ns.IP(t, fmt.Sprintf("link set %s up", pair[1]))
+	}
+	var f *Fastpath
+	path := pinPath(t)
+	ns.MustDo(t, func() (err error) {
+		if f, err = Open(Options{PinPath: path, Logger: testr.New(t)}); err != nil {
+			return err
+		}
+		return f.Set(storyConfig())
+	})
+	t.Cleanup(func() {
+		if err := f.Remove(); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(path); !os.IsNotExist(err) {
+			t.Errorf("Remove leaves the pins: %v", err)
+		}
+	})
+	return ns, f
+}
+
+// What a program returns (linux/bpf.h, enum tcx_action_base).
+const (
+	next     = -1
+	dropped  = 2
+	redirect = 7
+)
+
+// skbContext is struct __sk_buff as BPF_PROG_TEST_RUN takes it.
+type skbContext struct {
+	_              [9]uint32
+	IngressIfindex uint32
+	Ifindex        uint32
+	_              [30]uint32
+	GSOSegs        uint32
+	_              [2]uint32
+	GSOSize        uint32
+	_              [3]uint32
+}
+
+// outcome is all that a packet causes.
+type outcome struct {
+	Verdict int32
+	// Packet after the program.
+	Packet []byte
+	// Drops and Flows that have grown, and by how much: packets/bytes.
+	Drops map[string]uint64
+	Flows map[string]string
+}
+
+// runStory sends one packet through a program as if it had come in on the interface.
+func runStory(t *testing.T, ns *linktest.Namespace, f *Fastpath, p *ebpf.Program, ifname string, packet []byte, ctx skbContext) outcome {
+	t.Helper()
+	var out outcome
+	ns.MustDo(t, func() error {
+		devices, _, err := findDevices(storyConfig())
+		if err != nil {
+			return err
+		}
+		ctx.Ifindex = uint32(devices[ifname].index)
+		flows, drops := counters(t, f)
+		after := make([]byte, len(packet)+256)
+		opts := &ebpf.RunOptions{Data: packet, DataOut: after, Context: ctx}
+		verdict, err := p.Run(opts)
+		if err != nil {
+			return err
+		}
+		out.Verdict, out.Packet = int32(verdict), opts.DataOut
+		flowsAfter, dropsAfter := counters(t, f)
+		out.Drops, out.Flows = map[string]uint64{}, map[string]string{}
+		for reason, n := range dropsAfter {
+			if n > drops[reason] {
+				out.Drops[reason] = n - drops[reason]
+			}
+		}
+		for key, c := range flowsAfter {
+			if was := flows[key]; c != was {
+				out.Flows[key] = fmt.Sprintf("%d/%d", c.Packets-was.Packets, c.Bytes-was.Bytes)
+			}
+		}
+		return nil
+	})
+	return out
+}
+
+func counters(t *testing.T, f *Fastpath) (map[string]FlowCounter, map[string]uint64) {
+	t.Helper()
+	flows, drops, err := f.Counters()
+	if err != nil {
+		t.Fatal(err)
+	}
+	byName := map[string]FlowCounter{}
+	for _, c := range flows {
+		byName[fmt.Sprintf("%s %s %s@%s", c.Vpc, c.Direction, c.RemoteVpc, c.Cluster)] = c
+	}
+	return byName, drops
+}
+
+func diffOutcome(got, want outcome) string {
+	if want.Drops == nil {
+		want.Drops = map[string]uint64{}
+	}
+	if want.Flows == nil {
+		want.Flows = map[string]string{}
+	}
+	return cmp.Diff(want, got)
+}

@@ -1,0 +1,156 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package fastpath
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+)
+
+// maxVNI is the largest VXLAN network identifier (RFC 7348: 24 bits).
+const maxVNI = 1<<24 - 1
+
+// validate says what of cfg can't be forwarded. Each error names the field, the value and the cure.
+func validate(cfg Config) error {
+	errs := []error{validateUnderlay(cfg.Underlay)}
+	clusters := map[string]bool{}
+	for _, c := range cfg.Clusters {
+		clusters[c.Name] = true
+	}
+	errs = append(errs, validateClusters(cfg)...)
+	vnis, interfaces := map[uint32]string{}, map[string]string{}
+	for _, p := range cfg.Ports {
+		if other, ok := vnis[p.VNI]; ok {
+			errs = append(errs, fmt.Errorf("port of %s: vni %d is %s's too; give each Vpc its own", p.Vpc, p.VNI, other))
+		}
+		if other, ok := interfaces[p.Interface]; ok {
+			errs = append(errs, fmt.Errorf("port of %s: interface %s is %s's too; give each Vpc its own", p.Vpc, p.Interface, other))
+		}
+		vnis[p.VNI], interfaces[p.Interface] = p.Vpc, p.Vpc
+		if p.Interface == cfg.Underlay.Interface {
+			errs = append(errs, fmt.Errorf("port of %s: interface %s is the underlay; name the gateway port", p.Vpc, p.Interface))
+		}
+		for _, err := range validatePort(p, clusters) {
+			errs = append(errs, fmt.Errorf("port of %s: %w", p.Vpc, err))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("check gateway config: %w", err)
+	}
+	return nil
+}
+
+func validateUnderlay(u Underlay) error {
+	switch {
+	case u.Interface == "":
+		return errors.New("underlay: interface is empty; name the interface that reaches the other clusters")
+	case !u.Address.Is4():
+		return fmt.Errorf("underlay: address %s is not IPv4; give this node's IPv4 address on %s", u.Address, u.Interface)
+	case u.UDPPort == 0:
+		return errors.New("underlay: UDP port is 0; VXLAN's is 4789")
+	}
+	return nil
+}
+
+func validateClusters(cfg Config) []error {
+	var errs []error
+	ids, owner := map[uint64]string{0: "no cluster"}, map[netip.Addr]string{cfg.Underlay.Address: "this node"}
+	for _, c := range cfg.Clusters {
+		if c.Name == "" || len(c.Name) > maxClusterName {
+			errs = append(errs, fmt.Errorf("cluster %q: name has %d characters; give it 1 to %d", c.Name, len(c.Name), maxClusterName))
+		}
+		if other, ok := ids[clusterID(c.Name)]; ok {
+			errs = append(errs, fmt.Errorf("cluster %q: has the id of %q; list it once, or rename one", c.Name, other))
+		}
+		ids[clusterID(c.Name)] = c.Name
+		if len(c.Endpoints) > maxEndpoints {
+			errs = append(errs, fmt.Errorf("cluster %s: %d endpoints; %d at most", c.Name, len(c.Endpoints), maxEndpoints))
+		}
+		for _, a := range c.Endpoints {
+			if !a.Is4() {
+				errs = append(errs, fmt.Errorf("cluster %s: endpoint %s is not IPv4; only IPv4 is encapsulated", c.Name, a))
+			}
+			// The endpoint tells which cluster sent a packet, so it can't be two's.
+			if other, ok := owner[a]; ok {
+				errs = append(errs, fmt.Errorf("cluster %s: endpoint %s is %s's too; an endpoint is one gateway's", c.Name, a, other))
+			}
+			owner[a] = c.Name
+		}
+	}
+	return errs
+}
+
+func validatePort(p Port, clusters map[string]bool) []error {
+	var errs []error
+	if p.Interface == "" {
+		errs = append(errs, errors.New("interface is empty; name the gateway's end of the port"))
+	}
+	if err := validateVNI(p.VNI); err != nil {
+		errs = append(errs, err)
+	}
+	if _, err := parseMAC(p.GatewayMAC); err != nil {
+		errs = append(errs, fmt.Errorf("gateway MAC: %w", err))
+	}
+	if _, err := parseMAC(p.RouterMAC); err != nil {
+		errs = append(errs, fmt.Errorf("router MAC: %w", err))
+	}
+	if p.Address.IsValid() && !p.Address.Is4() {
+		errs = append(errs, fmt.Errorf("address %s is not IPv4; only IPv4 is forwarded", p.Address))
+	}
+	for _, prefix := range p.Local {
+		if err := validatePrefix(prefix); err != nil {
+			errs = append(errs, fmt.Errorf("local: %w", err))
+		}
+	}
+	var remotes []netip.Prefix
+	for _, r := range p.Remotes {
+		if !clusters[r.Cluster] {
+			errs = append(errs, fmt.Errorf("remote %s: cluster %q is unknown; add it to the clusters, with its endpoints", r.Vpc, r.Cluster))
+		}
+		if err := validateVNI(r.VNI); err != nil {
+			errs = append(errs, fmt.Errorf("remote %s: %w", r.Vpc, err))
+		}
+		for _, prefix := range r.Prefixes {
+			if err := validatePrefix(prefix); err != nil {
+				errs = append(errs, fmt.Errorf("remote %s: %w", r.Vpc, err))
+			}
+		}
+		remotes = append(remotes, r.Prefixes...)
+	}
+	return append(errs, overlaps(remotes)...)
+}
+
+func validateVNI(vni uint32) error {
+	if vni == 0 || vni > maxVNI {
+		return fmt.Errorf("vni %d is not between 1 and %d (RFC 7348: 24 bits)", vni, maxVNI)
+	}
+	return nil
+}
+
+func validatePrefix(p netip.Prefix) error {
+	if !p.Addr().Is4() || !p.IsValid() {
+		return fmt.Errorf("prefix %s is not IPv4; only IPv4 is forwarded", p)
+	}
+	if p.Masked() != p {
+		return fmt.Errorf("prefix %s has host bits; write %s", p, p.Masked())
+	}
+	return nil
+}
+
+// overlaps reports prefixes that hold one another: the destination would have two clusters. In the order of their
+// first addresses, a prefix overlaps its neighbour if it overlaps anything.
+func overlaps(prefixes []netip.Prefix) []error {
+	var errs []error
+	sorted := slices.SortedFunc(slices.Values(prefixes), netip.Prefix.Compare)
+	for i := 1; i < len(sorted); i++ {
+		if sorted[i-1].Overlaps(sorted[i]) {
+			errs = append(errs, fmt.Errorf("remote prefixes %s and %s overlap; a destination is in one place", sorted[i-1], sorted[i]))
+			// The wider one is what the next may overlap as well.
+			sorted[i] = sorted[i-1]
+		}
+	}
+	return errs
+}
