@@ -64,6 +64,10 @@ const (
 // startTimeout bounds the start of one component on a busy machine.
 const startTimeout = 2 * time.Minute
 
+// stopGrace is enough for every component but the apiserver, which by then has
+// stopped listening and would wait a minute for its watchers to go away.
+const stopGrace = 2 * time.Second
+
 // ControlPlane is a control plane that was started, now or by another program.
 type ControlPlane struct {
 	Config
@@ -159,7 +163,7 @@ func (c *ControlPlane) Start(ctx context.Context, component Component) error {
 // Stop ends one component as an orderly shutdown does; one that does not run is fine.
 func (c *ControlPlane) Stop(component Component) error {
 	if p, ok := c.Process(component); ok {
-		return p.Stop(20 * time.Second)
+		return p.Stop(stopGrace)
 	}
 	return nil
 }
