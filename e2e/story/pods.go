@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
+	"github.com/tombolo-io/tombolo/e2e/lab/probe"
 )
 
 // Pod is a running pod in a Subnet.
@@ -104,21 +105,11 @@ func (p *Pod) Delete(ctx context.Context) error {
 	return p.Cluster.Gone(ctx, object)
 }
 
-// PingResult is what podtool ping -json prints.
-type PingResult struct {
-	Sent     int     `json:"sent"`
-	Received int     `json:"received"`
-	TTL      int     `json:"ttl"`
-	AvgMS    float64 `json:"avg_ms"`
-	// FirstReplyUnixNano is when the first reply came, in nanoseconds since 1970.
-	FirstReplyUnixNano int64 `json:"first_reply_unix_nano"`
-}
-
 // Ping sends n echo requests at an interval and returns what came back; no reply is a result, not an error.
-func (p *Pod) Ping(ctx context.Context, to netip.Addr, n int, interval time.Duration) (PingResult, error) {
+func (p *Pod) Ping(ctx context.Context, to netip.Addr, n int, interval time.Duration) (probe.PingReport, error) {
 	out, err := p.Cluster.Exec(ctx, p.Namespace, p.Name, "/podtool", "ping", "-json",
 		"-c", fmt.Sprint(n), "-i", interval.String(), "-W", "1s", to.String())
-	var result PingResult
+	var result probe.PingReport
 	if decodeErr := json.Unmarshal([]byte(out), &result); decodeErr != nil {
 		return result, fmt.Errorf("ping %s from %s: %w (%q)", to, p.Name, err, out)
 	}
@@ -127,11 +118,11 @@ func (p *Pod) Ping(ctx context.Context, to netip.Addr, n int, interval time.Dura
 
 // TCP sends n random bytes to the echo server of a pod and compares what comes back; it returns podtool's line.
 func (p *Pod) TCP(ctx context.Context, to netip.Addr, n int) (string, error) {
-	return p.Cluster.Exec(ctx, p.Namespace, p.Name, "/podtool", "tcp", netip.AddrPortFrom(to, 8080).String(), "-bytes", fmt.Sprint(n))
+	return p.Cluster.Exec(ctx, p.Namespace, p.Name, "/podtool", "tcp", "-bytes", fmt.Sprint(n), netip.AddrPortFrom(to, 8080).String())
 }
 
 // MustReach fails unless every echo request is answered, with the TTL when one is given.
-func (p *Pod) MustReach(ctx context.Context, to *Pod, ttl int) (PingResult, error) {
+func (p *Pod) MustReach(ctx context.Context, to *Pod, ttl int) (probe.PingReport, error) {
 	result, err := p.Ping(ctx, to.Address, 5, 20*time.Millisecond)
 	if err != nil {
 		return result, err
