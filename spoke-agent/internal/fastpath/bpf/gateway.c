@@ -194,6 +194,7 @@ int tombolo_in(struct __sk_buff *skb)
 	struct outer *o;
 	struct iphdr *ip;
 	__u64 *cluster;
+	int verdict;
 
 	if (!underlay || skb->protocol != bpf_htons(ETH_P_IP) || skb->pkt_type != PACKET_HOST)
 		return TCX_NEXT;
@@ -238,8 +239,10 @@ int tombolo_in(struct __sk_buff *skb)
 	flow.vni = vni;
 	flow.remote_vni = remote->vni;
 	flow.direction = DIRECTION_IN;
-	count_flow(&flow, packets, bytes);
-	return deliver(skb, delivery);
+	verdict = deliver(skb, delivery);
+	if (verdict != TCX_DROP)
+		count_flow(&flow, packets, bytes);
+	return verdict;
 }
 
 // No helper used here is for GPL programs only.
