@@ -34,6 +34,9 @@ func Path(name string) string { return filepath.Join(root, name) }
 // Create makes the named network namespace with its loopback up. One that is
 // there already is an error: it may not be ours.
 func Create(name string) error {
+	if err := prepareRoot(); err != nil {
+		return fmt.Errorf("create network namespace %s: %w", name, err)
+	}
 	if _, err := os.Stat(Path(name)); err == nil {
 		return fmt.Errorf("create network namespace %s: %s exists; delete it first", name, Path(name))
 	}
@@ -41,6 +44,31 @@ func Create(name string) error {
 		return fmt.Errorf("create network namespace %s: %w", name, err)
 	}
 	return LinkUp(name, "lo")
+}
+
+// prepareRoot makes root a shared mount of its own, as `ip netns add` does when
+// it is none: done after ours, that would hide our mounts and they could not be
+// removed any more.
+func prepareRoot() error {
+	if err := os.MkdirAll(root, 0o755); err != nil {
+		return err
+	}
+	dir, err := os.Open(root)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
+		return fmt.Errorf("lock %s: %w", root, err)
+	}
+	err = unix.Mount("", root, "none", unix.MS_SHARED|unix.MS_REC, "")
+	if !errors.Is(err, unix.EINVAL) {
+		return err
+	}
+	if err := unix.Mount(root, root, "none", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("make %s a mount: %w", root, err)
+	}
+	return unix.Mount("", root, "none", unix.MS_SHARED|unix.MS_REC, "")
 }
 
 func create(name string) error {
