@@ -237,24 +237,26 @@ func (c *connection) transact(ctx context.Context, cl client.Client, ops []ovsdb
 	if err != nil {
 		return fmt.Errorf("send transaction to %s: %w", c.model.Name(), err)
 	}
-	if failed, err := ovsdb.CheckOperationResults(results, ops); err != nil {
-		return fmt.Errorf("transaction refused by %s: %w", c.model.Name(), explain(results, failed, err))
+	if _, err := ovsdb.CheckOperationResults(results, ops); err != nil {
+		return fmt.Errorf("commit transaction to %s: %w: %s", c.model.Name(), err, explain(results, ops))
 	}
 	return nil
 }
 
-// explain adds the server's words to an operation's error.
-func explain(results []ovsdb.OperationResult, failed []ovsdb.OperationError, err error) error {
+// explain is what the server said of each operation that failed, or of the commit (RFC 7047, section 4.1.3).
+func explain(results []ovsdb.OperationResult, ops []ovsdb.Operation) string {
 	var words []string
 	for i, r := range results {
-		if r.Error != "" {
-			words = append(words, strings.TrimSpace(fmt.Sprintf("operation %d: %s %s", i, r.Error, r.Details)))
+		if r.Error == "" {
+			continue
 		}
+		at := "commit"
+		if i < len(ops) {
+			at = ops[i].Op + " " + ops[i].Table
+		}
+		words = append(words, fmt.Sprintf("%s: %s: %s", at, r.Error, r.Details))
 	}
-	for _, f := range failed {
-		words = append(words, fmt.Sprintf("%s %s", f.Operation().Op, f.Operation().Table))
-	}
-	return fmt.Errorf("%w (%s)", err, strings.Join(words, "; "))
+	return strings.Join(words, "; ")
 }
 
 // bounded runs f with a deadline, and returns at it even when f does not.
