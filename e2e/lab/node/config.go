@@ -55,12 +55,14 @@ func (n *Node) writeConfig(ctx context.Context) error {
 
 // containerdTemplate is the configuration of containerd 1.6, version 2.
 //
+//   - state: in the box's own /run, so that it is gone after a restart of the
+//     node, as containerd expects.
 //   - restrict_oom_score_adj: runc may be without CAP_SYS_RESOURCE and then can't
 //     lower a score below its own.
 //   - netns_mounts_under_state_dir: pods' namespaces are bound in the box only.
 var containerdTemplate = template.Must(template.New("containerd.toml").Parse(`version = 2
 root = "{{.StateDir}}/containerd"
-state = "{{.StateDir}}/containerd-state"
+state = "/run/containerd"
 disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs"]
 [grpc]
   address = "{{.Socket}}"

@@ -52,11 +52,11 @@ func must(t *testing.T, err error) {
 func TestNode(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	before := machine(t)
 	dir, err := os.MkdirTemp("", "node")
 	must(t, err)
+	before := machine(t, dir)
 	t.Cleanup(func() { // runs last
-		if after := machine(t); after != before {
+		if after := machine(t, dir); after != before {
 			t.Errorf("the machine was\n%s\nand is now\n%s", before, after)
 		}
 		must(t, os.RemoveAll(dir)) // fails on a mount that was left
@@ -92,6 +92,7 @@ func TestNode(t *testing.T) {
 
 	t.Run("Reach", func(t *testing.T) { testReach(t, ctx, n, control, pod) })
 	t.Run("Box", func(t *testing.T) { testBox(t, ctx, n) })
+	lap("reach, box")
 	t.Run("KubeletAgain", func(t *testing.T) {
 		kubelet, _ := n.Process("kubelet")
 		must(t, kubelet.Kill())
@@ -99,12 +100,19 @@ func TestNode(t *testing.T) {
 		must(t, err)
 		must(t, again.WaitReady(ctx))
 		// A new kubelet learns its old pods from the runtime in its first second.
-		must(t, proc.Wait(ctx, "exec after the kubelet's restart", nil, func(ctx context.Context) error {
-			_, err := execIn(ctx, control, pod.Name, "podtool", "addr")
-			return err
-		}))
+		waitExec(t, ctx, control, pod.Name)
 	})
-	lap("the rest")
+	lap("kubelet again")
+	t.Run("Reboot", func(t *testing.T) {
+		must(t, n.Stop(ctx))
+		lap("stop")
+		_, err := Start(ctx, options)
+		must(t, err)
+		must(t, n.WaitReady(ctx))
+		lap("start again, node Ready")
+		waitExec(t, ctx, control, pod.Name)
+		lap("pod again")
+	})
 	must(t, n.Stop(ctx))
 	lap("stop")
 }
@@ -209,6 +217,14 @@ func stream(ctx context.Context, config *rest.Config, url string) (string, error
 	return stdout.String(), nil
 }
 
+func waitExec(t *testing.T, ctx context.Context, control *kube.ControlPlane, pod string) {
+	t.Helper()
+	must(t, proc.Wait(ctx, "exec in pod "+pod, nil, func(ctx context.Context) error {
+		_, err := execIn(ctx, control, pod, "podtool", "addr")
+		return err
+	}))
+}
+
 // testReach uses the pod's network and its tools: the echo server from the
 // node, ICMP from the pod.
 func testReach(t *testing.T, ctx context.Context, n *Node, control *kube.ControlPlane, pod *corev1.Pod) {
@@ -263,7 +279,7 @@ func device(t *testing.T, dir string) string {
 }
 
 // machine describes what a node must leave as it was.
-func machine(t *testing.T) string {
+func machine(t *testing.T, dir string) string {
 	t.Helper()
 	var b strings.Builder
 	for _, setting := range ownSettings {
@@ -283,7 +299,7 @@ func machine(t *testing.T) string {
 	}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	must(t, err)
-	fmt.Fprintf(&b, "namespaces=%v cgroups=%v mounts=%d", names, cgroups, bytes.Count(mounts, []byte("\n")))
+	fmt.Fprintf(&b, "namespaces=%v cgroups=%v mounts=%d", names, cgroups, bytes.Count(mounts, []byte(dir)))
 	for _, dir := range []string{"/run/containerd", "/var/lib/kubelet", "/var/log/containers", "/var/lib/cni", "/usr/libexec/kubernetes"} {
 		_, err := os.Stat(dir)
 		fmt.Fprintf(&b, " %s=%t", dir, err == nil)
