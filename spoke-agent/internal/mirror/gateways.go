@@ -1,0 +1,96 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package mirror
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
+)
+
+// gateways mirrors InterconnectGateways: those of other clusters down, the own one down and up.
+type gateways struct {
+	copier
+	cluster  string
+	reserved []string
+}
+
+// Reconcile copies one InterconnectGateway down, or takes its copy away; of the own one it also reports the status.
+func (g *gateways) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	if request.Namespace != request.Name {
+		return reconcile.Result{}, nil // a cluster's namespace holds the one of its name, and no cluster speaks for another
+	}
+	hub := &spokev1alpha1.InterconnectGateway{}
+	if err := g.hub.Get(ctx, request.NamespacedName, hub); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err) // absence is no evidence: the copy stays
+	}
+	copy, wanted, err := g.localGateway(ctx, hub)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	s := sides{hub: hub, adoptable: true}
+	if copy != nil {
+		s.copy = copy
+		s.same = equality.Semantic.DeepEqual(copy.Spec, hub.Spec) && sameMeta(copy, wanted)
+	}
+	own := hub.Name == g.cluster
+	v := decide(s)
+	switch {
+	case v == release && own:
+		return reconcile.Result{}, g.release(ctx, hub, &spokev1alpha1.InterconnectGateway{})
+	case v == keep && own:
+		return reconcile.Result{}, g.report(ctx, hub, local.HubGeneration(copy))
+	default:
+		return reconcile.Result{}, g.apply(ctx, v, wanted)
+	}
+}
+
+// localGateway is the copy that there is (nil for none), and the copy that is wanted.
+func (g *gateways) localGateway(ctx context.Context, hub *spokev1alpha1.InterconnectGateway) (copy, wanted *spokev1alpha1.InterconnectGateway, err error) {
+	copy, wanted = &spokev1alpha1.InterconnectGateway{}, &spokev1alpha1.InterconnectGateway{}
+	switch err := g.spoke.Get(ctx, localKey(hub.Name), copy); {
+	case apierrors.IsNotFound(err):
+		copy = nil
+	case err != nil:
+		return nil, nil, fmt.Errorf("get copy of %s: %w", hub.Name, err)
+	default:
+		wanted = copy.DeepCopy()
+	}
+	labels := map[string]string{}
+	if hub.Name == g.cluster {
+		labels[local.LabelOwn] = "true"
+	}
+	stamp(wanted, hub, labels)
+	wanted.Spec = *hub.Spec.DeepCopy()
+	return copy, wanted, nil
+}
+
+// report writes what the cluster has, when it is something new.
+func (g *gateways) report(ctx context.Context, hub *spokev1alpha1.InterconnectGateway, copyGeneration int64) error {
+	var nodes corev1.NodeList
+	if err := g.spoke.List(ctx, &nodes); err != nil {
+		return fmt.Errorf("list Nodes: %w", err)
+	}
+	var routers spokev1alpha1.LocalRouterList
+	if err := g.spoke.List(ctx, &routers, client.InNamespace(local.Namespace)); err != nil {
+		return fmt.Errorf("list LocalRouters: %w", err)
+	}
+	before := hub.DeepCopy()
+	hub.Status = gatewayStatus(hub, copyGeneration, nodes.Items, routers.Items, g.reserved)
+	if equality.Semantic.DeepEqual(before.Status, hub.Status) {
+		return nil
+	}
+	if err := g.hub.Status().Patch(ctx, hub, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("report status of InterconnectGateway %s to the hub: %w", hub.Name, err)
+	}
+	return nil
+}

@@ -1,0 +1,140 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package mirror keeps this cluster's copies of what the hub tells it, and tells the hub what became
+// of them. It is the only part of the agent that talks to the hub.
+//
+//	hub: LocalRouters of namespace <cluster>    ──spec──▶  copies in tombolo-system of this cluster
+//	     InterconnectGateways of all namespaces ◀─status─
+//
+// The hub may be away, at the start or later, for any time: nothing in the cluster waits for it.
+// A copy is only ever removed by the tombstone (deletionTimestamp) of the object that it is the copy
+// of, found by UID; that an object is not there is never an argument. An older generation never
+// replaces a newer one.
+package mirror
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/cluster"
+
+	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+)
+
+// kubeconfigPoll is how often the hub's kubeconfig is read: the add-on's registration may write it late, or anew.
+const kubeconfigPoll = 5 * time.Second
+
+// Mirror runs beside the spoke's manager and never stops it.
+type Mirror struct {
+	// Cluster is the name of this cluster: its namespace on the hub.
+	Cluster string
+	// Spoke is this cluster.
+	Spoke cluster.Cluster
+	// HubKubeconfig is the path of the hub's kubeconfig. It need not be there yet.
+	HubKubeconfig string
+	// ReservedCIDRs are the cluster's own ranges that no Node tells: services, nodes.
+	ReservedCIDRs []string
+	// Log of the mirror.
+	Log logr.Logger
+}
+
+// NeedLeaderElection makes one agent per cluster speak for it.
+func (m *Mirror) NeedLeaderElection() bool { return true }
+
+// Start mirrors until ctx ends. Whatever happens to the hub is no error of the cluster's.
+func (m *Mirror) Start(ctx context.Context) error {
+	conn := &connection{log: m.Log}
+	for ctx.Err() == nil {
+		raw, err := os.ReadFile(m.HubKubeconfig)
+		if err != nil {
+			conn.set(fmt.Errorf("read --hub-kubeconfig: %w", err))
+		} else if err := m.session(ctx, conn, raw); err != nil && ctx.Err() == nil {
+			conn.set(err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(kubeconfigPoll):
+		}
+	}
+	return nil
+}
+
+// session mirrors with one kubeconfig, until that changes.
+func (m *Mirror) session(ctx context.Context, conn *connection, kubeconfig []byte) error {
+	config, err := clientcmd.BuildConfigFromFlags("", m.HubKubeconfig)
+	if err != nil {
+		return fmt.Errorf("parse --hub-kubeconfig %s: %w", m.HubKubeconfig, err)
+	}
+	conn.watch(config)
+	hub, err := newHub(config, m.Spoke, m.Cluster, conn)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go cancelWhenChanged(ctx, cancel, m.HubKubeconfig, kubeconfig)
+	return m.run(ctx, hub, conn)
+}
+
+// cancelWhenChanged cancels when the file has other content. One that can't be read is no change.
+func cancelWhenChanged(ctx context.Context, cancel context.CancelFunc, path string, old []byte) {
+	ticker := time.NewTicker(kubeconfigPoll)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			if now, err := os.ReadFile(path); err == nil && !bytes.Equal(now, old) {
+				cancel()
+				return
+			}
+		}
+	}
+}
+
+// newHub is the hub as far as this cluster may see it. The kinds are known, so no discovery is needed and a hub that
+// is away delays nothing.
+func newHub(config *rest.Config, spoke cluster.Cluster, name string, conn *connection) (cluster.Cluster, error) {
+	hub, err := cluster.New(config, func(o *cluster.Options) {
+		o.Scheme = spoke.GetScheme()
+		o.Logger = conn.log
+		o.MapperProvider = func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return staticMapper(), nil }
+		o.Cache.ByObject = map[client.Object]cache.ByObject{
+			&spokev1alpha1.LocalRouter{}:         {Namespaces: map[string]cache.Config{name: {}}},
+			&spokev1alpha1.InterconnectGateway{}: {},
+		}
+		o.Cache.DefaultWatchErrorHandler = func(_ context.Context, r *toolscache.Reflector, err error) {
+			if conn.up() && !errors.Is(err, context.Canceled) {
+				conn.log.Info("The hub refuses a watch", "kind", r.TypeDescription(), "error", err.Error())
+			}
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make hub client: %w", err)
+	}
+	return hub, nil
+}
+
+func staticMapper() meta.RESTMapper {
+	mapper := meta.NewDefaultRESTMapper([]schema.GroupVersion{spokev1alpha1.GroupVersion})
+	for kind, plural := range map[string]string{"LocalRouter": "localrouters", "InterconnectGateway": "interconnectgateways"} {
+		gv := spokev1alpha1.GroupVersion
+		mapper.AddSpecific(gv.WithKind(kind), gv.WithResource(plural), gv.WithResource(plural[:len(plural)-1]), meta.RESTScopeNamespace)
+	}
+	return mapper
+}

@@ -1,0 +1,99 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package mirror
+
+import (
+	"context"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/gateway"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
+)
+
+// routers mirrors LocalRouters, by their key on the hub.
+type routers struct {
+	copier
+	cluster string
+}
+
+// Reconcile copies one LocalRouter down, or takes its copy away, and reports its status up.
+func (r *routers) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	hub := &spokev1alpha1.LocalRouter{}
+	if err := r.hub.Get(ctx, request.NamespacedName, hub); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err) // absence is no evidence: the copy stays
+	}
+	copy, wanted, err := r.localRouter(ctx, hub)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	s := sides{hub: hub}
+	if copy != nil {
+		s.copy, s.adoptable = copy, copy.Spec.VpcUID == hub.Spec.VpcUID
+		s.same = equality.Semantic.DeepEqual(copy.Spec, hub.Spec) && sameMeta(copy, wanted)
+	}
+	switch v := decide(s); v {
+	case release:
+		return reconcile.Result{}, r.release(ctx, hub, &spokev1alpha1.LocalRouter{})
+	case refuse:
+		return reconcile.Result{}, r.report(ctx, hub, nameTaken(hub, copy))
+	case keep:
+		nodes, err := r.gatewayNodes(ctx)
+		if err != nil || local.HubUID(copy) != string(hub.UID) {
+			return reconcile.Result{}, err
+		}
+		return reconcile.Result{}, r.report(ctx, hub, routerStatus(hub, copy, nodes))
+	default:
+		return reconcile.Result{}, r.apply(ctx, v, wanted)
+	}
+}
+
+// localRouter is the copy that there is (nil for none), and the copy that is wanted.
+func (r *routers) localRouter(ctx context.Context, hub *spokev1alpha1.LocalRouter) (copy, wanted *spokev1alpha1.LocalRouter, err error) {
+	copy, wanted = &spokev1alpha1.LocalRouter{}, &spokev1alpha1.LocalRouter{}
+	switch err := r.spoke.Get(ctx, localKey(hub.Name), copy); {
+	case apierrors.IsNotFound(err):
+		copy = nil
+	case err != nil:
+		return nil, nil, fmt.Errorf("get copy of %s: %w", hub.Name, err)
+	default:
+		wanted = copy.DeepCopy()
+	}
+	stamp(wanted, hub, hub.Labels)
+	wanted.Spec = *hub.Spec.DeepCopy()
+	return copy, wanted, nil
+}
+
+// gatewayNodes are the nodes of the copy of the own InterconnectGateway, which is what this cluster works by.
+func (r *routers) gatewayNodes(ctx context.Context) ([]string, error) {
+	var list spokev1alpha1.InterconnectGatewayList
+	if err := r.spoke.List(ctx, &list, client.InNamespace(local.Namespace)); err != nil {
+		return nil, fmt.Errorf("list InterconnectGateways: %w", err)
+	}
+	var nodes []string
+	if own := gateway.Own(list.Items); own != nil {
+		for _, e := range own.Spec.Endpoints {
+			nodes = append(nodes, e.Node)
+		}
+	}
+	return nodes, nil
+}
+
+// report writes the status on the hub, when it says something new.
+func (r *routers) report(ctx context.Context, hub *spokev1alpha1.LocalRouter, status spokev1alpha1.LocalRouterStatus) error {
+	if equality.Semantic.DeepEqual(hub.Status, status) {
+		return nil
+	}
+	before := hub.DeepCopy()
+	hub.Status = status
+	if err := r.hub.Status().Patch(ctx, hub, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("report status of %s/%s to the hub: %w", hub.Namespace, hub.Name, err)
+	}
+	return nil
+}

@@ -1,0 +1,163 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package mirror
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
+)
+
+// Reasons of the Programmed condition on the hub that the mirror itself gives; others come from the router controller.
+const (
+	// ReasonProgrammed: OVN and every gateway node have it.
+	ReasonProgrammed = "Programmed"
+	// ReasonWaitingForOVN: the router controller has not realized this generation yet.
+	ReasonWaitingForOVN = "WaitingForOVN"
+	// ReasonWaitingForGateways: a gateway node has not programmed this generation yet.
+	ReasonWaitingForGateways = "WaitingForGateways"
+	// ReasonNoGateways: the Vpc has prefixes in other clusters, and this cluster has no gateway node.
+	ReasonNoGateways = "NoGateways"
+	// ReasonNameTaken: this cluster still realizes another object of the same name.
+	ReasonNameTaken = "NameTaken"
+)
+
+// routerStatus is the status of the hub's LocalRouter, from its copy. nodes are the approved gateway nodes of the cluster.
+func routerStatus(hub, copy *spokev1alpha1.LocalRouter, nodes []string) spokev1alpha1.LocalRouterStatus {
+	status := spokev1alpha1.LocalRouterStatus{
+		ObservedGeneration: copy.Status.ObservedGeneration,
+		Probes:             slices.Clone(copy.Status.Probes),
+		Gateways:           slices.Clone(copy.Status.Gateways),
+		Conditions:         slices.Clone(hub.Status.Conditions),
+	}
+	programmed := metav1.Condition{
+		Type: spokev1alpha1.ConditionProgrammed, Status: metav1.ConditionFalse, ObservedGeneration: hub.Generation,
+		Reason: ReasonWaitingForOVN, Message: "The agent has not realized this generation in OVN yet.",
+	}
+	ovn := meta.FindStatusCondition(copy.Status.Conditions, spokev1alpha1.ConditionProgrammed)
+	switch problem := gatewaysBehind(hub, copy, nodes, &status.ObservedGeneration); {
+	case ovn != nil && ovn.Status != metav1.ConditionTrue:
+		programmed.Reason, programmed.Message = ovn.Reason, ovn.Message
+	case copy.Status.ObservedGeneration != hub.Generation: // as it stands above
+	case problem != "":
+		programmed.Reason, programmed.Message = ReasonWaitingForGateways, problem
+	case len(hub.Spec.Remotes) > 0 && len(nodes) == 0:
+		programmed.Reason = ReasonNoGateways
+		programmed.Message = "No node of the cluster is an approved gateway: label a Node " + local.LabelGateway + "=true."
+	default:
+		programmed.Status, programmed.Reason, programmed.Message = metav1.ConditionTrue, ReasonProgrammed, "OVN and every gateway node have it."
+	}
+	meta.SetStatusCondition(&status.Conditions, programmed)
+	return status
+}
+
+// gatewaysBehind lowers observed to the oldest generation of a gateway node, and says which nodes are behind. A router
+// without remotes needs no gateway.
+func gatewaysBehind(hub, copy *spokev1alpha1.LocalRouter, nodes []string, observed *int64) string {
+	if len(hub.Spec.Remotes) == 0 {
+		return ""
+	}
+	var behind []string
+	for _, node := range nodes {
+		i := slices.IndexFunc(copy.Status.Gateways, func(g spokev1alpha1.RouterGateway) bool { return g.Node == node })
+		if i < 0 {
+			*observed = 0
+			behind = append(behind, fmt.Sprintf("gateway node %s has not reported", node))
+			continue
+		}
+		g := copy.Status.Gateways[i]
+		*observed = min(*observed, g.ObservedGeneration)
+		switch {
+		case g.Message != "":
+			behind = append(behind, fmt.Sprintf("gateway node %s: %s", node, g.Message))
+		case g.ObservedGeneration < hub.Generation:
+			behind = append(behind, fmt.Sprintf("gateway node %s has generation %d of %d", node, g.ObservedGeneration, hub.Generation))
+		}
+	}
+	return strings.Join(behind, "; ")
+}
+
+// nameTaken is the status of a hub's LocalRouter whose name a copy of another Vpc has.
+func nameTaken(hub, copy *spokev1alpha1.LocalRouter) spokev1alpha1.LocalRouterStatus {
+	status := *hub.Status.DeepCopy()
+	meta.SetStatusCondition(&status.Conditions, metav1.Condition{
+		Type: spokev1alpha1.ConditionProgrammed, Status: metav1.ConditionFalse, ObservedGeneration: hub.Generation, Reason: ReasonNameTaken,
+		Message: fmt.Sprintf("The cluster still realizes the Vpc with UID %s under this name, whose deletion it never saw. When that is meant: "+
+			"kubectl -n %s delete localrouter %s in the cluster.", copy.Spec.VpcUID, local.Namespace, copy.Name),
+	})
+	return status
+}
+
+// gatewayStatus is the status of the hub's own InterconnectGateway, from the nodes and the copies of the routers.
+func gatewayStatus(hub *spokev1alpha1.InterconnectGateway, copyGeneration int64, nodes []corev1.Node, routers []spokev1alpha1.LocalRouter, reserved []string) spokev1alpha1.InterconnectGatewayStatus {
+	status := spokev1alpha1.InterconnectGatewayStatus{
+		ObservedGeneration: hub.Status.ObservedGeneration,
+		Endpoints:          reportEndpoints(nodes),
+		ReservedCIDRs:      reportReserved(nodes, reserved),
+		Conditions:         slices.Clone(hub.Status.Conditions),
+	}
+	programmed := metav1.Condition{Type: spokev1alpha1.ConditionProgrammed, Status: metav1.ConditionTrue, ObservedGeneration: hub.Generation, Reason: ReasonProgrammed}
+	switch missing := unserved(hub.Spec.Endpoints, routers); {
+	case copyGeneration != hub.Generation || missing != "":
+		programmed.Status, programmed.Reason, programmed.Message = metav1.ConditionFalse, ReasonWaitingForGateways, missing
+	case len(hub.Spec.Endpoints) == 0:
+		programmed.Message = "The cluster has no gateway node: label a Node " + local.LabelGateway + "=true to reach other clusters."
+	default:
+		programmed.Message = "Every gateway node serves every router."
+	}
+	if programmed.Status == metav1.ConditionTrue {
+		status.ObservedGeneration = hub.Generation
+	}
+	meta.SetStatusCondition(&status.Conditions, programmed)
+	return status
+}
+
+// unserved names the first gateway node that does not serve a router yet.
+func unserved(endpoints []spokev1alpha1.GatewayEndpoint, routers []spokev1alpha1.LocalRouter) string {
+	for _, e := range endpoints {
+		for _, r := range routers {
+			serves := slices.ContainsFunc(r.Status.Gateways, func(g spokev1alpha1.RouterGateway) bool { return g.Node == e.Node && g.ObservedGeneration > 0 })
+			if r.DeletionTimestamp == nil && !serves {
+				return fmt.Sprintf("gateway node %s does not serve router %s yet", e.Node, r.Name)
+			}
+		}
+	}
+	return ""
+}
+
+// reportEndpoints are the nodes that are labelled as gateways and whose agent has told their address.
+func reportEndpoints(nodes []corev1.Node) []spokev1alpha1.ReportedEndpoint {
+	var endpoints []spokev1alpha1.ReportedEndpoint
+	for _, node := range nodes {
+		address, err := netip.ParseAddr(node.Annotations[local.AnnotationGatewayEndpoint])
+		if node.Labels[local.LabelGateway] != "true" || err != nil || !address.Is4() {
+			continue
+		}
+		endpoints = append(endpoints, spokev1alpha1.ReportedEndpoint{Node: node.Name, Address: address.String()})
+	}
+	slices.SortFunc(endpoints, func(a, b spokev1alpha1.ReportedEndpoint) int { return strings.Compare(a.Node, b.Node) })
+	return endpoints
+}
+
+// reportReserved are the ranges that the operator named and the nodes' pod ranges. IPv6 is none of ours yet.
+func reportReserved(nodes []corev1.Node, reserved []string) []string {
+	cidrs := slices.Clone(reserved)
+	for _, node := range nodes {
+		for _, text := range node.Spec.PodCIDRs {
+			if prefix, err := netip.ParsePrefix(text); err == nil && prefix.Addr().Is4() {
+				cidrs = append(cidrs, prefix.Masked().String())
+			}
+		}
+	}
+	slices.Sort(cidrs)
+	return slices.Compact(cidrs)
+}
