@@ -50,7 +50,7 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// connect makes the clients. The server validates strictly: a misspelt field in
+// connect makes the clients. The server validates strictly: a mistyped field in
 // a test would else be pruned in silence, and the rule never tried.
 func connect(config *rest.Config) error {
 	config.QPS, config.Burst = -1, -1

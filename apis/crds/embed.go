@@ -7,6 +7,8 @@ package crds
 
 import "embed"
 
+//go:generate go tool controller-gen object:headerFile=../../.ci/boilerplate.go.txt crd:crdVersions=v1 paths=../network/... paths=../spoke/... output:crd:dir=.
+
 // Files are the CRDs as YAML, one file per kind.
 //
 //go:embed *.yaml

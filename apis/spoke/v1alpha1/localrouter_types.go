@@ -16,7 +16,7 @@ const (
 	AnnotationHubUID = "spoke.tombolo.io/hub-uid"
 	// AnnotationHubGeneration on the copy in the spoke is the generation of the hub's object that was copied.
 	AnnotationHubGeneration = "spoke.tombolo.io/hub-generation"
-	// ConditionProgrammed: OVN has it (LocalRouter), every gateway node has it (InterconnectGateway).
+	// ConditionProgrammed is True when OVN has it (LocalRouter), or every gateway node has it (InterconnectGateway).
 	ConditionProgrammed = "Programmed"
 )
 

@@ -1,0 +1,101 @@
+# Copyright The Tombolo Authors.
+# SPDX-License-Identifier: Apache-2.0
+#
+# What a person does with this tree. Nothing here decides anything: it calls go, or
+# a script of .ci.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := help
+
+MODULE := github.com/tombolo-io/tombolo
+# Packages that are tested at the same time. Several start servers or namespaces of their own.
+PARALLEL ?= 2
+# Flags for every go test: make test TESTFLAGS='-v -run Peering'
+TESTFLAGS ?=
+
+# The directory with the lab's kube-apiserver, etcd and kubectl, which is built when it is not there.
+ASSETS = $$(go run ./e2e/lab/cmd/lab binaries)
+GOTEST = go test $(TESTFLAGS)
+
+##@ Try it
+
+.PHONY: demo
+demo: deps ## Bring a hub and two clusters up on this machine, join them, and send packets across (root)
+	go run ./e2e/demo
+
+.PHONY: demo-down
+demo-down: ## Take the demo's clusters down again
+	go run ./e2e/lab/cmd/lab down
+
+##@ Test
+
+.PHONY: test
+test: deps test-packages test-e2e ## Everything, on real components (root; the first time builds Kubernetes, 8 to 14 minutes)
+
+.PHONY: test-packages
+test-packages: ## Every package but e2e (root)
+	assets=$(ASSETS); KUBEBUILDER_ASSETS=$$assets $(GOTEST) -p $(PARALLEL) -timeout 20m \
+		$$(go list ./... | grep -vx '$(MODULE)/e2e')
+
+.PHONY: test-e2e
+test-e2e: ## The stories of e2e, on whole clusters (root)
+	assets=$(ASSETS); KUBEBUILDER_ASSETS=$$assets $(GOTEST) -timeout 60m ./e2e
+
+.PHONY: test-unit
+test-unit: ## What needs neither root nor servers: the plan
+	$(GOTEST) ./federation/...
+
+.PHONY: test-api
+test-api: ## Every rule of the API, on a real kube-apiserver
+	assets=$(ASSETS); KUBEBUILDER_ASSETS=$$assets $(GOTEST) ./apis/...
+
+.PHONY: test-hub
+test-hub: ## The hub, on a real kube-apiserver
+	assets=$(ASSETS); KUBEBUILDER_ASSETS=$$assets $(GOTEST) -p $(PARALLEL) ./hub/...
+
+.PHONY: test-agent
+test-agent: ## The spoke agent: OVN, eBPF and interfaces of this kernel (root)
+	assets=$(ASSETS); KUBEBUILDER_ASSETS=$$assets $(GOTEST) -p $(PARALLEL) ./spoke-agent/...
+
+.PHONY: test-lab
+test-lab: ## The lab that e2e runs in (root)
+	assets=$(ASSETS); KUBEBUILDER_ASSETS=$$assets $(GOTEST) -p $(PARALLEL) ./e2e/lab/...
+
+.PHONY: bench
+bench: ## The benchmarks of the plan and the data path (root)
+	go test -run '^$$' -bench . -benchmem ./federation/... ./spoke-agent/internal/...
+
+##@ Change it
+
+.PHONY: build
+build: ## Programs into bin/
+	CGO_ENABLED=0 go build -trimpath -o bin/ ./hub/cmd/... ./spoke-agent/cmd/...
+
+.PHONY: generate
+generate: ## Deep copies, CRDs, OVN models, eBPF objects and docs/api.md from their sources
+	@for tool in clang-14 llvm-strip-14; do command -v $$tool >/dev/null || \
+		{ echo "$$tool is not installed, and another version of it makes other bytes: run .ci/install-deps generate" >&2; exit 1; }; done
+	BPF2GO_CC=clang-14 BPF2GO_STRIP=llvm-strip-14 go generate ./...
+
+.PHONY: fmt
+fmt: ## Format Go and C
+	.ci/golangci-lint fmt
+	clang-format-14 -i $$(git ls-files -co --exclude-standard '*.c' '*.h')
+
+.PHONY: lint
+lint: ## golangci-lint, with the rules of who may import what
+	.ci/golangci-lint run
+
+.PHONY: verify
+verify: ## Everything that CI holds besides tests: generated files, linters, licences, go.mod
+	.ci/verify
+
+.PHONY: deps
+deps: ## Install the Debian packages that are missing (root)
+	@.ci/install-deps test
+
+.PHONY: help
+help: ## This list
+	@awk -F ':.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
