@@ -111,7 +111,7 @@ func (n *Node) Exec(ctx context.Context, command ...string) ([]byte, error) {
 
 // stopBox kills PID 1: the kernel kills the rest of its pid namespace and drops
 // the mounts. unshare itself ignores SIGTERM and ends with its child.
-func (n *Node) stopBox(ctx context.Context) error {
+func (n *Node) stopBox() error {
 	p, ok := n.Process("box")
 	if !ok {
 		return nil

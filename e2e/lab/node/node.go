@@ -219,7 +219,7 @@ func (n *Node) Stop(ctx context.Context) error {
 			errs = append(errs, p.Stop(stopGrace))
 		}
 	}
-	errs = append(errs, n.stopBox(ctx), n.removeCgroups(ctx))
+	errs = append(errs, n.stopBox(), n.removeCgroups(ctx))
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("stop node %s of %s: %w", n.Name, n.Cluster, err)
 	}

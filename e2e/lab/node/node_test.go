@@ -52,14 +52,12 @@ func must(t *testing.T, err error) {
 func TestNode(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	dir, err := os.MkdirTemp("", "node")
-	must(t, err)
+	dir := t.TempDir() // its removal fails on a mount that was left
 	before := machine(t, dir)
-	t.Cleanup(func() { // runs last
+	t.Cleanup(func() { // runs last but for the removal of dir
 		if after := machine(t, dir); after != before {
 			t.Errorf("the machine was\n%s\nand is now\n%s", before, after)
 		}
-		must(t, os.RemoveAll(dir)) // fails on a mount that was left
 	})
 
 	begin := time.Now()
@@ -67,7 +65,7 @@ func TestNode(t *testing.T) {
 		t.Logf("%-30s %v", what, time.Since(begin).Round(10*time.Millisecond))
 		begin = time.Now()
 	}
-	control, client := startControlPlane(t, ctx, dir)
+	control, client := startControlPlane(ctx, t, dir)
 	lap("control plane")
 	built, err := image.Build(ctx, filepath.Join(dir, "images"))
 	must(t, err)
@@ -81,7 +79,7 @@ func TestNode(t *testing.T) {
 	must(t, n.WaitReady(ctx))
 	lap("node Ready")
 
-	pod := startPod(t, ctx, client, n.Name)
+	pod := startPod(ctx, t, client, n.Name)
 	lap("pod Running")
 	out, err := execIn(ctx, control, pod.Name, "podtool", "addr")
 	must(t, err)
@@ -90,8 +88,8 @@ func TestNode(t *testing.T) {
 	}
 	lap("exec")
 
-	t.Run("Reach", func(t *testing.T) { testReach(t, ctx, n, control, pod) })
-	t.Run("Box", func(t *testing.T) { testBox(t, ctx, n) })
+	t.Run("Reach", func(t *testing.T) { testReach(ctx, t, n, control, pod) })
+	t.Run("Box", func(t *testing.T) { testBox(ctx, t, n) })
 	lap("reach, box")
 	t.Run("KubeletAgain", func(t *testing.T) {
 		kubelet, _ := n.Process("kubelet")
@@ -100,7 +98,7 @@ func TestNode(t *testing.T) {
 		must(t, err)
 		must(t, again.WaitReady(ctx))
 		// A new kubelet learns its old pods from the runtime in its first second.
-		waitExec(t, ctx, control, pod.Name)
+		waitExec(ctx, t, control, pod.Name)
 	})
 	lap("kubelet again")
 	t.Run("Reboot", func(t *testing.T) {
@@ -110,14 +108,14 @@ func TestNode(t *testing.T) {
 		must(t, err)
 		must(t, n.WaitReady(ctx))
 		lap("start again, node Ready")
-		waitExec(t, ctx, control, pod.Name)
+		waitExec(ctx, t, control, pod.Name)
 		lap("pod again")
 	})
 	must(t, n.Stop(ctx))
 	lap("stop")
 }
 
-func startControlPlane(t *testing.T, ctx context.Context, dir string) (*kube.ControlPlane, kubernetes.Interface) {
+func startControlPlane(ctx context.Context, t *testing.T, dir string) (*kube.ControlPlane, kubernetes.Interface) {
 	t.Helper()
 	set, err := binaries.Servers(ctx, t.Logf)
 	must(t, err)
@@ -161,7 +159,7 @@ func nodeOptions(t *testing.T, dir string, control *kube.ControlPlane, built ima
 	}
 }
 
-func startPod(t *testing.T, ctx context.Context, client kubernetes.Interface, on string) *corev1.Pod {
+func startPod(ctx context.Context, t *testing.T, client kubernetes.Interface, on string) *corev1.Pod {
 	t.Helper()
 	node, err := client.CoreV1().Nodes().Get(ctx, on, metav1.GetOptions{})
 	must(t, err)
@@ -217,7 +215,7 @@ func stream(ctx context.Context, config *rest.Config, url string) (string, error
 	return stdout.String(), nil
 }
 
-func waitExec(t *testing.T, ctx context.Context, control *kube.ControlPlane, pod string) {
+func waitExec(ctx context.Context, t *testing.T, control *kube.ControlPlane, pod string) {
 	t.Helper()
 	must(t, proc.Wait(ctx, "exec in pod "+pod, nil, func(ctx context.Context) error {
 		_, err := execIn(ctx, control, pod, "podtool", "addr")
@@ -227,7 +225,7 @@ func waitExec(t *testing.T, ctx context.Context, control *kube.ControlPlane, pod
 
 // testReach uses the pod's network and its tools: the echo server from the
 // node, ICMP from the pod.
-func testReach(t *testing.T, ctx context.Context, n *Node, control *kube.ControlPlane, pod *corev1.Pod) {
+func testReach(ctx context.Context, t *testing.T, n *Node, control *kube.ControlPlane, pod *corev1.Pod) {
 	gateway := n.PodCIDR.Masked().Addr().Next().String()
 	out, err := execIn(ctx, control, pod.Name, "podtool", "ping", "-c", "3", "-i", "5ms", gateway)
 	if err != nil || !strings.Contains(out, "sent=3 received=3 lost=0 ttl=64") {
@@ -243,7 +241,7 @@ func testReach(t *testing.T, ctx context.Context, n *Node, control *kube.Control
 }
 
 // testBox checks what the node must not share with the machine.
-func testBox(t *testing.T, ctx context.Context, n *Node) {
+func testBox(ctx context.Context, t *testing.T, n *Node) {
 	cases := map[string]struct {
 		reason  string
 		command string

@@ -126,9 +126,18 @@ func (n *NodeOVS) addBridges(ctx context.Context) error {
 	return netns.LinkUp(n.NetNS, PhysicalBridge)
 }
 
+// startController waits for both: after a restart the chassis is there before
+// ovn-controller is.
 func (n *NodeOVS) startController(ctx context.Context) error {
 	return n.ensure(ctx, "ovn-controller", "ovn-controller", func(ctx context.Context) error {
-		_, err := run(ctx, nil, "ovn-sbctl", "--db="+n.SB, "--no-leader-only", "--timeout=30", "wait-until", "Chassis", n.Node)
+		state, err := n.ControllerCtl(ctx, "connection-status")
+		if err == nil && state != "connected" {
+			err = fmt.Errorf("ovn-controller is %s", state)
+		}
+		if err != nil {
+			return err
+		}
+		_, err = run(ctx, nil, "ovn-sbctl", "--db="+n.SB, "--no-leader-only", "--timeout=30", "wait-until", "Chassis", n.Node)
 		return err
 	}, n.DB())
 }
