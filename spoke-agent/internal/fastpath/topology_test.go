@@ -1,0 +1,296 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package fastpath
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"golang.org/x/sys/unix"
+
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/link/linktest"
+)
+
+// Two clusters, a router between them, and the Vpcs shop/blue (VNI 100) and bank/blue (VNI 300), which have the same
+// addresses. A pod stands where the router of its Vpc would: what the gateway delivers, it gets.
+//
+//	shop east ─┐                               ┌─ shop west
+//	           gateway east ── router ── gateway west
+//	bank east ─┘   192.0.2.1      198.51.100.1 └─ bank west
+type transit struct {
+	east, west, router *linktest.Namespace
+	// Pods: 10.1.1.2 in the east, 10.1.2.2 in the west.
+	shopEast, shopWest, bankEast, bankWest *linktest.Namespace
+
+	eastConfig, westConfig   Config
+	eastPins, westPins       string
+	eastGateway, westGateway *Fastpath
+}
+
+func newTransit(t *testing.T) *transit {
+	t.Helper()
+	x := &transit{
+		east: linktest.New(t, "east"), west: linktest.New(t, "west"), router: linktest.New(t, "router"),
+		shopEast: linktest.New(t, "shop-east"), shopWest: linktest.New(t, "shop-west"),
+		bankEast: linktest.New(t, "bank-east"), bankWest: linktest.New(t, "bank-west"),
+	}
+	x.router.Sysctl(t, "net/ipv4/ip_forward", "1")
+	x.underlay(t, x.east, "r0", "192.0.2.1", "192.0.2.254")
+	x.underlay(t, x.west, "r1", "198.51.100.1", "198.51.100.254")
+	pod(t, x.shopEast, x.east, "tbg100", "10.1.1.2/24", "10.1.1.1")
+	pod(t, x.shopWest, x.west, "tbg100", "10.1.2.2/24", "10.1.2.1")
+	pod(t, x.bankEast, x.east, "tbg300", "10.1.1.2/24", "10.1.1.1")
+	pod(t, x.bankWest, x.west, "tbg300", "10.1.2.2/24", "10.1.2.1")
+	// As link.Ensure leaves it for OVS; shop keeps its offloads, so that super-packets cross whole.
+	for _, gw := range []*linktest.Namespace{x.east, x.west} {
+		if out, err := gw.Run("ethtool", "-K", "tbg300", "tx", "off", "tso", "off", "gso", "off"); err != nil {
+			t.Fatal(out, err)
+		}
+	}
+	x.eastConfig = transitConfig("192.0.2.1", "west", "198.51.100.1", "10.1.1.0/24", "10.1.2.0/24")
+	x.westConfig = transitConfig("198.51.100.1", "east", "192.0.2.1", "10.1.2.0/24", "10.1.1.0/24")
+	path := pinPath(t)
+	x.eastPins, x.westPins = path+"-east", path+"-west"
+	x.eastGateway = openGateway(t, x.east, x.eastPins, x.eastConfig)
+	x.westGateway = openGateway(t, x.west, x.westPins, x.westConfig)
+	return x
+}
+
+func (x *transit) underlay(t *testing.T, gw *linktest.Namespace, port, address, router string) {
+	t.Helper()
+	gw.Veth(t, "ul0", x.router, port)
+	gw.IP(t, "addr add "+address+"/24 dev ul0")
+	x.router.IP(t, "addr add "+router+"/24 dev "+port)
+	gw.IP(t, "link set ul0 up")
+	x.router.IP(t, "link set "+port+" up")
+	gw.IP(t, "route add default via "+router)
+}
+
+func pod(t *testing.T, pod, gw *linktest.Namespace, port, address, router string) {
+	t.Helper()
+	gw.Veth(t, port, pod, "eth0")
+	gw.IP(t, "link set "+port+" address 0a:58:a9:fe:00:02 mtu 1450 up")
+	pod.IP(t, "link set eth0 address 0a:58:a9:fe:00:01 mtu 1450 up")
+	pod.IP(t, "addr add "+address+" dev eth0")
+	pod.IP(t, "neigh add "+router+" lladdr 0a:58:a9:fe:00:02 dev eth0")
+	pod.IP(t, "route add default via "+router)
+}
+
+func transitConfig(address, cluster, endpoint, local, remote string) Config {
+	port := func(vpc string, vni uint32) Port {
+		return Port{
+			Interface: fmt.Sprintf("tbg%d", vni), Vpc: vpc, VNI: vni,
+			GatewayMAC: "0a:58:a9:fe:00:02", RouterMAC: "0a:58:a9:fe:00:01",
+			Local:   prefixes(local),
+			Remotes: []Remote{{Vpc: vpc, VNI: vni, Cluster: cluster, Prefixes: prefixes(remote)}},
+		}
+	}
+	return Config{
+		Underlay: Underlay{Interface: "ul0", Address: netip.MustParseAddr(address), UDPPort: 4789},
+		Clusters: []Cluster{{Name: cluster, Endpoints: []netip.Addr{netip.MustParseAddr(endpoint)}}},
+		Ports:    []Port{port("shop/blue", 100), port("bank/blue", 300)},
+	}
+}
+
+func openGateway(t *testing.T, ns *linktest.Namespace, pins string, cfg Config) *Fastpath {
+	t.Helper()
+	var f *Fastpath
+	ns.MustDo(t, func() (err error) {
+		if f, err = Open(Options{PinPath: pins, Logger: logr.Discard()}); err != nil {
+			return err
+		}
+		return f.Set(cfg)
+	})
+	return f
+}
+
+// setInChild opens and sets the gateway in another process, as an agent that starts anew: TestMain is its main.
+func setInChild(t *testing.T, ns *linktest.Namespace, pins string, cfg Config) {
+	t.Helper()
+	order, err := json.Marshal(childOrder{pins, cfg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := ns.Run("env", childVariable+"="+string(order), os.Args[0]); err != nil {
+		t.Fatalf("gateway in another process: %v\n%s", err, out)
+	}
+}
+
+const childVariable = "FASTPATH_TEST_CHILD"
+
+type childOrder struct {
+	PinPath string
+	Config  Config
+}
+
+func TestMain(m *testing.M) {
+	text := os.Getenv(childVariable)
+	if text == "" {
+		os.Exit(m.Run())
+	}
+	if err := child(text); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func child(text string) error {
+	var order childOrder
+	if err := json.Unmarshal([]byte(text), &order); err != nil {
+		return err
+	}
+	f, err := Open(Options{PinPath: order.PinPath, Logger: logr.Discard()})
+	if err != nil {
+		return err
+	}
+	return f.Set(order.Config) // and no Close: a process that is killed closes nothing
+}
+
+// echo answers each datagram with its pod's name and the datagram, until the test ends.
+func echo(t *testing.T, ns *linktest.Namespace, name string) {
+	t.Helper()
+	conn := listenUDP(t, ns)
+	go func() {
+		buf := make([]byte, 1<<16)
+		for {
+			n, from, err := conn.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			conn.WriteTo(append([]byte(name+" "), buf[:n]...), from)
+		}
+	}()
+}
+
+func listenUDP(t *testing.T, ns *linktest.Namespace) net.PacketConn {
+	t.Helper()
+	var conn *net.UDPConn
+	ns.MustDo(t, func() (err error) {
+		conn, err = net.ListenUDP("udp4", &net.UDPAddr{Port: 7})
+		return err
+	})
+	t.Cleanup(func() { conn.Close() })
+	enlarge(t, conn)
+	return conn
+}
+
+func dialUDP(t *testing.T, ns *linktest.Namespace, to string) *net.UDPConn {
+	t.Helper()
+	var conn net.Conn
+	ns.MustDo(t, func() (err error) {
+		conn, err = net.Dial("udp4", to)
+		return err
+	})
+	t.Cleanup(func() { conn.Close() })
+	enlarge(t, conn.(*net.UDPConn))
+	return conn.(*net.UDPConn)
+}
+
+// enlarge gives the socket room for the time that a busy machine leaves its reader waiting.
+func enlarge(t *testing.T, conn *net.UDPConn) {
+	t.Helper()
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20) })
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// lostDuring sends 1000 datagrams per second from shop east to shop west while f runs, and returns how many were sent
+// and how many were never answered.
+func (x *transit) lostDuring(t *testing.T, f func()) (sent, lost int) {
+	t.Helper()
+	conn := dialUDP(t, x.shopEast, "10.1.2.2:7")
+	var stop atomic.Bool
+	done := make(chan int)
+	go func() {
+		n := 0
+		for start := time.Now(); !stop.Load(); time.Sleep(500 * time.Microsecond) {
+			for due := int(time.Since(start) / time.Millisecond); n < due; n++ {
+				fmt.Fprintf(conn, "%d", n)
+			}
+		}
+		done <- n
+	}()
+	answers := make(chan int, 1<<16)
+	go func() {
+		buf := make([]byte, 1<<16)
+		for {
+			if _, err := conn.Read(buf); err != nil {
+				close(answers)
+				return
+			}
+			answers <- 1
+		}
+	}()
+	time.Sleep(50 * time.Millisecond)
+	f()
+	time.Sleep(50 * time.Millisecond)
+	stop.Store(true)
+	sent = <-done
+	conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+	lost = sent
+	for range answers {
+		lost--
+	}
+	return sent, lost
+}
+
+// transfer sends size bytes over TCP and returns the rate, when what has arrived has the checksum of what was sent.
+func transfer(t *testing.T, from, to *linktest.Namespace, address string, size int64) (mbps float64) {
+	t.Helper()
+	var l net.Listener
+	to.MustDo(t, func() (err error) { l, err = net.Listen("tcp4", address); return err })
+	defer l.Close()
+	arrived := make(chan [sha256.Size]byte, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		sum := sha256.New()
+		io.Copy(sum, conn)
+		arrived <- [sha256.Size]byte(sum.Sum(nil))
+	}()
+	var conn net.Conn
+	from.MustDo(t, func() (err error) { conn, err = net.DialTimeout("tcp4", address, 5*time.Second); return err })
+	sum := sha256.New()
+	start := time.Now()
+	if _, err := io.CopyN(io.MultiWriter(conn, sum), pattern{}, size); err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	select {
+	case got := <-arrived:
+		if got != [sha256.Size]byte(sum.Sum(nil)) {
+			t.Errorf("%d bytes to %s arrived changed", size, address)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatalf("%d bytes to %s have not arrived", size, address)
+	}
+	return float64(size) * 8 / 1e6 / time.Since(start).Seconds()
+}
+
+// pattern is an endless stream in which no two kilobytes are alike.
+type pattern struct{}
+
+func (pattern) Read(b []byte) (int, error) {
+	for i := range b {
+		b[i] = byte(i ^ i>>8 ^ len(b))
+	}
+	return len(b), nil
+}
