@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,7 +23,7 @@ var debian = map[string]string{
 	"ovsdb-server": "openvswitch-common", "ovsdb-tool": "openvswitch-common", "ovs-vswitchd": "openvswitch-switch",
 	"ovs-vsctl": "openvswitch-switch", "ovn-northd": "ovn-central", "ovn-nbctl": "ovn-common", "ovn-trace": "ovn-common",
 	"/usr/share/ovn/ovn-nb.ovsschema": "ovn-central", "/usr/share/ovn/ovn-sb.ovsschema": "ovn-central",
-	"/usr/share/openvswitch/vswitch.ovsschema": "openvswitch-switch", "nsenter": "util-linux", "ip": "iproute2",
+	"/usr/share/openvswitch/vswitch.ovsschema": "openvswitch-switch", "nsenter": "util-linux", "ip": "iproute2", "ovs-appctl": "openvswitch-common", "ovn-sbctl": "ovn-common",
 }
 
 // Installed fails the test when a program or file is not installed, and names its package; else it returns its path.
@@ -184,41 +183,6 @@ func (c *Central) Trace(t testing.TB, logicalSwitch, packet string) string {
 	t.Helper()
 	return Run(t, "ovn-trace", "--db="+c.SB.Endpoint, "--minimal", logicalSwitch, packet)
 }
-
-// Vswitch is a node's Open_vSwitch database with an ovs-vswitchd in a network namespace of its own.
-type Vswitch struct {
-	DB *Database
-
-	daemon *process
-}
-
-// StartVswitch starts both. bridges are made with the userspace datapath, which every kernel has.
-func StartVswitch(t testing.TB, bridges ...string) *Vswitch {
-	t.Helper()
-	v := &Vswitch{DB: StartDatabase(t, "/usr/share/openvswitch/vswitch.ovsschema")}
-	v.VSCtl(t, "--no-wait", "init")
-	v.daemon = start(t, v.DB.dir, "ovs-vswitchd", &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET},
-		"-vconsole:info", "--no-chdir", "--disable-system", "--unixctl="+filepath.Join(v.DB.dir, "vswitchd.ctl"), v.DB.Endpoint)
-	for _, b := range bridges {
-		v.VSCtl(t, "add-br", b, "--", "set", "bridge", b, "datapath_type=netdev", "fail-mode=secure")
-	}
-	return v
-}
-
-// VSCtl runs ovs-vsctl on the database.
-func (v *Vswitch) VSCtl(t testing.TB, args ...string) string {
-	t.Helper()
-	return Run(t, "ovs-vsctl", append([]string{"--db=" + v.DB.Endpoint, "--timeout=20"}, args...)...)
-}
-
-// IP runs ip(8) in the namespace of ovs-vswitchd.
-func (v *Vswitch) IP(t testing.TB, args ...string) string {
-	t.Helper()
-	return Run(t, "nsenter", append([]string{"--net", "--target", strconv.Itoa(v.daemon.cmd.Process.Pid), Installed(t, "ip")}, args...)...)
-}
-
-// StopDaemon ends ovs-vswitchd and leaves the database.
-func (v *Vswitch) StopDaemon() { v.daemon.stop() }
 
 // Eventually waits until ok, at most ten seconds.
 func Eventually(t testing.TB, what string, ok func() bool) {
