@@ -15,6 +15,7 @@ import (
 
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/federation"
+	"github.com/tombolo-io/tombolo/hub/internal/settled"
 	"github.com/tombolo-io/tombolo/hub/internal/snapshot"
 )
 
@@ -37,13 +38,13 @@ type Write struct {
 	Because string
 }
 
-// Diff is what must be written so that the clusters are told what the plan says.
-func Diff(state *snapshot.State, result *federation.Result) []Write {
+// Diff is what must be written so that the clusters are told what the plan says. What is done is not compared again.
+func Diff(done *settled.Kinds, state *snapshot.State, result *federation.Result) []Write {
 	var writes []Write
-	writes = append(writes, puts(state.Namespaces, state.Gateways, result.Gateways, func(o *spokev1alpha1.InterconnectGateway) *spokev1alpha1.InterconnectGatewaySpec {
+	writes = append(writes, puts(&done.Gateways, state.Namespaces, state.Gateways, result.Gateways, func(o *spokev1alpha1.InterconnectGateway) *spokev1alpha1.InterconnectGatewaySpec {
 		return &o.Spec
 	})...)
-	writes = append(writes, puts(state.Namespaces, state.Routers, result.Routers, func(o *spokev1alpha1.LocalRouter) *spokev1alpha1.LocalRouterSpec {
+	writes = append(writes, puts(&done.Routers, state.Namespaces, state.Routers, result.Routers, func(o *spokev1alpha1.LocalRouter) *spokev1alpha1.LocalRouterSpec {
 		return &o.Spec
 	})...)
 	return append(writes, deletions(state, result.Deletions)...)
@@ -51,14 +52,16 @@ func Diff(state *snapshot.State, result *federation.Result) []Write {
 
 // puts are the objects to create and to update. An object under deletion is left alone until it is gone, and a cluster
 // whose namespace OCM has not made yet is told nothing yet.
-func puts[O client.Object, S any](namespaces map[string]bool, existing, desired map[federation.Key]O, spec func(O) *S) []Write {
+func puts[O client.Object, S any](done *settled.Set, namespaces map[string]bool, existing, desired map[federation.Key]O, spec func(O) *S) []Write {
 	var writes []Write
 	for key, want := range desired {
 		have, ok := existing[key]
 		switch {
 		case !ok && namespaces[want.GetNamespace()]:
 			writes = append(writes, Write{Verb: Create, Object: want.DeepCopyObject().(O)})
-		case !ok, have.GetDeletionTimestamp() != nil, same(have, want, spec(have), spec(want)):
+		case !ok, have.GetDeletionTimestamp() != nil, done.Has(key, have):
+		case same(have, want, spec(have), spec(want)):
+			done.Add(key, have)
 		default:
 			updated := have.DeepCopyObject().(O)
 			*spec(updated) = *spec(want)

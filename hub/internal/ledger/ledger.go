@@ -22,6 +22,7 @@ import (
 	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	"github.com/tombolo-io/tombolo/federation"
 	"github.com/tombolo-io/tombolo/hub/internal/parallel"
+	"github.com/tombolo-io/tombolo/hub/internal/settled"
 	"github.com/tombolo-io/tombolo/hub/internal/stale"
 	"github.com/tombolo-io/tombolo/hub/internal/status"
 )
@@ -95,9 +96,9 @@ func (s *Store) Wrote(pool *networkv1alpha1.IPPool) bool {
 
 // Write stores the ledgers that have changed and returns the news of it. The pools are those that
 // the decision was made from: their resourceVersion is the one compared.
-func (s *Store) Write(ctx context.Context, pools map[federation.Key]*networkv1alpha1.IPPool, decided map[federation.Key]networkv1alpha1.IPPoolStatus) ([]status.Transition, error) {
+func (s *Store) Write(ctx context.Context, done *settled.Set, pools map[federation.Key]*networkv1alpha1.IPPool, decided map[federation.Key]networkv1alpha1.IPPoolStatus) ([]status.Transition, error) {
 	var news []status.Transition
-	patches := status.Pools(pools, decided, metav1.Now())
+	patches := status.Pools(done, pools, decided, metav1.Now())
 	for _, patch := range patches {
 		news = append(news, patch.News...)
 	}

@@ -16,6 +16,7 @@ import (
 	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	"github.com/tombolo-io/tombolo/federation"
 	"github.com/tombolo-io/tombolo/hub/internal/parallel"
+	"github.com/tombolo-io/tombolo/hub/internal/settled"
 	"github.com/tombolo-io/tombolo/hub/internal/stale"
 )
 
@@ -27,23 +28,24 @@ type Patch struct {
 	News []Transition
 }
 
-// Vpcs are the patches of those Vpcs whose decided status is not what they have.
-func Vpcs(objects map[federation.Key]*networkv1alpha1.Vpc, decided map[federation.Key]networkv1alpha1.VpcStatus, now metav1.Time) []Patch {
-	return diff(objects, decided, now,
+// Vpcs are the patches of those Vpcs whose decided status is not what they have. Those that are done are left out, and
+// added to when found equal.
+func Vpcs(done *settled.Set, objects map[federation.Key]*networkv1alpha1.Vpc, decided map[federation.Key]networkv1alpha1.VpcStatus, now metav1.Time) []Patch {
+	return diff(done, objects, decided, now,
 		func(o *networkv1alpha1.Vpc) *networkv1alpha1.VpcStatus { return &o.Status },
 		func(s *networkv1alpha1.VpcStatus) *[]metav1.Condition { return &s.Conditions })
 }
 
 // Subnets are the patches of those Subnets whose decided status is not what they have.
-func Subnets(objects map[federation.Key]*networkv1alpha1.Subnet, decided map[federation.Key]networkv1alpha1.SubnetStatus, now metav1.Time) []Patch {
-	return diff(objects, decided, now,
+func Subnets(done *settled.Set, objects map[federation.Key]*networkv1alpha1.Subnet, decided map[federation.Key]networkv1alpha1.SubnetStatus, now metav1.Time) []Patch {
+	return diff(done, objects, decided, now,
 		func(o *networkv1alpha1.Subnet) *networkv1alpha1.SubnetStatus { return &o.Status },
 		func(s *networkv1alpha1.SubnetStatus) *[]metav1.Condition { return &s.Conditions })
 }
 
 // Peerings are the patches of those VpcPeerings whose decided status is not what they have.
-func Peerings(objects map[federation.Key]*networkv1alpha1.VpcPeering, decided map[federation.Key]networkv1alpha1.VpcPeeringStatus, now metav1.Time) []Patch {
-	patches := diff(objects, decided, now,
+func Peerings(done *settled.Set, objects map[federation.Key]*networkv1alpha1.VpcPeering, decided map[federation.Key]networkv1alpha1.VpcPeeringStatus, now metav1.Time) []Patch {
+	patches := diff(done, objects, decided, now,
 		func(o *networkv1alpha1.VpcPeering) *networkv1alpha1.VpcPeeringStatus { return &o.Status },
 		func(s *networkv1alpha1.VpcPeeringStatus) *[]metav1.Condition { return &s.Conditions })
 	for i := range patches {
@@ -59,24 +61,25 @@ func Peerings(objects map[federation.Key]*networkv1alpha1.VpcPeering, decided ma
 }
 
 // Pools are the patches of those IPPools whose decided ledger is not what they have.
-func Pools(objects map[federation.Key]*networkv1alpha1.IPPool, decided map[federation.Key]networkv1alpha1.IPPoolStatus, now metav1.Time) []Patch {
-	return diff(objects, decided, now,
+func Pools(done *settled.Set, objects map[federation.Key]*networkv1alpha1.IPPool, decided map[federation.Key]networkv1alpha1.IPPoolStatus, now metav1.Time) []Patch {
+	return diff(done, objects, decided, now,
 		func(o *networkv1alpha1.IPPool) *networkv1alpha1.IPPoolStatus { return &o.Status },
 		func(s *networkv1alpha1.IPPoolStatus) *[]metav1.Condition { return &s.Conditions })
 }
 
 // diff changes neither the objects, which belong to the cache, nor the decision, which belongs to the planner.
-func diff[O client.Object, S any](objects map[federation.Key]O, decided map[federation.Key]S, now metav1.Time, status func(O) *S, conditions func(*S) *[]metav1.Condition) []Patch {
+func diff[O client.Object, S any](done *settled.Set, objects map[federation.Key]O, decided map[federation.Key]S, now metav1.Time, status func(O) *S, conditions func(*S) *[]metav1.Condition) []Patch {
 	var patches []Patch
 	for key, want := range decided {
 		old, ok := objects[key]
-		if !ok {
+		if !ok || done.Has(key, old) {
 			continue
 		}
 		have := *conditions(status(old))
 		carried := conditions(&want)
 		*carried = Carry(have, *carried, now)
 		if equality.Semantic.DeepEqual(*status(old), want) {
+			done.Add(key, old)
 			continue
 		}
 		updated := old.DeepCopyObject().(O)

@@ -14,6 +14,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"sync/atomic"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,14 +28,21 @@ import (
 	"github.com/tombolo-io/tombolo/hub/internal/distribute"
 	"github.com/tombolo-io/tombolo/hub/internal/ledger"
 	"github.com/tombolo-io/tombolo/hub/internal/metrics"
+	"github.com/tombolo-io/tombolo/hub/internal/settled"
 	"github.com/tombolo-io/tombolo/hub/internal/snapshot"
 	"github.com/tombolo-io/tombolo/hub/internal/stale"
 	"github.com/tombolo-io/tombolo/hub/internal/status"
 )
 
-// retryStale is how soon to look again after a write was refused because the hub had moved on: about the time that a
-// cache needs to catch up.
-const retryStale = 20 * time.Millisecond
+const (
+	// retryStale is how soon to look again after a write was refused because the hub had moved on: about the time that
+	// a cache needs to catch up.
+	retryStale = 20 * time.Millisecond
+	// lookTimeout is how long the cache may take to show what this process has written; usual are a few milliseconds.
+	lookTimeout = 10 * time.Second
+	// maxBlind is how often in a row it may take longer.
+	maxBlind = 6
+)
 
 // Controller plans.
 type Controller struct {
@@ -41,14 +50,16 @@ type Controller struct {
 	reader  *snapshot.Reader
 	ledgers *ledger.Store
 	events  recorder.EventRecorder
-	plan    func(federation.Snapshot) federation.Result
+	planner *federation.Planner
+	done    settled.Kinds
+	blind   atomic.Int32
 }
 
 // Reconcile looks, decides and writes, once.
 func (c *Controller) Reconcile(ctx context.Context, _ Key) (reconcile.Result, error) {
-	state, err := c.reader.Read(ctx)
+	state, err := c.look(ctx)
 	if err != nil {
-		return reconcile.Result{}, fmt.Errorf("look at the hub: %w", err)
+		return reconcile.Result{}, err
 	}
 	result := c.decide(state)
 	if err := c.store(ctx, state, &result); err != nil {
@@ -57,11 +68,36 @@ func (c *Controller) Reconcile(ctx context.Context, _ Key) (reconcile.Result, er
 	return again(ctx, c.tell(ctx, state, &result))
 }
 
+// look waits for the cache to show what the pass before has written.
+func (c *Controller) look(ctx context.Context) (*snapshot.State, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	state, err := c.reader.Read(ctx)
+	if err != nil {
+		if errors.Is(err, context.DeadlineExceeded) {
+			c.blind.Add(1)
+		}
+		return nil, fmt.Errorf("look at the hub: %w", err)
+	}
+	c.blind.Store(0)
+	return state, nil
+}
+
+// Alive is the liveness probe. An API server that was restored from a backup has forgotten writes of this process, and
+// its cache would wait for them for ever: a new process does not.
+func (c *Controller) Alive(*http.Request) error {
+	if n := c.blind.Load(); n >= maxBlind {
+		return fmt.Errorf("the cache has not shown this process's own writes, %d times in a row", n)
+	}
+	return nil
+}
+
 func (c *Controller) decide(state *snapshot.State) federation.Result {
 	start := time.Now()
-	result := c.plan(state.Snapshot)
+	result, changes := c.planner.Plan(state.Snapshot)
 	metrics.PlanSeconds.Observe(time.Since(start).Seconds())
 	metrics.Plans.Inc()
+	c.done.Unsettle(changes)
 	count(state, &result)
 	return result
 }
@@ -71,21 +107,25 @@ func (c *Controller) decide(state *snapshot.State) federation.Result {
 func (c *Controller) store(ctx context.Context, state *snapshot.State, result *federation.Result) error {
 	held := make(chan error, 1)
 	go func() { held <- distribute.Hold(ctx, c.client, state, result) }()
-	news, err := c.ledgers.Write(ctx, state.Pools, result.Pools)
+	news, err := c.ledgers.Write(ctx, &c.done.Pools, state.Pools, result.Pools)
 	c.announce(news)
 	return errors.Join(err, <-held)
 }
 
 // tell writes what follows from the decision. What fails keeps nothing else from being written.
 func (c *Controller) tell(ctx context.Context, state *snapshot.State, result *federation.Result) error {
-	withdrawn, distributeErr := distribute.Apply(ctx, c.client, distribute.Diff(state, result))
+	writes := distribute.Diff(&c.done, state, result)
+	if len(writes) > 0 {
+		log.FromContext(ctx).Info("telling clusters", "objects", len(writes))
+	}
+	withdrawn, distributeErr := distribute.Apply(ctx, c.client, writes)
 	c.announce(withdrawn)
 	releaseErr := distribute.Release(ctx, c.client, state, result.Released)
 
 	now := metav1.Now()
-	patches := status.Vpcs(state.Vpcs, result.Vpcs, now)
-	patches = append(patches, status.Subnets(state.Subnets, result.Subnets, now)...)
-	patches = append(patches, status.Peerings(state.Peerings, result.Peerings, now)...)
+	patches := status.Vpcs(&c.done.Vpcs, state.Vpcs, result.Vpcs, now)
+	patches = append(patches, status.Subnets(&c.done.Subnets, state.Subnets, result.Subnets, now)...)
+	patches = append(patches, status.Peerings(&c.done.Peerings, state.Peerings, result.Peerings, now)...)
 	news, statusErr := status.Write(ctx, c.client, patches)
 	c.announce(news)
 

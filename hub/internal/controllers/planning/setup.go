@@ -22,29 +22,32 @@ const (
 	// hub is back at work within half a minute.
 	backoffFirst = 50 * time.Millisecond
 	backoffMax   = 30 * time.Second
-	// timeout of one pass. A pass reads a cache that must have seen the pass before it, and an API server that was
-	// restored from a backup may never show that.
+	// timeout of one pass, enough for the first one of a large fleet.
 	timeout = 2 * time.Minute
 )
 
-// Add registers the controller.
+// Add registers the controller and its liveness probe.
 func Add(mgr manager.Manager) error {
 	ledgers := ledger.New(mgr.GetClient(), mgr.GetAPIReader())
+	planning := &Controller{
+		client:  mgr.GetClient(),
+		reader:  &snapshot.Reader{Client: mgr.GetClient(), Ledgers: ledgers},
+		ledgers: ledgers,
+		events:  mgr.GetEventRecorder("tombolo-hub"),
+		planner: federation.NewPlanner(),
+	}
+	if err := mgr.AddHealthzCheck("planning", planning.Alive); err != nil {
+		return fmt.Errorf("add liveness probe: %w", err)
+	}
 	c, err := controller.NewTyped("planning", mgr, controller.TypedOptions[Key]{
-		Reconciler: &Controller{
-			client:  mgr.GetClient(),
-			reader:  &snapshot.Reader{Client: mgr.GetClient(), Ledgers: ledgers},
-			ledgers: ledgers,
-			events:  mgr.GetEventRecorder("tombolo-hub"),
-			plan:    federation.Plan,
-		},
+		Reconciler:            planning,
 		RateLimiter:           workqueue.NewTypedItemExponentialFailureRateLimiter[Key](backoffFirst, backoffMax),
 		LogConstructor:        func(*Key) logr.Logger { return mgr.GetLogger().WithName("planning") },
 		EnableWarmup:          new(true),
 		ReconciliationTimeout: timeout,
 	})
 	if err != nil {
-		return fmt.Errorf("make controller planning: %w", err)
+		return fmt.Errorf("make controller: %w", err)
 	}
 	for _, source := range sources(mgr.GetCache(), ledgers) {
 		if err := c.Watch(source); err != nil {
