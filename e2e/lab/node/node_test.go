@@ -218,6 +218,9 @@ func stream(ctx context.Context, config *rest.Config, url string) (string, error
 func waitExec(ctx context.Context, t *testing.T, control *kube.ControlPlane, pod string) {
 	t.Helper()
 	must(t, proc.Wait(ctx, "exec in pod "+pod, nil, func(ctx context.Context) error {
+		// An exec into a container that is just ending may never be answered.
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
 		_, err := execIn(ctx, control, pod, "podtool", "addr")
 		return err
 	}))

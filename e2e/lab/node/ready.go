@@ -41,7 +41,7 @@ func (n *Node) healthy(ctx context.Context) error {
 // WaitReady waits until the cluster's apiserver shows the Node as Ready. It asks
 // with the kubelet's own identity from the node's own network.
 func (n *Node) WaitReady(ctx context.Context) error {
-	config, err := clientcmd.RESTConfigFromKubeConfig(n.Kubeconfig)
+	config, err := clientcmd.BuildConfigFromFlags("", n.file("kubelet.kubeconfig"))
 	if err != nil {
 		return fmt.Errorf("wait for node %s: %w", n.Name, err)
 	}
