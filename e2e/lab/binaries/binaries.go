@@ -41,10 +41,10 @@ func Project(ctx context.Context, dir string, logf Logf) (Set, error) {
 	return build(ctx, dir, logf, "./hub/cmd/...", "./spoke-agent/cmd/...")
 }
 
-// Lab builds the lab's own command into dir: detached processes can't be the
-// running program itself, which under go run and go test is a file that goes away.
-func Lab(ctx context.Context, dir string, logf Logf) (Set, error) {
-	return build(ctx, dir, logf, "./e2e/lab/cmd/lab")
+// Forward builds the lab's forward into dir. It can't be the running program
+// itself, which under go run and go test is a file that goes away.
+func Forward(ctx context.Context, dir string, logf Logf) (Set, error) {
+	return build(ctx, dir, logf, "./e2e/lab/cmd/forward")
 }
 
 func build(ctx context.Context, dir string, logf Logf, packages ...string) (Set, error) {

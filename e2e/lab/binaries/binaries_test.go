@@ -96,13 +96,13 @@ func TestLockWaits(t *testing.T) {
 	unlock()
 }
 
-// TestLab builds the lab's own command as the lab does, and runs it.
-func TestLab(t *testing.T) {
-	set, err := Lab(t.Context(), t.TempDir(), t.Logf)
+// TestForward builds a program as the lab does, and runs it.
+func TestForward(t *testing.T) {
+	set, err := Forward(t.Context(), t.TempDir(), t.Logf)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.CommandContext(t.Context(), set.Path("lab"), "--help").CombinedOutput(); err != nil {
-		t.Errorf("lab --help: %v\n%s", err, out)
+	if out, err := exec.CommandContext(t.Context(), set.Path("forward"), "-help").CombinedOutput(); err != nil {
+		t.Errorf("forward -help: %v\n%s", err, out)
 	}
 }

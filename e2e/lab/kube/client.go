@@ -12,25 +12,26 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/yaml"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/tools/clientcmd"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/tombolo-io/tombolo/e2e/lab/netns"
+	"github.com/tombolo-io/tombolo/e2e/lab/proc"
 )
 
-// fieldOwner is the name under which the lab applies objects.
-const fieldOwner = client.FieldOwner("tombolo-lab")
+// fieldManager is the name under which the lab applies objects.
+const fieldManager = "tombolo-lab"
 
 // REST configures clients of this program as the cluster's admin. They dial in
 // the control plane's network namespace and need no forwarder.
@@ -44,32 +45,15 @@ func (c *ControlPlane) REST() (*rest.Config, error) {
 	return config, nil
 }
 
-// Client gives a client without a cache for all of Kubernetes' own kinds and,
-// as unstructured objects, for every other.
-func (c *ControlPlane) Client() (client.Client, error) {
-	config, err := c.REST()
-	if err != nil {
-		return nil, err
-	}
-	scheme := runtime.NewScheme()
-	if err := errors.Join(clientgoscheme.AddToScheme(scheme), apiextensionsv1.AddToScheme(scheme)); err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", c.Name, err)
-	}
-	cl, err := client.New(config, client.Options{Scheme: scheme})
-	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", c.Name, err)
-	}
-	return cl, nil
-}
-
-// Apply applies objects server-side, in the order given.
+// Apply applies objects server-side, in the order given. A kind whose CRD was
+// only just established is waited for.
 func (c *ControlPlane) Apply(ctx context.Context, objects ...*unstructured.Unstructured) error {
-	cl, err := c.Client()
+	a, err := c.applier()
 	if err != nil {
-		return err
+		return fmt.Errorf("connect to %s: %w", c.Name, err)
 	}
 	for _, o := range objects {
-		if err := cl.Apply(ctx, client.ApplyConfigurationFromUnstructured(o), fieldOwner, client.ForceOwnership); err != nil {
+		if err := a.apply(ctx, o); err != nil {
 			return fmt.Errorf("apply %s %s/%s on %s: %w", o.GetKind(), o.GetNamespace(), o.GetName(), c.Name, err)
 		}
 	}
@@ -81,50 +65,89 @@ func (c *ControlPlane) ApplyCRDs(ctx context.Context, crds ...*unstructured.Unst
 	if err := c.Apply(ctx, crds...); err != nil {
 		return err
 	}
-	cl, err := c.Client()
+	a, err := c.applier()
+	if err != nil {
+		return fmt.Errorf("connect to %s: %w", c.Name, err)
+	}
+	for _, crd := range crds {
+		p, ok := c.Process(APIServer)
+		if !ok {
+			return fmt.Errorf("wait for CRD %s on %s: the apiserver does not run", crd.GetName(), c.Name)
+		}
+		err := proc.Wait(ctx, "CRD "+crd.GetName()+" on "+c.Name, p, func(ctx context.Context) error {
+			return a.established(ctx, crd.GetName())
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// applier writes objects of any kind.
+type applier struct {
+	dynamic.Interface
+	mapper *restmapper.DeferredDiscoveryRESTMapper
+}
+
+func (c *ControlPlane) applier() (*applier, error) {
+	config, err := c.REST()
+	if err != nil {
+		return nil, err
+	}
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	clientset, err := c.clientset()
+	if err != nil {
+		return nil, err
+	}
+	kinds := memory.NewMemCacheClient(clientset.Discovery())
+	return &applier{client, restmapper.NewDeferredDiscoveryRESTMapper(kinds)}, nil
+}
+
+func (a *applier) apply(ctx context.Context, o *unstructured.Unstructured) error {
+	kind := o.GroupVersionKind()
+	mapping, err := a.mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	for meta.IsNoMatchError(err) {
+		// Discovery lags behind an established CRD for a moment.
+		select {
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		case <-time.After(100 * time.Millisecond):
+		}
+		a.mapper.Reset()
+		mapping, err = a.mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	}
 	if err != nil {
 		return err
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	for _, crd := range crds {
-		g.Go(func() error { return c.established(ctx, cl, crd.GetName()) })
+	var resource dynamic.ResourceInterface = a.Resource(mapping.Resource)
+	if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
+		resource = a.Resource(mapping.Resource).Namespace(o.GetNamespace())
 	}
-	return g.Wait()
+	_, err = resource.Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: fieldManager, Force: true})
+	return err
 }
 
-func (c *ControlPlane) established(ctx context.Context, cl client.Client, name string) error {
+var crdResource = apiextensionsv1.SchemeGroupVersion.WithResource("customresourcedefinitions")
+
+func (a *applier) established(ctx context.Context, name string) error {
+	o, err := a.Resource(crdResource).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
 	crd := &apiextensionsv1.CustomResourceDefinition{}
-	for {
-		if err := cl.Get(ctx, client.ObjectKey{Name: name}, crd); err != nil {
-			return fmt.Errorf("get CRD %s on %s: %w", name, c.Name, err)
-		}
-		for _, condition := range crd.Status.Conditions {
-			if condition.Type == apiextensionsv1.Established && condition.Status == apiextensionsv1.ConditionTrue {
-				return nil
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("wait for CRD %s on %s: %w; conditions %v", name, c.Name, ctx.Err(), crd.Status.Conditions)
-		case <-time.After(50 * time.Millisecond):
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, crd); err != nil {
+		return err
+	}
+	for _, condition := range crd.Status.Conditions {
+		if condition.Type == apiextensionsv1.Established && condition.Status == apiextensionsv1.ConditionTrue {
+			return nil
 		}
 	}
-}
-
-// Patient calls do again while the apiserver does not know a kind yet: its
-// discovery lags behind an established CRD for a moment.
-func Patient(ctx context.Context, do func(context.Context) error) error {
-	for {
-		err := do(ctx)
-		if !meta.IsNoMatchError(err) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
+	return fmt.Errorf("conditions %v", crd.Status.Conditions)
 }
 
 // Objects reads all documents of the YAML files in fsys that match pattern.
@@ -161,7 +184,7 @@ func Objects(fsys fs.FS, pattern string) ([]*unstructured.Unstructured, error) {
 func ObjectsIn(dir, pattern string) ([]*unstructured.Unstructured, error) {
 	objects, err := Objects(os.DirFS(dir), pattern)
 	if err == nil && len(objects) == 0 {
-		err = fmt.Errorf("find manifests: no object in %s", strings.TrimSuffix(dir, "/")+"/"+pattern)
+		err = fmt.Errorf("find manifests: no object in %s", filepath.Join(dir, pattern))
 	}
 	return objects, err
 }

@@ -160,11 +160,16 @@ func (c *ControlPlane) defaultServiceAccount(ctx context.Context) error {
 	return err
 }
 
-// healthy asks a health endpoint in the control plane's namespace. Certificates
-// there are self-signed and tell nothing.
+// healthy asks a health endpoint in the control plane's namespace.
 func (c *ControlPlane) healthy(url string) func(context.Context) error {
+	return Healthy(c.NetNS, url)
+}
+
+// Healthy gives a check that wants 200 from a URL with a numeric address in a
+// network namespace. Certificates there are self-signed and tell nothing.
+func Healthy(namespace, url string) func(context.Context) error {
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
-		DialContext:       netns.DialContext(c.NetNS),
+		DialContext:       netns.DialContext(namespace),
 		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
 		DisableKeepAlives: true,
 	}}

@@ -44,7 +44,7 @@ type Config struct {
 	// Kubeconfig is where the admin's kubeconfig for the machine's own network
 	// is written; the forwarder makes it work.
 	Kubeconfig string
-	// Binaries has the servers and the lab's own program.
+	// Binaries has the servers and the lab's forward.
 	Binaries binaries.Set
 }
 
@@ -205,8 +205,8 @@ func (c *ControlPlane) startForwarder(ctx context.Context) error {
 		return err
 	}
 	name := c.processName(Forwarder)
-	p, err := c.Procs.Start(ctx, proc.Spec{Name: name, Path: c.Binaries.Path("lab"), Args: []string{
-		"forward", "--netns=" + c.NetNS, "--to=" + netip.AddrPortFrom(c.IP, 6443).String(),
+	p, err := c.Procs.Start(ctx, proc.Spec{Name: name, Path: c.Binaries.Path("forward"), Args: []string{
+		"--netns=" + c.NetNS, "--to=" + netip.AddrPortFrom(c.IP, 6443).String(),
 		"--listen=127.0.0.1:0", "--address-file=" + addressFile,
 	}})
 	if err != nil {

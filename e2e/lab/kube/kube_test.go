@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -141,11 +142,11 @@ func testConfig(t *testing.T) Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	own, err := binaries.Lab(t.Context(), t.TempDir(), t.Logf)
+	own, err := binaries.Forward(t.Context(), t.TempDir(), t.Logf)
 	if err != nil {
 		t.Fatal(err)
 	}
-	set["lab"] = own.Path("lab")
+	maps.Copy(set, own)
 
 	dir, ns := t.TempDir(), fmt.Sprintf("tmb-kube%d", os.Getpid())
 	config := Config{
