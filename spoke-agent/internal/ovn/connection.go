@@ -4,6 +4,7 @@
 package ovn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,12 +23,12 @@ import (
 
 // Deadlines of every call to a server.
 const (
-	// dialTimeout is for connecting and reading the whole database once.
-	dialTimeout = 30 * time.Second
+	// connectTimeout is for one endpoint to answer, fillTimeout for reading the whole database once (100,000 rows: 7 s).
+	connectTimeout, fillTimeout = 5 * time.Second, 60 * time.Second
 	// callTimeout is for one transaction. ovsdb-server takes 6 s for 100,000 rows in one.
 	callTimeout = 30 * time.Second
-	// probeInterval and probeTimeout: a silent server is noticed after at most the sum.
-	probeInterval, probeTimeout = 5 * time.Second, 5 * time.Second
+	// probeInterval between probes, and the time for an answer: a silent server is noticed after at most twice that.
+	probeInterval = 5 * time.Second
 	// redialMin doubles up to redialMax between attempts.
 	redialMin, redialMax = 100 * time.Millisecond, 5 * time.Second
 )
@@ -48,6 +49,7 @@ type connection struct {
 	schema    ovsdb.DatabaseSchema
 	endpoints []string
 	tls       *TLS
+	probe     time.Duration // probeInterval when 0
 	// event is called for every row that changed (old is nil for a new one, new is nil for a deleted one) and must not
 	// block; rebuilt is called when a new client has read everything.
 	event   func(oldRow, newRow model.Model)
@@ -87,7 +89,7 @@ func (c *connection) keep(ctx context.Context, cl client.Client) {
 	for {
 		err := c.watch(ctx, cl)
 		c.replace(nil, err)
-		go cl.Close() // It may hang with the client: nobody waits for it.
+		go cl.Close() // As in dialOne.
 		if ctx.Err() != nil {
 			return
 		}
@@ -103,7 +105,8 @@ func (c *connection) keep(ctx context.Context, cl client.Client) {
 
 // watch returns when cl is no good, and why.
 func (c *connection) watch(ctx context.Context, cl client.Client) error {
-	probe := time.NewTicker(probeInterval)
+	interval := cmp.Or(c.probe, probeInterval)
+	probe := time.NewTicker(interval)
 	defer probe.Stop()
 	for {
 		select {
@@ -116,7 +119,7 @@ func (c *connection) watch(ctx context.Context, cl client.Client) error {
 				return fmt.Errorf("transaction timed out: %w", errDisconnected)
 			}
 		case <-probe.C:
-			if err := bounded(ctx, probeTimeout, cl.Echo); err != nil {
+			if err := bounded(ctx, interval, cl.Echo); err != nil {
 				return fmt.Errorf("probe server: %w", err)
 			}
 		}
@@ -141,13 +144,23 @@ func (c *connection) redial(ctx context.Context) client.Client {
 	}
 }
 
-// dial makes a client whose cache is filled.
+// dial makes a client whose cache is filled, with the first endpoint that answers.
 func (c *connection) dial(ctx context.Context) (client.Client, error) {
-	log := c.log.WithName("libovsdb")
-	options := []client.Option{client.WithLogger(&log)}
-	for _, e := range c.endpoints {
-		options = append(options, client.WithEndpoint(e))
+	var errs []error
+	for _, endpoint := range c.endpoints {
+		cl, err := c.dialOne(ctx, endpoint)
+		if err == nil {
+			return cl, nil
+		}
+		errs = append(errs, err)
 	}
+	return nil, fmt.Errorf("dial %s: %w: is its ovsdb-server running, and is this its address?", c.model.Name(), errors.Join(errs...))
+}
+
+// dialOne makes a client of one endpoint: given several, libovsdb would spend the whole deadline on a silent first one.
+func (c *connection) dialOne(ctx context.Context, endpoint string) (client.Client, error) {
+	log := c.log.WithName("libovsdb")
+	options := []client.Option{client.WithLogger(&log), client.WithEndpoint(endpoint)}
 	if c.tls != nil {
 		config, err := c.tls.config()
 		if err != nil {
@@ -159,18 +172,19 @@ func (c *connection) dial(ctx context.Context) (client.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make client: %w", err)
 	}
-	if err := bounded(ctx, dialTimeout, func(ctx context.Context) error { return c.fill(ctx, cl) }); err != nil {
-		go cl.Close()
-		return nil, fmt.Errorf("dial %s at %s: %w: is its ovsdb-server running, and is this its address?",
-			c.model.Name(), strings.Join(c.endpoints, ","), err)
+	err = bounded(ctx, connectTimeout, cl.Connect)
+	if err == nil {
+		err = bounded(ctx, fillTimeout, func(ctx context.Context) error { return c.fill(ctx, cl) })
+	}
+	if err != nil {
+		go cl.Close() // It may hang with the client: nobody waits for it.
+		return nil, fmt.Errorf("%s: %w", endpoint, err)
 	}
 	return cl, nil
 }
 
+// fill starts the one monitor; when it returns, the cache has the whole database.
 func (c *connection) fill(ctx context.Context, cl client.Client) error {
-	if err := cl.Connect(ctx); err != nil {
-		return err
-	}
 	rows := cl.Cache()
 	if rows == nil {
 		return errDisconnected
@@ -228,7 +242,7 @@ func (c *connection) transact(ctx context.Context, cl client.Client, ops []ovsdb
 		results, err = cl.Transact(ctx, ops...)
 		return err
 	})
-	if errors.Is(err, context.DeadlineExceeded) && time.Since(start) > probeTimeout {
+	if errors.Is(err, context.DeadlineExceeded) && time.Since(start) > cmp.Or(c.probe, probeInterval) {
 		select {
 		case c.suspects <- cl:
 		default: // Another call said so already.

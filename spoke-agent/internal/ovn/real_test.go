@@ -231,14 +231,14 @@ func TestDialErrors(t *testing.T) {
 		"Nobody": {
 			reason:   "the endpoint and what to look at must be in the error",
 			endpoint: "unix:/nonexistent/ovnnb_db.sock",
-			want: "dial OVN_Northbound at unix:/nonexistent/ovnnb_db.sock: failed to connect to unix:/nonexistent/ovnnb_db.sock: " +
+			want: "dial OVN_Northbound: unix:/nonexistent/ovnnb_db.sock: failed to connect to unix:/nonexistent/ovnnb_db.sock: " +
 				"failed to open connection: dial unix /nonexistent/ovnnb_db.sock: connect: no such file or directory: " +
 				"is its ovsdb-server running, and is this its address?",
 		},
 		"OtherDatabase": {
 			reason:   "a server without our database is no good",
 			endpoint: vs.Endpoint,
-			want: "dial OVN_Northbound at " + vs.Endpoint + ": failed to connect to " + vs.Endpoint +
+			want: "dial OVN_Northbound: " + vs.Endpoint + ": failed to connect to " + vs.Endpoint +
 				": target database OVN_Northbound not found: is its ovsdb-server running, and is this its address?",
 		},
 		"NoPort": {

@@ -20,7 +20,7 @@ import (
 
 // debian says which package has a file.
 var debian = map[string]string{
-	"ovsdb-server": "openvswitch-common", "ovsdb-tool": "openvswitch-common", "ovs-vswitchd": "openvswitch-switch",
+	"ovsdb-server": "openvswitch-common", "ovsdb-tool": "openvswitch-common", "ovsdb-client": "openvswitch-common", "ovs-vswitchd": "openvswitch-switch",
 	"ovs-vsctl": "openvswitch-switch", "ovn-northd": "ovn-central", "ovn-nbctl": "ovn-common", "ovn-trace": "ovn-common",
 	"/usr/share/ovn/ovn-nb.ovsschema": "ovn-central", "/usr/share/ovn/ovn-sb.ovsschema": "ovn-central",
 	"/usr/share/openvswitch/vswitch.ovsschema": "openvswitch-switch", "nsenter": "util-linux", "ip": "iproute2", "ovs-appctl": "openvswitch-common", "ovn-sbctl": "ovn-common",
@@ -89,6 +89,7 @@ func (p *process) stop() {
 		return
 	}
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	_ = p.cmd.Process.Signal(syscall.SIGCONT)
 	kill := time.AfterFunc(5*time.Second, func() { _ = p.cmd.Process.Kill() })
 	defer kill.Stop()
 	_ = p.cmd.Wait()
@@ -103,8 +104,16 @@ type Database struct {
 	server      *process
 }
 
-// StartDatabase makes an empty database of a schema file and serves it.
-func StartDatabase(t testing.TB, schema string) *Database {
+// StartDatabase makes an empty database of a schema file and serves it, with more options of ovsdb-server(1).
+func StartDatabase(t testing.TB, schema string, options ...string) *Database {
+	t.Helper()
+	d := newDatabase(t)
+	Run(t, "ovsdb-tool", "create", d.File, Installed(t, schema))
+	d.Start(t, options...)
+	return d
+}
+
+func newDatabase(t testing.TB) *Database {
 	t.Helper()
 	// Not t.TempDir: with the test's name in it, a socket's path may get too long (108 bytes).
 	dir, err := os.MkdirTemp("", "ovntest")
@@ -114,16 +123,33 @@ func StartDatabase(t testing.TB, schema string) *Database {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	d := &Database{File: filepath.Join(dir, "db"), dir: dir, socket: filepath.Join(dir, "sock")}
 	d.Endpoint = "unix:" + d.socket
-	Run(t, "ovsdb-tool", "create", d.File, Installed(t, schema))
-	d.Start(t)
 	return d
 }
 
-// Start serves the database and returns when it answers.
-func (d *Database) Start(t testing.TB) {
+// StartCluster starts n servers of one clustered database (ovsdb(7)); the first one is the leader.
+func StartCluster(t testing.TB, schema, name string, n int) []*Database {
 	t.Helper()
-	d.server = start(t, d.dir, "ovsdb-server", nil, "-vconsole:info", "--no-chdir", "--remote=p"+d.Endpoint,
-		"--unixctl="+filepath.Join(d.dir, "ctl"), d.File)
+	var members []*Database
+	for i := range n {
+		d := newDatabase(t)
+		address := "unix:" + filepath.Join(d.dir, "raft")
+		if i == 0 {
+			Run(t, "ovsdb-tool", "create-cluster", d.File, Installed(t, schema), address)
+		} else {
+			Run(t, "ovsdb-tool", "join-cluster", d.File, name, address, "unix:"+filepath.Join(members[0].dir, "raft"))
+		}
+		d.Start(t)
+		Run(t, "ovsdb-client", "--timeout=20", "wait", d.Endpoint, name, "connected")
+		members = append(members, d)
+	}
+	return members
+}
+
+// Start serves the database and returns when it answers.
+func (d *Database) Start(t testing.TB, options ...string) {
+	t.Helper()
+	args := append(options, "-vconsole:info", "--no-chdir", "--remote=p"+d.Endpoint, "--unixctl="+filepath.Join(d.dir, "ctl"), d.File)
+	d.server = start(t, d.dir, "ovsdb-server", nil, args...)
 	Eventually(t, "ovsdb-server to listen", func() bool {
 		c, err := net.Dial("unix", d.socket)
 		if err == nil {
@@ -135,6 +161,22 @@ func (d *Database) Start(t testing.TB) {
 
 // Stop ends the server; the file stays.
 func (d *Database) Stop() { d.server.stop() }
+
+// Freeze stops the server in the middle of what it does, as a machine that lost its power looks from afar; Thaw goes on.
+func (d *Database) Freeze() { _ = d.server.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Thaw ends Freeze.
+func (d *Database) Thaw() { _ = d.server.cmd.Process.Signal(syscall.SIGCONT) }
+
+// Log is what the server has said.
+func (d *Database) Log(t testing.TB) string {
+	t.Helper()
+	text, err := os.ReadFile(d.server.log)
+	if err != nil {
+		t.Fatalf("read log: %v", err)
+	}
+	return string(text)
+}
 
 // Size of the file: it grows by each transaction that writes.
 func (d *Database) Size(t testing.TB) int64 {
