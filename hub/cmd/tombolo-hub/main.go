@@ -6,10 +6,8 @@ package main
 
 import (
 	"fmt"
-	"log/slog"
 	"os"
 
-	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -27,10 +25,7 @@ func main() {
 }
 
 func run(cmd *cobra.Command, o options.Options) error {
-	logger, err := logging(o)
-	if err != nil {
-		return err
-	}
+	logger := o.Logger(os.Stderr)
 	log.SetLogger(logger)
 	klog.SetLogger(logger)
 
@@ -43,16 +38,4 @@ func run(cmd *cobra.Command, o options.Options) error {
 		return err
 	}
 	return mgr.Start(cmd.Context())
-}
-
-func logging(o options.Options) (logr.Logger, error) {
-	level, err := o.Level()
-	if err != nil {
-		return logr.Logger{}, err
-	}
-	settings := &slog.HandlerOptions{Level: level}
-	if o.LogFormat == "json" {
-		return logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, settings)), nil
-	}
-	return logr.FromSlogHandler(slog.NewTextHandler(os.Stderr, settings)), nil
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -130,6 +131,18 @@ func TestOverlapIsRefused(t *testing.T) {
 	h.settle()
 	router(t, "east", "front", "the Vpcs themselves are fine, the peering is not distributed", knows())
 	router(t, "west", "back", "not at the other end either", knows())
+	eventually(t, "an event tells it, too", func() error {
+		var events eventsv1.EventList
+		if err := admin.List(t.Context(), &events, client.InNamespace("shop")); err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(events.Items, func(e eventsv1.Event) bool {
+			return e.Reason == networkv1alpha1.ReasonOverlappingCIDRs && e.Regarding.Name == "front-back" && strings.Contains(e.Note, "10.1.2.0/24")
+		}) {
+			return fmt.Errorf("none among %d events", len(events.Items))
+		}
+		return nil
+	})
 }
 
 func TestPeeringDeletionWaitsForClusters(t *testing.T) {

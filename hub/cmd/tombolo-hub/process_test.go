@@ -26,6 +26,7 @@ type hub struct {
 	metrics string
 	health  string
 	ended   chan struct{}
+	killed  bool
 }
 
 // startHub starts the hub and ends it with the test.
@@ -69,18 +70,26 @@ func startHub(t *testing.T, flags ...string) *hub {
 	return h
 }
 
-// kill ends the process as a crash does, and shows its log when the test has failed.
+// kill ends the process as a crash does, and shows its log when the test has failed. An error in the log is a failure:
+// a hub that is well has nothing to complain of.
 func (h *hub) kill() {
-	select {
-	case <-h.ended:
+	if h.killed {
 		return
-	default:
 	}
+	h.killed = true
 	_ = h.process.Process.Kill() // it may have ended by itself
 	<-h.ended
+	log, err := os.ReadFile(h.log)
+	if err != nil {
+		h.t.Errorf("read log of the hub: %v", err)
+	}
+	for line := range strings.Lines(string(log)) {
+		if strings.Contains(line, "level=ERROR") {
+			h.t.Errorf("the hub complains: %s", line)
+		}
+	}
 	if h.t.Failed() {
-		log, err := os.ReadFile(h.log)
-		h.t.Logf("log of the hub (%v):\n%s", err, log)
+		h.t.Logf("log of the hub:\n%s", log)
 	}
 }
 

@@ -7,7 +7,6 @@ package options
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"slices"
 
@@ -111,8 +110,8 @@ func (o Options) Validate() error {
 	if o.LeaderElect && o.LeaderElectionNamespace == "" {
 		errs = append(errs, errors.New("--leader-election-namespace is empty: name the namespace of the lease, or set --leader-elect=false"))
 	}
-	if _, err := o.Level(); err != nil {
-		errs = append(errs, err)
+	if _, ok := levels[o.LogLevel]; !ok {
+		errs = append(errs, fmt.Errorf("--log-level %q is unknown: use debug, info, warn or error", o.LogLevel))
 	}
 	if !slices.Contains([]string{"text", "json"}, o.LogFormat) {
 		errs = append(errs, fmt.Errorf("--log-format %q is unknown: use text or json", o.LogFormat))
@@ -121,14 +120,4 @@ func (o Options) Validate() error {
 		errs = append(errs, fmt.Errorf("--kube-api-qps %v and --kube-api-burst %d don't go together: use qps > 0 and burst >= qps", o.KubeAPIQPS, o.KubeAPIBurst))
 	}
 	return errors.Join(errs...)
-}
-
-// Level of the log.
-func (o Options) Level() (slog.Level, error) {
-	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
-	level, ok := levels[o.LogLevel]
-	if !ok {
-		return 0, fmt.Errorf("--log-level %q is unknown: use debug, info, warn or error", o.LogLevel)
-	}
-	return level, nil
 }
