@@ -50,11 +50,12 @@ type SpokeOptions struct {
 // Bounds of the lab's address plan.
 const (
 	maxSpokes  = 14
-	maxNodes   = 15
+	maxNodes   = 14
 	maxNameLen = 8
+	maxPrefix  = 16
 	// A kubelet's longest socket below <Dir>/<cluster>/<node> must fit into the
 	// 107 bytes of unix(7).
-	maxDirLen = 107 - len("/12345678/n15/kubelet/pod-resources/1234567890.sock")
+	maxDirLen = 107 - len("/12345678/n14/kubelet/pod-resources/1234567890.sock")
 )
 
 var validName = regexp.MustCompile(`^[a-z]([a-z0-9-]*[a-z0-9])?$`)
@@ -69,8 +70,8 @@ func (o Options) check() error {
 	if len(o.Spokes) > maxSpokes {
 		wrong("Spokes: %d are more than the %d that the address plan has room for", len(o.Spokes), maxSpokes)
 	}
-	if !validName.MatchString(o.prefix()) || len(o.prefix()) > maxNameLen {
-		wrong("Prefix %q: must be a lower case DNS label of at most %d bytes", o.Prefix, maxNameLen)
+	if !validName.MatchString(o.prefix()) || len(o.prefix()) > maxPrefix {
+		wrong("Prefix %q: must be a lower case DNS label of at most %d bytes", o.Prefix, maxPrefix)
 	}
 	names := []string{o.Hub}
 	for _, s := range o.Spokes {
