@@ -51,12 +51,9 @@ func (n *Northbound) Dump(ctx context.Context) (string, error) {
 		return "", err
 	}
 	var b strings.Builder
-	for _, r := range sorted(maps.Values(s.ours)) {
-		if !r.isRoot() {
-			continue
-		}
+	for _, r := range sorted(maps.Values(s.roots())) {
 		fmt.Fprintln(&b, line(r))
-		var inside []row
+		var inside []*row
 		for _, column := range r.children {
 			for _, uuid := range column {
 				if c, ours := s.ours[uuid]; ours {
@@ -72,7 +69,7 @@ func (n *Northbound) Dump(ctx context.Context) (string, error) {
 }
 
 // line is one row: what it is, its owner, then the columns that are not empty.
-func line(r row) string {
+func line(r *row) string {
 	words := []string{string(r.kind), r.id, "owner=" + r.owner}
 	for _, column := range slices.Sorted(maps.Keys(r.columns)) {
 		if text := display(r.columns[column]); text != "" && text != r.id {

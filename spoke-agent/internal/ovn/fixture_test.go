@@ -118,7 +118,7 @@ func (m *memory) transact(t *testing.T, ops ...ovsdb.Operation) {
 }
 
 // row of ours that n sees, by kind and id.
-func mustRow(t *testing.T, n *Northbound, k kind, id string) row {
+func mustRow(t *testing.T, n *Northbound, k kind, id string) *row {
 	t.Helper()
 	_, s, err := n.read(t.Context())
 	must(t, err)
@@ -128,7 +128,7 @@ func mustRow(t *testing.T, n *Northbound, k kind, id string) row {
 		}
 	}
 	t.Fatalf("find %s %q: not in the database", k, id)
-	return row{}
+	return nil
 }
 
 func dialNorthbound(t *testing.T, endpoint string) *Northbound {

@@ -5,7 +5,6 @@ package ovn
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
@@ -83,10 +82,9 @@ func (n *Northbound) read(ctx context.Context) (client.Client, seen, error) {
 	if err != nil {
 		return nil, seen{}, err
 	}
-	s, complete := look(cl)
-	if !complete {
-		return nil, seen{}, errors.New("read OVN_Northbound: it has no NB_Global row, so what else is missing in it " +
-			"cannot be told: start ovn-northd, or run ovn-nbctl init")
+	s, err := look(cl)
+	if err != nil {
+		return nil, seen{}, fmt.Errorf("read OVN_Northbound: %w", err)
 	}
 	return cl, s, nil
 }

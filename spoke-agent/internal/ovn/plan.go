@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 
@@ -18,16 +19,16 @@ import (
 // planner decides what one Set does: it holds what is there against what should be.
 type planner struct {
 	seen    seen
-	wanted  []wanted
+	wanted  []*wanted
 	parents map[string]string // UUID of a wanted row: UUID of its parent
-	gone    map[string]row    // rows to delete, by UUID
+	gone    map[string]*row   // rows to delete, by UUID
 	orphans []string
 }
 
 // plan decides the operations of one transaction. It is pure, and the same input gives the same operations in the same
 // order.
 func plan(s seen, desired Desired) ([]ovsdb.Operation, Report, error) {
-	p := &planner{seen: s, wanted: want(desired), parents: map[string]string{}, gone: map[string]row{}}
+	p := &planner{seen: s, wanted: want(desired), parents: map[string]string{}, gone: map[string]*row{}}
 	p.match()
 	p.sort(desired)
 	if err := p.collisions(); err != nil {
@@ -40,8 +41,7 @@ func plan(s seen, desired Desired) ([]ovsdb.Operation, Report, error) {
 // match gives each wanted row the UUID of the row that is there.
 func (p *planner) match() {
 	actual := make(map[identity]string, len(p.wanted))
-	for i := range p.wanted {
-		w := &p.wanted[i]
+	for _, w := range p.wanted {
 		if have, ok := p.seen.places[place{w.table, w.identity}]; ok {
 			w.uuid = have.uuid
 			w.secure(have)
@@ -183,7 +183,7 @@ func (p *planner) mutations() []ovsdb.Operation {
 		add[parent.uuid][w.column] = append(add[parent.uuid][w.column], w.uuid)
 	}
 	var ops []ovsdb.Operation
-	for _, parent := range sorted(maps.Values(p.seen.ours)) {
+	for _, parent := range sorted(maps.Values(p.seen.roots())) {
 		if _, going := p.gone[parent.uuid]; going {
 			continue
 		}
@@ -199,7 +199,7 @@ func (p *planner) mutations() []ovsdb.Operation {
 }
 
 // misplaced are the children of parent that go, or that are wanted in another parent.
-func (p *planner) misplaced(parent row, column string) []string {
+func (p *planner) misplaced(parent *row, column string) []string {
 	var out []string
 	for _, c := range parent.children[column] {
 		_, going := p.gone[c]
@@ -232,22 +232,30 @@ func change(have, want any) (any, bool) {
 	switch want := want.(type) {
 	case []string:
 		have, _ := have.([]string)
-		return want, !slices.Equal(slices.Sorted(slices.Values(have)), slices.Sorted(slices.Values(want)))
+		same := slices.Equal(have, want) ||
+			slices.Equal(slices.Sorted(slices.Values(have)), slices.Sorted(slices.Values(want)))
+		return want, !same
 	case map[string]string:
 		have, _ := have.(map[string]string)
-		merged := maps.Clone(have)
-		if merged == nil {
-			merged = map[string]string{}
+		for key, v := range want {
+			if got, there := have[key]; !there || got != v {
+				merged := maps.Clone(want)
+				for key, v := range have {
+					if _, ours := want[key]; !ours {
+						merged[key] = v
+					}
+				}
+				return merged, true
+			}
 		}
-		maps.Copy(merged, want)
-		return merged, !maps.Equal(have, merged)
+		return have, false
 	}
 	return want, have != want
 }
 
 // sorted orders rows for transactions and dumps that are the same each time.
-func sorted(rows func(yield func(row) bool)) []row {
-	return slices.SortedFunc(rows, func(a, b row) int {
+func sorted(rows iter.Seq[*row]) []*row {
+	return slices.SortedFunc(rows, func(a, b *row) int {
 		return cmp.Or(cmp.Compare(a.table, b.table), cmp.Compare(a.owner, b.owner), cmp.Compare(a.kind, b.kind),
 			cmp.Compare(a.id, b.id), cmp.Compare(a.uuid, b.uuid))
 	})

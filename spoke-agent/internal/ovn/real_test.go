@@ -199,6 +199,9 @@ func TestStaleCache(t *testing.T) {
 	n := dialNorthbound(t, db.Endpoint)
 	cl, before, err := n.read(t.Context())
 	must(t, err)
+	if memory := ovntest.Run(t, "ovs-appctl", "-t", db.Control, "memory/show"); !strings.Contains(memory, " monitors:1 ") {
+		t.Errorf("a client should have exactly one monitor; ovsdb-server says %s", memory)
+	}
 	desired := Desired{Routers: []Router{vpc("vpc-1", "10.0.0.0/16", "p1")}}
 	_, err = n.Set(t.Context(), desired)
 	must(t, err)

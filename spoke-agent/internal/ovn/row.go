@@ -4,6 +4,8 @@
 package ovn
 
 import (
+	"errors"
+
 	"github.com/ovn-kubernetes/libovsdb/client"
 	"github.com/ovn-kubernetes/libovsdb/model"
 
@@ -27,7 +29,7 @@ type row struct {
 }
 
 // isRoot says that the row lives without being referenced (isRoot in the schema).
-func (r row) isRoot() bool {
+func (r *row) isRoot() bool {
 	return r.table == nbdb.LogicalRouterTable || r.table == nbdb.LogicalSwitchTable
 }
 
@@ -40,40 +42,41 @@ type place struct {
 // seen is what the cache holds.
 type seen struct {
 	// ours are the rows with our marks, of any owner, by UUID.
-	ours map[string]row
+	ours map[string]*row
 	// places are the same rows, one for each place. A person may have copied a row: see add.
-	places map[place]row
+	places map[place]*row
 	// named are all rows with a name, ours or not: table, then name.
-	named map[string]map[string][]row
+	named map[string]map[string][]*row
 }
 
-// look reads the whole cache. ok is false when the database has no NB_Global row: then nothing in the cache may be
-// trusted, an absence least of all.
-func look(c client.Client) (s seen, ok bool) {
-	s = seen{ours: map[string]row{}, places: map[place]row{}, named: map[string]map[string][]row{}}
+// look reads the whole cache. A database without an NB_Global row is an error: nothing in it may be trusted, an absence
+// least of all.
+func look(c client.Client) (seen, error) {
+	s := seen{ours: map[string]*row{}, places: map[place]*row{}, named: map[string]map[string][]*row{}}
 	cache := c.Cache()
 	if cache == nil {
-		return s, false
+		return s, errDisconnected
 	}
-	if global := cache.Table(nbdb.NBGlobalTable); global == nil || global.Len() == 0 {
-		return s, false
+	if cache.Table(nbdb.NBGlobalTable).Len() == 0 {
+		return s, errors.New("it has no NB_Global row, so what else is missing in it cannot be told: " +
+			"start ovn-northd, or run ovn-nbctl init")
 	}
 	for _, table := range cache.Tables() {
 		for _, m := range cache.Table(table).RowsShallow() {
 			if r, external := rowOf(m); r.table != "" {
-				s.add(r, external)
+				s.add(&r, external)
 			}
 		}
 	}
-	return s, true
+	return s, nil
 }
 
-func (s *seen) add(r row, externalIDs map[string]string) {
+func (s *seen) add(r *row, externalIDs map[string]string) {
 	id, ours := identityOf(externalIDs)
 	r.identity = id
 	if r.name != "" {
 		if s.named[r.table] == nil {
-			s.named[r.table] = map[string][]row{}
+			s.named[r.table] = map[string][]*row{}
 		}
 		s.named[r.table][r.name] = append(s.named[r.table][r.name], r)
 	}
@@ -88,6 +91,17 @@ func (s *seen) add(r row, externalIDs map[string]string) {
 	if !twice || r.uuid == id.uuid() || other.uuid != id.uuid() && r.uuid < other.uuid {
 		s.places[at] = r
 	}
+}
+
+// roots are the rows that may have children.
+func (s seen) roots() map[string]*row {
+	roots := map[string]*row{}
+	for uuid, r := range s.ours {
+		if r.isRoot() {
+			roots[uuid] = r
+		}
+	}
+	return roots
 }
 
 // rowOf turns a model into a row, and returns its external_ids. Rows of tables that we only watch give an empty row.

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/ovn-kubernetes/libovsdb/ovsdb"
@@ -126,6 +127,28 @@ func TestOthersRows(t *testing.T) {
 	}
 	if got := mustRow(t, n, kindPodPort, "pod-p1").columns["type"]; got != "" {
 		t.Errorf("type of our port is %q, want it repaired", got)
+	}
+}
+
+// TestChanged: somebody deletes a row of ours. That wakes whoever waits, and Set makes it again.
+func TestChanged(t *testing.T) {
+	m := startMemory(t)
+	n := dialNorthbound(t, m.endpoint)
+	one := vpc("vpc-1", "10.0.0.0/16", "p1")
+	mustSet(t, n, one)
+	before := mustDump(t, n)
+	sw, port := mustRow(t, n, kindSubnet, "demo.vpc-1.a"), mustRow(t, n, kindPodPort, "pod-p1")
+	m.transact(t, mutateOp(sw.table, sw.uuid, addOrRemove("ports", nil, []string{port.uuid})...))
+	for mustDump(t, n) == before {
+		select {
+		case <-n.Changed():
+		case <-time.After(10 * time.Second):
+			t.Fatal("waited 10 s for the signal that a row of ours is gone")
+		}
+	}
+	mustSet(t, n, one)
+	if diff := cmp.Diff(before, mustDump(t, n)); diff != "" {
+		t.Errorf("rows changed (-before +after):\n%s", diff)
 	}
 }
 

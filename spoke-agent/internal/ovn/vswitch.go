@@ -236,9 +236,9 @@ func (v *Vswitch) read(ctx context.Context) (client.Client, vswitchSeen, error) 
 	if err != nil {
 		return nil, vswitchSeen{}, err
 	}
-	s, complete := lookVswitch(cl)
-	if !complete {
-		return nil, vswitchSeen{}, errors.New("read Open_vSwitch: it has no Open_vSwitch row: run ovs-vsctl init")
+	s, err := lookVswitch(cl)
+	if err != nil {
+		return nil, vswitchSeen{}, fmt.Errorf("read Open_vSwitch: %w", err)
 	}
 	return cl, s, nil
 }

@@ -4,6 +4,7 @@
 package ovn
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -33,13 +34,13 @@ type vswitchSeen struct {
 	interfaces map[string]*vswitchdb.Interface
 }
 
-// lookVswitch reads the whole cache. ok is false when the database has no Open_vSwitch row.
-func lookVswitch(c client.Client) (s vswitchSeen, ok bool) {
+// lookVswitch reads the whole cache. A database without an Open_vSwitch row is an error.
+func lookVswitch(c client.Client) (vswitchSeen, error) {
 	rows := c.Cache()
 	if rows == nil {
-		return s, false
+		return vswitchSeen{}, errDisconnected
 	}
-	s = vswitchSeen{
+	s := vswitchSeen{
 		bridges:    byName(rows, vswitchdb.BridgeTable, func(m *vswitchdb.Bridge) string { return m.Name }),
 		ports:      byName(rows, vswitchdb.PortTable, func(m *vswitchdb.Port) string { return m.Name }),
 		interfaces: byName(rows, vswitchdb.InterfaceTable, func(m *vswitchdb.Interface) string { return m.Name }),
@@ -47,7 +48,10 @@ func lookVswitch(c client.Client) (s vswitchSeen, ok bool) {
 	for _, m := range rows.Table(vswitchdb.OpenvSwitchTable).RowsShallow() {
 		s.root = m.(*vswitchdb.OpenvSwitch)
 	}
-	return s, s.root != nil
+	if s.root == nil {
+		return s, errors.New("it has no Open_vSwitch row: run ovs-vsctl init")
+	}
+	return s, nil
 }
 
 func byName[M model.Model](rows *cache.TableCache, table string, name func(M) string) map[string]M {

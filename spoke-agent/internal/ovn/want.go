@@ -24,17 +24,17 @@ type wanted struct {
 }
 
 // want lists the rows of desired, parents before their children.
-func want(desired Desired) []wanted {
-	var all []wanted
+func want(desired Desired) []*wanted {
+	var all []*wanted
 	for _, r := range desired.Routers {
 		all = append(all, wantRouter(r)...)
 	}
 	return all
 }
 
-func wantRouter(r Router) []wanted {
+func wantRouter(r Router) []*wanted {
 	router := root(identity{r.Owner, kindRouter, r.Name}, nbdb.LogicalRouterTable, map[string]any{"options": routerOptions})
-	rows := []wanted{router}
+	rows := []*wanted{router}
 	for _, s := range r.Subnets {
 		rows = append(rows, wantSubnet(router, s)...)
 	}
@@ -53,7 +53,7 @@ func wantRouter(r Router) []wanted {
 	return rows
 }
 
-func wantSubnet(router wanted, s Subnet) []wanted {
+func wantSubnet(router *wanted, s Subnet) []*wanted {
 	sw := root(identity{router.owner, kindSubnet, s.Name}, nbdb.LogicalSwitchTable, map[string]any{
 		"other_config": map[string]string{
 			"subnet": s.CIDR.Masked().String(),
@@ -62,7 +62,7 @@ func wantSubnet(router wanted, s Subnet) []wanted {
 		},
 	})
 	address := netip.PrefixFrom(s.Gateway, s.CIDR.Bits())
-	rows := append([]wanted{sw}, join(router, sw, s.Name, address, macOf(s.Gateway))...)
+	rows := append([]*wanted{sw}, join(router, sw, s.Name, address, macOf(s.Gateway))...)
 	for _, p := range s.Ports {
 		// port_security comes with the address: see secure.
 		rows = append(rows, child(sw, "ports", identity{router.owner, kindPodPort, p.Name}, nbdb.LogicalSwitchPortTable,
@@ -72,9 +72,9 @@ func wantSubnet(router wanted, s Subnet) []wanted {
 	return rows
 }
 
-func wantTransit(router wanted, t Transit) []wanted {
+func wantTransit(router *wanted, t Transit) []*wanted {
 	sw := root(identity{router.owner, kindTransit, t.Name}, nbdb.LogicalSwitchTable, map[string]any{})
-	rows := append([]wanted{sw}, join(router, sw, t.Name, t.RouterAddress, t.RouterMAC)...)
+	rows := append([]*wanted{sw}, join(router, sw, t.Name, t.RouterAddress, t.RouterMAC)...)
 	for _, g := range t.Gateways {
 		// No port_security: what comes in here has its source in other clusters. The gateway's data path checks it.
 		rows = append(rows, child(sw, "ports", identity{router.owner, kindGatewayPort, g.Name}, nbdb.LogicalSwitchPortTable,
@@ -84,9 +84,9 @@ func wantTransit(router wanted, t Transit) []wanted {
 }
 
 // join is the pair of ports between a router and a switch.
-func join(router, sw wanted, name string, address netip.Prefix, mac string) []wanted {
+func join(router, sw *wanted, name string, address netip.Prefix, mac string) []*wanted {
 	rp, sp := "rp-"+name, "sp-"+name
-	return []wanted{
+	return []*wanted{
 		child(router, "ports", identity{router.owner, kindRouterPort, rp}, nbdb.LogicalRouterPortTable,
 			map[string]any{"mac": mac, "networks": []string{address.String()}, "peer": []string(nil)}, nil),
 		child(sw, "ports", identity{router.owner, kindSwitchPort, sp}, nbdb.LogicalSwitchPortTable,
@@ -94,7 +94,7 @@ func join(router, sw wanted, name string, address netip.Prefix, mac string) []wa
 	}
 }
 
-func wantRoute(router wanted, prefix netip.Prefix, hop netip.Addr) wanted {
+func wantRoute(router *wanted, prefix netip.Prefix, hop netip.Addr) *wanted {
 	to := prefix.Masked().String()
 	w := child(router, "static_routes", identity{router.owner, kindRoute, to + " " + hop.String()},
 		nbdb.LogicalRouterStaticRouteTable, map[string]any{
@@ -106,13 +106,13 @@ func wantRoute(router wanted, prefix netip.Prefix, hop netip.Addr) wanted {
 	return w
 }
 
-func root(id identity, table string, columns map[string]any) wanted {
+func root(id identity, table string, columns map[string]any) *wanted {
 	columns["name"] = id.id
 	columns["external_ids"] = id.externalIDs(nil)
-	return wanted{row: row{identity: id, table: table, uuid: id.uuid(), name: id.id, columns: columns}}
+	return &wanted{row: row{identity: id, table: table, uuid: id.uuid(), name: id.id, columns: columns}}
 }
 
-func child(parent wanted, column string, id identity, table string, columns map[string]any, more map[string]string) wanted {
+func child(parent *wanted, column string, id identity, table string, columns map[string]any, more map[string]string) *wanted {
 	w := root(id, table, columns)
 	w.columns["external_ids"] = id.externalIDs(more)
 	w.parent, w.column = parent.identity, column
@@ -121,7 +121,7 @@ func child(parent wanted, column string, id identity, table string, columns map[
 
 // secure adds what depends on the address that OVN gave a pod's port. Before there is an address, port_security is left
 // as it is: the pod has no interface yet, because the CNI server waits for the address too.
-func (w *wanted) secure(have row) {
+func (w *wanted) secure(have *row) {
 	if w.kind == kindPodPort && have.dynamicAddresses != "" {
 		w.columns["port_security"] = []string{have.dynamicAddresses}
 	}

@@ -97,8 +97,8 @@ func (p *process) stop() {
 
 // Database is an ovsdb-server with one database.
 type Database struct {
-	// File is the database, Endpoint where its server listens.
-	File, Endpoint string
+	// File is the database, Endpoint where its server listens, and Control its socket for ovs-appctl(8).
+	File, Endpoint, Control string
 
 	dir, socket string
 	server      *process
@@ -121,7 +121,7 @@ func newDatabase(t testing.TB) *Database {
 		t.Fatalf("make directory: %v", err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	d := &Database{File: filepath.Join(dir, "db"), dir: dir, socket: filepath.Join(dir, "sock")}
+	d := &Database{File: filepath.Join(dir, "db"), Control: filepath.Join(dir, "ctl"), dir: dir, socket: filepath.Join(dir, "sock")}
 	d.Endpoint = "unix:" + d.socket
 	return d
 }
@@ -148,7 +148,7 @@ func StartCluster(t testing.TB, schema, name string, n int) []*Database {
 // Start serves the database and returns when it answers.
 func (d *Database) Start(t testing.TB, options ...string) {
 	t.Helper()
-	args := append(options, "-vconsole:info", "--no-chdir", "--remote=p"+d.Endpoint, "--unixctl="+filepath.Join(d.dir, "ctl"), d.File)
+	args := append(options, "-vconsole:info", "--no-chdir", "--remote=p"+d.Endpoint, "--unixctl="+d.Control, d.File)
 	d.server = start(t, d.dir, "ovsdb-server", nil, args...)
 	Eventually(t, "ovsdb-server to listen", func() bool {
 		c, err := net.Dial("unix", d.socket)
