@@ -14,6 +14,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
@@ -165,4 +166,31 @@ func eachDocument(manifest []byte, do func(*unstructured.Unstructured) error) er
 			return err
 		}
 	}
+}
+
+// Empty deletes every object of a list's kind in a namespace and waits until they are gone.
+func (c *Cluster) Empty(ctx context.Context, namespace string, list client.ObjectList) error {
+	if err := c.List(ctx, list, client.InNamespace(namespace)); err != nil {
+		return fmt.Errorf("list %T of %s on %s: %w", list, namespace, c.Name, err)
+	}
+	items, err := meta.ExtractList(list)
+	if err != nil {
+		return err
+	}
+	for _, item := range items {
+		if err := c.Delete(ctx, item.(client.Object)); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("delete from %s: %w", c.Name, err)
+		}
+	}
+	for _, item := range items {
+		if err := c.Gone(ctx, item.(client.Object)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// DeletePods deletes every pod of a namespace and waits until they are gone.
+func (c *Cluster) DeletePods(ctx context.Context, namespace string) error {
+	return c.Empty(ctx, namespace, &corev1.PodList{})
 }

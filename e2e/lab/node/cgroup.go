@@ -18,7 +18,7 @@ import (
 const cgroupMount = "/sys/fs/cgroup"
 
 // cgroup is the parent of all pods' cgroups, the kubelet's cgroupRoot.
-func (n *Node) cgroup() string { return "/tmb-" + n.Cluster + "-" + n.Name }
+func (n *Node) cgroup() string { return "/" + n.NetNS }
 
 // hierarchies gives the roots of the machine's cgroup hierarchies: the only one
 // of cgroup v2, or one for each controller of v1.

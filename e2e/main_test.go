@@ -1,0 +1,59 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package e2e holds Tombolo's promises against real clusters: a hub and two
+// spokes with real etcd, kube-apiserver, kubelet, containerd, OVN and OVS, each
+// node a network namespace. One lab serves all tests, one tenant each.
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/tombolo-io/tombolo/e2e/lab"
+	"github.com/tombolo-io/tombolo/e2e/story"
+)
+
+// fleet is the lab of all tests.
+var fleet *story.Fleet
+
+const labDir = "/var/tmp/tombolo-e2e"
+
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Minute)
+	defer cancel()
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if os.Getenv("TOMBOLO_KEEP_LAB") != "" {
+			fmt.Printf("the lab stays up: go run ./e2e/lab/cmd/lab --dir %s down\n", labDir)
+			return
+		}
+		if err := lab.Down(ctx, labDir); err != nil {
+			fmt.Println("remove the lab:", err)
+		}
+	}()
+	begin := time.Now()
+	var err error
+	fleet, err = story.Start(ctx, lab.Options{
+		Dir: labDir, Hub: "hub", Prefix: "tme", Tombolo: true,
+		Spokes: []lab.SpokeOptions{{Name: "east", Nodes: 2}, {Name: "west", Nodes: 1}},
+		Logf:   func(format string, args ...any) { fmt.Printf(format+"\n", args...) },
+	})
+	if err == nil {
+		err = fleet.Hub.Apply(ctx, story.Manifest("pools"))
+	}
+	if err != nil {
+		fmt.Println("start the lab:", err)
+		return 1
+	}
+	fmt.Printf("the lab is up after %s; logs are in %s/log\n", time.Since(begin).Round(time.Second), labDir)
+	return m.Run()
+}

@@ -1,0 +1,161 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package story
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"github.com/tombolo-io/tombolo/e2e/lab/netns"
+)
+
+// OVN is the routers of a cluster with their routes, in ovn-nbctl's words.
+func (f *Fleet) OVN(ctx context.Context, cluster string) (string, error) {
+	c, err := f.Lab.Cluster(cluster)
+	if err != nil {
+		return "", err
+	}
+	names, err := c.Central.NBCtl(ctx, "--bare", "--columns=name", "list", "Logical_Router")
+	if err != nil {
+		return "", err
+	}
+	var out strings.Builder
+	for _, name := range slices.Sorted(slices.Values(strings.Fields(names))) {
+		routes, err := c.Central.NBCtl(ctx, "lr-route-list", name)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&out, "router %s\n%s\n", name, strings.TrimRight(routes, "\n"))
+	}
+	return out.String(), nil
+}
+
+// OwnRows is everything of Tombolo in a cluster's northbound database, as tombolo-agent dump prints it.
+func (f *Fleet) OwnRows(ctx context.Context, cluster string) (string, error) {
+	c, err := f.Lab.Cluster(cluster)
+	if err != nil {
+		return "", err
+	}
+	out, err := netns.Exec(ctx, c.NetNS, f.Lab.Binaries.Path("tombolo-agent"), "dump", "--nb="+c.Central.NB())
+	return string(out), err
+}
+
+// Maps is everything in the eBPF maps of a gateway node but its counters, as tombolo-agent dump prints it.
+func (f *Fleet) Maps(ctx context.Context, cluster, node string) (string, error) {
+	c, err := f.Lab.Cluster(cluster)
+	if err != nil {
+		return "", err
+	}
+	n, err := c.Node(node)
+	if err != nil {
+		return "", err
+	}
+	out, err := n.Exec(ctx, f.Lab.Binaries.Path("tombolo-agent"), "dump", "--bpffs=/sys/fs/bpf")
+	return string(out), err
+}
+
+// Counters are the eBPF programs' counters of a node, from the agent's metrics.
+type Counters struct {
+	// Text is one line per counter that is not zero.
+	Text  string
+	flows []flowCount
+	drops map[string]float64
+}
+
+type flowCount struct {
+	vpc, remoteVpc, direction string
+	packets                   float64
+}
+
+// Packets that left one Vpc for another, or came from it, through the node.
+func (c Counters) Packets(vpc, remoteVpc string) float64 {
+	var sum float64
+	for _, f := range c.flows {
+		if f.vpc == vpc && f.remoteVpc == remoteVpc {
+			sum += f.packets
+		}
+	}
+	return sum
+}
+
+// Drops for a reason.
+func (c Counters) Drops(reason string) float64 { return c.drops[reason] }
+
+// Counters reads the counters of a cluster's first gateway node.
+func (f *Fleet) Counters(ctx context.Context, cluster string) (Counters, error) {
+	c, err := f.Lab.Cluster(cluster)
+	if err != nil {
+		return Counters{}, err
+	}
+	families, err := scrape(ctx, c.Nodes[0].NetNS)
+	if err != nil {
+		return Counters{}, fmt.Errorf("read metrics of %s: %w", cluster, err)
+	}
+	counters := Counters{drops: map[string]float64{}}
+	var lines []string
+	for _, m := range families["tombolo_fastpath_packets_total"].GetMetric() {
+		l := labels(m)
+		packets := m.GetCounter().GetValue()
+		counters.flows = append(counters.flows, flowCount{l["vpc"], l["remote_vpc"], l["direction"], packets})
+		lines = append(lines, fmt.Sprintf("%-12s %-3s %-12s cluster %-6s %6.0f packets", l["vpc"], l["direction"], l["remote_vpc"], l["cluster"], packets))
+	}
+	for _, m := range families["tombolo_fastpath_drops_total"].GetMetric() {
+		reason, dropped := labels(m)["reason"], m.GetCounter().GetValue()
+		counters.drops[reason] = dropped
+		if dropped > 0 {
+			lines = append(lines, fmt.Sprintf("dropped as %s: %.0f", reason, dropped))
+		}
+	}
+	slices.Sort(lines)
+	counters.Text = strings.Join(lines, "\n")
+	return counters, nil
+}
+
+func scrape(ctx context.Context, namespace string) (map[string]*dto.MetricFamily, error) {
+	httpClient := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DialContext: netns.DialContext(namespace), DisableKeepAlives: true}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:8080/metrics", nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := httpClient.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	return parser.TextToMetricFamilies(response.Body)
+}
+
+func labels(m *dto.Metric) map[string]string {
+	out := map[string]string{}
+	for _, l := range m.GetLabel() {
+		out[l.GetName()] = l.GetValue()
+	}
+	return out
+}
+
+// LookAround are commands for a person who wants to see more.
+func (f *Fleet) LookAround(dir string) []string {
+	var lines []string
+	kubectl := f.Lab.Binaries.Path("kubectl")
+	for _, c := range f.Clusters() {
+		what := "localrouters,interconnectgateways,pods -A -o wide"
+		if c == f.Hub {
+			what = "ippools,vpcs,subnets,vpcpeerings,localrouters,interconnectgateways -A"
+		}
+		lines = append(lines, fmt.Sprintf("%s --kubeconfig %s get %s", kubectl, c.Kubeconfig, what))
+	}
+	return append(lines,
+		"ovn-nbctl --db="+f.Lab.Spokes[0].Central.NB()+" show",
+		"ls "+filepath.Join(dir, "log")+"   # a log for each component")
+}
