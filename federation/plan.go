@@ -3,6 +3,11 @@
 
 package federation
 
+import (
+	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
+	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+)
+
 // Plan decides everything from nothing but the Snapshot.
 func Plan(s Snapshot) Result {
 	result, _ := NewPlanner().Plan(s)
@@ -18,15 +23,102 @@ func Plan(s Snapshot) Result {
 // Results share objects with each other and with the Planner: callers may not change anything in them.
 // A Planner is not safe for concurrent use.
 type Planner struct {
-	previous Result
+	vpcs     store[*networkv1alpha1.Vpc, vpcNode, *vpcNode]
+	subnets  store[*networkv1alpha1.Subnet, subnetNode, *subnetNode]
+	peerings store[*networkv1alpha1.VpcPeering, peeringNode, *peeringNode]
+	pools    store[*networkv1alpha1.IPPool, poolNode, *poolNode]
+	routers  store[*spokev1alpha1.LocalRouter, routerNode, *routerNode]
+	gateways store[*spokev1alpha1.InterconnectGateway, gatewayNode, *gatewayNode]
+
+	fleet    cell[fleet]
+	admitted cell[pools]
+	links    cell[linkRanges]
+	reserved cell[reservedRanges]
+	bound    cell[boundNamespaces]
+	gateway  cell[gatewaySet]
+	sentTo   *gatewaySet
+
+	ledger *ledger
+	// released are the stored entries that count no more.
+	released map[*entry]bool
+	orphaned cell[poolEntries]
+	// owners is another pointer whenever the set of objects that own entries may be another.
+	owners *int
+	// routersByVpc is made when a plan needs it first.
+	routersByVpc map[Key][]*routerNode
+
+	out shelves
+}
+
+// shelves are the maps of the Result.
+type shelves struct {
+	pools    shelf[networkv1alpha1.IPPoolStatus]
+	routers  shelf[*spokev1alpha1.LocalRouter]
+	gateways shelf[*spokev1alpha1.InterconnectGateway]
+	vpcs     shelf[networkv1alpha1.VpcStatus]
+	subnets  shelf[networkv1alpha1.SubnetStatus]
+	peerings shelf[networkv1alpha1.VpcPeeringStatus]
 }
 
 // NewPlanner returns a Planner that has seen nothing: its first Plan is a full one.
 func NewPlanner() *Planner {
-	return &Planner{}
+	return &Planner{ledger: newLedger()}
 }
 
 // Plan decides everything, and tells what differs from the Result of the call before. The first call differs in all.
 func (p *Planner) Plan(s Snapshot) (Result, Changes) {
-	return p.previous, Changes{}
+	p.read(&s) // what is new, other or gone
+
+	p.admitPools() // ranges that may be handed out
+	p.openLedger() // what was handed out and stays so
+	issuer := newIssuer(p.ledger, p.admitted.value)
+
+	p.admitVpcs()         // against the fleet and each other
+	p.addressVpcs(issuer) // VNIs and links
+
+	p.settleSubnets()          // accepted subnets keep their places
+	p.judgePeerings(true)      // accepted peerings keep theirs
+	p.placeSubnets(issuer)     // new subnets fit around both
+	p.judgePeerings(false)     // and new peerings around all
+	p.addressPeerings(issuer)  // links between routers of one cluster
+	p.stockPools()             // the new ledgers
+	p.makeRouters()            // what each cluster is told of each Vpc
+	p.makeGateways()           // and of all clusters
+	p.compareRouters()         // how far the clusters have come
+	deletions := p.deletions() // what must go, on evidence
+	p.report()                 // the statuses of what people wrote
+	return p.hand(deletions)   // and all of it, with what has changed
+}
+
+// read takes in the snapshot.
+func (p *Planner) read(s *Snapshot) {
+	p.routersByVpc = nil
+	p.fleet.set(newFleet(s))
+	vpcs := p.vpcs.sync(s.Vpcs, func(*vpcNode) {}, func(a, b *vpcNode) int { return a.older(&b.tracked) })
+	subnets := p.subnets.sync(s.Subnets, (*subnetNode).read, func(a, b *subnetNode) int { return a.older(&b.tracked) })
+	peerings := p.peerings.sync(s.Peerings, (*peeringNode).read, comparePeerings)
+	p.pools.sync(s.Pools, func(*poolNode) {}, func(a, b *poolNode) int { return a.older(&b.tracked) })
+	p.routers.sync(s.Routers, (*routerNode).read, func(a, b *routerNode) int { return a.older(&b.tracked) })
+	p.gateways.sync(s.Gateways, func(*gatewayNode) {}, func(a, b *gatewayNode) int { return a.older(&b.tracked) })
+	if vpcs || subnets || peerings || p.owners == nil {
+		p.owners = new(int)
+	}
+	if vpcs || subnets {
+		p.joinSubnets()
+	}
+	for _, n := range p.peerings.sorted {
+		n.vpc, n.peer = p.vpcs.byKey[n.vpcKey], p.vpcs.byKey[n.peerKey]
+	}
+}
+
+// joinSubnets gives each Vpc its subnets.
+func (p *Planner) joinSubnets() {
+	for _, n := range p.vpcs.sorted {
+		n.subnets = n.subnets[:0]
+	}
+	for _, n := range p.subnets.sorted {
+		if n.vpc = p.vpcs.byKey[n.vpcKey]; n.vpc != nil {
+			n.vpc.subnets = append(n.vpc.subnets, n)
+		}
+	}
 }

@@ -1,0 +1,208 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package federation
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
+	"github.com/tombolo-io/tombolo/federation/ipam"
+)
+
+// owner is who an entry of a ledger belongs to.
+type owner struct {
+	// name is kind/namespace/name[/cluster].
+	name string
+	uid  string
+}
+
+// entry is one line of a pool's ledger.
+type entry struct {
+	owner
+	pool  string
+	value string
+	// prefix is valid for entries of CIDRs.
+	prefix netip.Prefix
+	// number is the VNI; 0 is none.
+	number uint32
+	// kind and object that the owner's name begins with. Only stored entries have them.
+	kind   string
+	object Key
+}
+
+// poolEntries is the ledger of one pool as it was stored, in order of value.
+type poolEntries struct {
+	list []*entry
+}
+
+// readEntries reads a ledger. Lines that stay as they were keep their entry.
+func readEntries(pool *networkv1alpha1.IPPool, before *poolEntries) *poolEntries {
+	known := map[networkv1alpha1.Allocation]*entry{}
+	if before != nil {
+		for _, e := range before.list {
+			known[e.allocation()] = e
+		}
+	}
+	read := &poolEntries{list: make([]*entry, 0, len(pool.Status.Allocations))}
+	for _, a := range pool.Status.Allocations {
+		e := known[a]
+		if e == nil {
+			e = newEntry(pool.Name, a)
+		}
+		read.list = append(read.list, e)
+	}
+	slices.SortFunc(read.list, (*entry).compare)
+	read.list = slices.CompactFunc(read.list, func(a, b *entry) bool { return a.compare(b) == 0 })
+	return read
+}
+
+func newEntry(pool string, a networkv1alpha1.Allocation) *entry {
+	e := &entry{owner: owner{name: a.Owner, uid: a.UID}, pool: pool, value: a.Value}
+	if p, err := ipam.ParsePrefix(a.Value); err == nil {
+		e.prefix = p
+	} else if n, err := strconv.ParseUint(a.Value, 10, 24); err == nil {
+		e.number = uint32(n)
+	}
+	if parts := strings.SplitN(a.Owner, "/", 4); len(parts) >= 3 {
+		e.kind, e.object = parts[0], joinKey(parts[1], parts[2])
+	}
+	return e
+}
+
+func (e *entry) allocation() networkv1alpha1.Allocation {
+	return networkv1alpha1.Allocation{Value: e.value, Owner: e.name, UID: e.uid}
+}
+
+// compare orders by value; what can't be read comes first.
+func (e *entry) compare(f *entry) int {
+	return cmp.Or(ipam.Compare(e.prefix, f.prefix), cmp.Compare(e.number, f.number),
+		cmp.Compare(e.value, f.value), cmp.Compare(e.name, f.name), cmp.Compare(e.uid, f.uid))
+}
+
+// size of the entry in what its pool counts.
+func (e *entry) size() int64 {
+	switch {
+	case e.prefix.IsValid():
+		return ipam.Size(e.prefix)
+	case e.number > 0:
+		return 1
+	}
+	return 0
+}
+
+// ledger is the entries of all pools: those that were stored and stay, and those of this plan.
+type ledger struct {
+	byOwner map[owner][]*entry
+	space   *ipam.Space
+	numbers *ipam.Numbers
+	// fresh are the entries of this plan.
+	fresh []*entry
+}
+
+func newLedger() *ledger {
+	return &ledger{byOwner: map[owner][]*entry{}, space: ipam.NewSpace(), numbers: ipam.NewNumbers()}
+}
+
+// prefix finds the prefix of an owner. Of several, which only a hand can have made, it is always the same.
+func (l *ledger) prefix(o owner) *entry {
+	return first(l.byOwner[o], func(e *entry) bool { return e.prefix.IsValid() })
+}
+
+// vni finds the VNI of an owner.
+func (l *ledger) vni(o owner) *entry {
+	return first(l.byOwner[o], func(e *entry) bool { return e.number > 0 })
+}
+
+func first(entries []*entry, match func(*entry) bool) *entry {
+	if i := slices.IndexFunc(entries, match); i >= 0 {
+		return entries[i]
+	}
+	return nil
+}
+
+// add takes an entry's value.
+func (l *ledger) add(e *entry) {
+	entries := append(l.byOwner[e.owner], e)
+	if len(entries) > 1 {
+		slices.SortFunc(entries, func(a, b *entry) int { return cmp.Or(cmp.Compare(a.pool, b.pool), a.compare(b)) })
+	}
+	l.byOwner[e.owner] = entries
+	if e.prefix.IsValid() {
+		l.space.Reserve(e.prefix)
+	} else if e.number > 0 {
+		l.numbers.Reserve(e.number)
+	}
+}
+
+// remove gives an entry's value back.
+func (l *ledger) remove(e *entry) {
+	entries := slices.DeleteFunc(l.byOwner[e.owner], func(f *entry) bool { return f == e })
+	if len(entries) == 0 {
+		delete(l.byOwner, e.owner)
+	} else {
+		l.byOwner[e.owner] = entries
+	}
+	if e.prefix.IsValid() {
+		l.space.Release(e.prefix)
+	} else if e.number > 0 {
+		l.numbers.Release(e.number)
+	}
+}
+
+// rollBack takes back what this plan handed out after the mark.
+func (l *ledger) rollBack(mark int) {
+	for _, e := range l.fresh[mark:] {
+		l.remove(e)
+	}
+	l.fresh = l.fresh[:mark]
+}
+
+// takePrefix hands out a prefix from the first pool that has one. nil: none has.
+func (l *ledger) takePrefix(from []*poolView, o owner, bits func(*poolView) int, r ipam.Request) *entry {
+	for _, pool := range from {
+		r.From, r.Bits = pool.ranges, bits(pool)
+		if p, ok := l.space.Find(r); ok {
+			return l.take(&entry{owner: o, pool: pool.name, value: p.String(), prefix: p})
+		}
+	}
+	return nil
+}
+
+// takeVNI hands out a VNI from the first pool that has one. nil: none has.
+func (l *ledger) takeVNI(from []*poolView, o owner) *entry {
+	for _, pool := range from {
+		if n, ok := l.numbers.Find(pool.first, pool.last); ok {
+			return l.take(&entry{owner: o, pool: pool.name, value: strconv.FormatUint(uint64(n), 10), number: n})
+		}
+	}
+	return nil
+}
+
+func (l *ledger) take(e *entry) *entry {
+	l.add(e)
+	l.fresh = append(l.fresh, e)
+	return e
+}
+
+// stock is what of a pool's entries counts in this plan.
+type stock struct {
+	list []*entry
+}
+
+// stock is the stored entries without the released ones and with the fresh ones, in order of value.
+func newStock(stored *poolEntries, released map[*entry]bool, fresh []*entry) *stock {
+	s := &stock{list: make([]*entry, 0, len(stored.list)+len(fresh))}
+	for _, e := range stored.list {
+		if !released[e] {
+			s.list = append(s.list, e)
+		}
+	}
+	s.list = append(s.list, fresh...)
+	slices.SortFunc(s.list, (*entry).compare)
+	return s
+}

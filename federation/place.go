@@ -1,0 +1,384 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package federation
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strings"
+
+	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
+	"github.com/tombolo-io/tombolo/federation/ipam"
+)
+
+// A subnet is placed in two steps. What the hub had accepted before keeps its place (settle); then active peerings
+// are known, and new subnets must fit around all of that (placeNew). So a new subnet never displaces one that has
+// pods in it, nor breaks a peering that works.
+
+// placement is a subnet in a cluster.
+type placement struct {
+	view    *subnetView
+	cluster string
+	prefix  netip.Prefix
+	gateway netip.Addr
+}
+
+type placements struct {
+	list []placement
+}
+
+var noPlacements placements
+
+// settledSubnets are the subnets of a Vpc that keep their place.
+type settledSubnets struct {
+	placed []placement
+	set    ipam.Set
+	// pending are the subnets that want a place in further clusters.
+	pending []pendingSubnet
+	refused map[*subnetView]*refusal
+}
+
+type pendingSubnet struct {
+	view  *subnetView
+	needs []linkNeed
+}
+
+// subnetVerdict is what was decided on a Subnet.
+type subnetVerdict struct {
+	refused *refusal
+	// unallocated is why the pool gave nothing.
+	unallocated *refusal
+	placed      []placement
+}
+
+// territory is where the subnets of a Vpc are, and which prefixes are the Vpc's.
+type territory struct {
+	// placed in order of cluster and name.
+	placed []placement
+	// claims are the declared CIDRs, or else all subnets.
+	claims *ipam.Set
+}
+
+// settle gives a Vpc's accepted subnets their places again. entryOf finds the entry of a subnet from a pool.
+func settle(views []*subnetView, a *admission, around surroundings, prefixOf func(*subnetView, linkNeed) (netip.Prefix, bool)) *settledSubnets {
+	s := &settledSubnets{refused: map[*subnetView]*refusal{}}
+	for _, v := range views {
+		if v.refused != nil {
+			continue
+		}
+		var placed []placement
+		var pending []linkNeed
+		for _, need := range v.needs {
+			p, has := prefixOf(v, need)
+			if !has || !v.settledIn(need.cluster, p) {
+				pending = append(pending, need)
+				continue
+			}
+			if refused := cmp.Or(v.fits(p, need.cluster, a, around), v.overlaps(p, append(s.placed, placed...))); refused != nil {
+				s.refused[v] = refused
+				break
+			}
+			placed = append(placed, v.at(need.cluster, p))
+		}
+		if s.refused[v] != nil {
+			continue
+		}
+		s.placed = append(s.placed, placed...)
+		if len(pending) > 0 {
+			s.pending = append(s.pending, pendingSubnet{view: v, needs: pending})
+		}
+	}
+	s.set = ipam.NewSet(prefixesOf(s.placed)...)
+	return s
+}
+
+// at places a subnet in a cluster.
+func (v *subnetView) at(cluster string, p netip.Prefix) placement {
+	gateway := v.gateway
+	if !gateway.IsValid() {
+		gateway = ipam.Nth(p, 1)
+	}
+	return placement{view: v, cluster: cluster, prefix: p, gateway: gateway}
+}
+
+// fits holds the prefix of a subnet from a pool against its surroundings; readBlock has done so for a cidrBlock.
+func (v *subnetView) fits(p netip.Prefix, cluster string, a *admission, around surroundings) *refusal {
+	if v.request == nil {
+		return nil
+	}
+	if refused := keepsClear(v.field(), p, cluster, a, around); refused != nil {
+		return refused
+	}
+	for _, r := range v.exclude {
+		if first, last, err := ipam.ParseRange(r); err != nil || !p.Contains(first) || !p.Contains(last) {
+			return refuse(networkv1alpha1.ReasonInvalid, "spec.excludeIps %q is not inside %s, %s: remove it", r, p, v.field())
+		}
+	}
+	return nil
+}
+
+// field is where the subnet's CIDR comes from.
+func (v *subnetView) field() string {
+	if v.request == nil {
+		return "spec.cidrBlock"
+	}
+	return "the CIDR from spec.fromPool"
+}
+
+// overlaps holds a prefix against other subnets of the Vpc.
+func (v *subnetView) overlaps(p netip.Prefix, others []placement) *refusal {
+	for _, other := range others {
+		if other.prefix.Overlaps(p) {
+			return refuse(networkv1alpha1.ReasonOverlappingCIDRs, "%s %s overlaps %s of Subnet %q in cluster %q: choose another CIDR", v.field(), p, other.prefix, other.view.name, other.cluster)
+		}
+	}
+	return nil
+}
+
+// builder places the new subnets of all Vpcs, one after the other.
+type builder struct {
+	issuer *issuer
+	around surroundings
+	// added are the new placements by Vpc, refused and unallocated the subnets that got none.
+	added       map[*vpcNode][]placement
+	refused     map[*subnetView]*refusal
+	unallocated map[*subnetView]*refusal
+}
+
+// placeNew places the new subnets: those that name their CIDR before those that take one, older before younger.
+func (b *builder) placeNew(pending []pendingSubnet) {
+	slices.SortFunc(pending, func(x, y pendingSubnet) int {
+		return cmp.Or(cmpTrueFirst(x.view.request == nil, y.view.request == nil), x.view.node.older(&y.view.node.tracked))
+	})
+	for _, s := range pending {
+		mark := len(b.issuer.ledger.fresh)
+		placed, refused, unallocated := b.place(s)
+		if refused != nil || unallocated != nil {
+			b.issuer.ledger.rollBack(mark)
+			b.refused[s.view], b.unallocated[s.view] = refused, unallocated
+			continue
+		}
+		n := s.view.node.vpc
+		b.added[n] = append(b.added[n], placed...)
+	}
+}
+
+// place finds places for a subnet in all clusters that it lacks, or says why one of them has none.
+func (b *builder) place(s pendingSubnet) (placed []placement, refused, unallocated *refusal) {
+	v, n := s.view, s.view.node.vpc
+	for _, need := range s.needs {
+		p, refused, unallocated := b.prefix(v, need, placed)
+		if refused != nil || unallocated != nil {
+			return nil, refused, unallocated
+		}
+		others := slices.Concat(n.settled.value.placed, b.added[n], placed)
+		if refused := cmp.Or(v.fits(p, need.cluster, n.admission.value, b.around), v.overlaps(p, others), b.disturbs(v, p)); refused != nil {
+			return nil, refused, nil
+		}
+		placed = append(placed, v.at(need.cluster, p))
+	}
+	return placed, nil, nil
+}
+
+// prefix is the subnet's CIDR in a cluster: its own, the one that it has in a ledger, or a new one.
+func (b *builder) prefix(v *subnetView, need linkNeed, placed []placement) (p netip.Prefix, refused, unallocated *refusal) {
+	if v.request == nil {
+		return v.prefix, nil, nil
+	}
+	if e := b.issuer.ledger.prefix(need.owner); e != nil {
+		return e.prefix, nil, nil
+	}
+	pool := b.issuer.pools.named(v.request.Name)
+	if refused := pool.serves(v.request); refused != nil {
+		return p, refused, nil
+	}
+	bits := int(cmp.Or(v.request.PrefixLength, pool.lengths.Default))
+	n := v.node.vpc
+	request := ipam.Request{Within: n.admission.value.cidrSet, Avoid: []ipam.Set{
+		n.settled.value.set, ipam.NewSet(prefixesOf(b.added[n])...), ipam.NewSet(prefixesOf(placed)...),
+		b.around.links.set, b.around.reserved.byCluster[need.cluster],
+	}}
+	for _, m := range n.neighbours() {
+		request.Avoid = append(request.Avoid, *m.claims, ipam.NewSet(prefixesOf(b.added[m])...))
+	}
+	e := b.issuer.ledger.takePrefix([]*poolView{pool.poolView}, need.owner, func(*poolView) int { return bits }, request)
+	if e == nil {
+		within := ""
+		if len(n.admission.value.cidrs) > 0 {
+			within = " inside the Vpc's spec.cidrs " + strings.Join(texts(n.admission.value.cidrs), ", ")
+		}
+		return p, nil, refuse(networkv1alpha1.ReasonPoolExhausted, "a /%d in cluster %q is asked of IPPool %q, which has none left%s: add a range to its spec.cidrs, or ask for less", bits, need.cluster, v.request.Name, within)
+	}
+	return e.prefix, nil, nil
+}
+
+// serves says why a pool can't be asked.
+func (p *admittedPool) serves(r *networkv1alpha1.PoolRequest) *refusal {
+	switch {
+	case p == nil:
+		return refuse(networkv1alpha1.ReasonPoolNotFound, "spec.fromPool.name %q does not exist: make this IPPool, or name another", r.Name)
+	case p.purpose != networkv1alpha1.PurposeVpc:
+		return refuse(networkv1alpha1.ReasonPoolNotFound, "spec.fromPool.name %q is an IPPool for %s: name one of purpose Vpc", r.Name, p.purpose)
+	case p.deleting:
+		return refuse(networkv1alpha1.ReasonPoolNotFound, "spec.fromPool.name %q is being deleted: name another IPPool", r.Name)
+	case p.refused != nil:
+		return refuse(networkv1alpha1.ReasonPoolNotFound, "spec.fromPool.name %q is not accepted: %s", r.Name, p.refused.message)
+	}
+	bits := cmp.Or(r.PrefixLength, p.lengths.Default)
+	if longest := min(p.lengths.Max, smallestSubnetBits); bits < p.lengths.Min || bits > longest {
+		return refuse(networkv1alpha1.ReasonInvalid, "spec.fromPool.prefixLength %d is not handed out by IPPool %q: choose %d to %d", bits, r.Name, p.lengths.Min, longest)
+	}
+	return nil
+}
+
+// neighbours are the active peers of a Vpc, and their peers: they see the Vpc's routes or stand beside them. A Vpc
+// that declares its CIDRs has none here, because its peerings were held against the CIDRs already.
+func (n *vpcNode) neighbours() []*vpcNode {
+	if len(n.admission.value.cidrs) > 0 {
+		return nil
+	}
+	var near []*vpcNode
+	for _, pair := range n.pairs {
+		if !pair.active {
+			continue
+		}
+		near = append(near, pair.other)
+		for _, beyond := range pair.other.pairs {
+			if beyond.active && beyond.other != n {
+				near = append(near, beyond.other)
+			}
+		}
+	}
+	return near
+}
+
+// disturbs holds a new prefix against the Vpc's neighbours.
+func (b *builder) disturbs(v *subnetView, p netip.Prefix) *refusal {
+	for _, m := range v.node.vpc.neighbours() {
+		q, found := m.claims.Overlap(p)
+		if !found {
+			if i := slices.IndexFunc(b.added[m], func(o placement) bool { return len(m.admission.value.cidrs) == 0 && o.prefix.Overlaps(p) }); i >= 0 {
+				q, found = b.added[m][i].prefix, true
+			}
+		}
+		if found {
+			return refuse(networkv1alpha1.ReasonOverlappingCIDRs, "%s %s overlaps %s of Vpc %s, which is peered with this Vpc or with a peer of it: choose another CIDR, or delete the VpcPeering", v.field(), p, q, m.key)
+		}
+	}
+	return nil
+}
+
+func prefixesOf(list []placement) []netip.Prefix {
+	var all []netip.Prefix
+	for _, p := range list {
+		all = append(all, p.prefix)
+	}
+	return all
+}
+
+// newTerritory sums up a Vpc's subnets.
+func newTerritory(a *admission, placed []placement) *territory {
+	slices.SortFunc(placed, func(x, y placement) int {
+		return cmp.Or(cmp.Compare(x.cluster, y.cluster), cmp.Compare(x.view.name, y.view.name))
+	})
+	claims := claimsOf(a, ipam.NewSet(prefixesOf(placed)...))
+	return &territory{placed: placed, claims: claims}
+}
+
+// claimsOf are the prefixes that nobody who peers with the Vpc may have.
+func claimsOf(a *admission, subnets ipam.Set) *ipam.Set {
+	if a.cidrSet.Len() > 0 {
+		return &a.cidrSet
+	}
+	return &subnets
+}
+
+// settleSubnets reads the subnets and gives the accepted ones their places again.
+func (p *Planner) settleSubnets() {
+	around := surroundings{links: p.links.value, reserved: p.reserved.value}
+	for _, n := range p.subnets.sorted {
+		var a *admission
+		if n.vpc != nil {
+			a = n.vpc.admission.value
+		}
+		n.view.get(func() *subnetView { return readSubnet(n, a, around) }, n.obj, a, around.links, around.reserved)
+	}
+	for _, n := range p.vpcs.sorted {
+		views, inputs := make([]*subnetView, 0, len(n.subnets)), []any{n.admission.value, around.links, around.reserved}
+		for _, s := range n.subnets {
+			v := s.view.value
+			views, inputs = append(views, v), append(inputs, v)
+			if v.request == nil {
+				continue
+			}
+			for _, need := range v.needs {
+				inputs = append(inputs, p.ledger.prefix(need.owner))
+			}
+		}
+		a := n.admission.value
+		s := n.settled.get(func() *settledSubnets { return settle(views, a, around, p.prefixOf) }, inputs...)
+		n.claims = n.settledClaims.set(claimsOf(a, s.set))
+		n.pairs = n.pairs[:0]
+	}
+}
+
+// prefixOf is what a subnet has in a cluster.
+func (p *Planner) prefixOf(v *subnetView, need linkNeed) (prefix netip.Prefix, found bool) {
+	if v.request == nil {
+		return v.prefix, true
+	}
+	if e := p.ledger.prefix(need.owner); e != nil {
+		return e.prefix, true
+	}
+	return prefix, false
+}
+
+// placeSubnets places the new subnets and sums up where all subnets are.
+func (p *Planner) placeSubnets(issuer *issuer) {
+	b := &builder{
+		issuer: issuer, around: surroundings{links: p.links.value, reserved: p.reserved.value},
+		added: map[*vpcNode][]placement{}, refused: map[*subnetView]*refusal{}, unallocated: map[*subnetView]*refusal{},
+	}
+	var pending []pendingSubnet
+	for _, n := range p.vpcs.sorted {
+		pending = append(pending, n.settled.value.pending...)
+	}
+	b.placeNew(pending)
+	for _, n := range p.vpcs.sorted {
+		added := &noPlacements
+		if list := b.added[n]; len(list) > 0 {
+			added = &placements{list: list}
+		}
+		added = n.added.set(added)
+		t := n.territory.get(func() *territory {
+			return newTerritory(n.admission.value, slices.Concat(n.settled.value.placed, added.list))
+		}, n.admission.value, n.settled.value, added)
+		n.claims = n.allClaims.set(t.claims)
+	}
+	for _, n := range p.subnets.sorted {
+		v, inputs := n.view.value, make([]any, 0, 5)
+		inputs = append(inputs, v, b.refused[v], b.unallocated[v])
+		if n.vpc != nil {
+			inputs = append(inputs, n.vpc.settled.value, n.vpc.territory.value)
+		}
+		n.verdict.get(func() *subnetVerdict { return b.verdict(n) }, inputs...)
+	}
+}
+
+// verdict sums up what was decided on a Subnet.
+func (b *builder) verdict(n *subnetNode) *subnetVerdict {
+	v := n.view.value
+	verdict := &subnetVerdict{refused: cmp.Or(v.refused, b.refused[v]), unallocated: b.unallocated[v]}
+	if n.vpc == nil {
+		return verdict
+	}
+	verdict.refused = cmp.Or(verdict.refused, n.vpc.settled.value.refused[v])
+	for _, placed := range n.vpc.territory.value.placed {
+		if placed.view == v {
+			verdict.placed = append(verdict.placed, placed)
+		}
+	}
+	return verdict
+}

@@ -1,0 +1,304 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package federation
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
+	"github.com/tombolo-io/tombolo/federation/ipam"
+)
+
+const (
+	// linkBits is the length of a link when the pool names none: one address for the router, five for gateways.
+	linkBits = 29
+	// peerBits is the length of the link between two routers of one cluster.
+	peerBits = 30
+	// subnetBits is the length of a subnet when neither it nor the pool names one.
+	subnetBits = 24
+	// smallestSubnetBits is the longest prefix that has room for a gateway and pods.
+	smallestSubnetBits = 29
+	// maxVNI is the largest VXLAN network identifier (RFC 7348: 24 bits).
+	maxVNI = 1<<24 - 1
+)
+
+type poolNode struct {
+	tracked[*networkv1alpha1.IPPool]
+	view    cell[poolView]
+	entries cell[poolEntries]
+	stock   cell[stock]
+	status  cell[networkv1alpha1.IPPoolStatus]
+	shelved *networkv1alpha1.IPPoolStatus
+	// applied is what of the entries the Planner's ledger has.
+	applied *poolEntries
+}
+
+// poolView is what a pool says, read once.
+type poolView struct {
+	name       string
+	created    int64
+	generation int64
+	purpose    networkv1alpha1.IPPoolPurpose
+	deleting   bool
+	// settled is true when the hub had accepted just this.
+	settled bool
+	// ranges in order of address.
+	ranges []netip.Prefix
+	// first and last VNI.
+	first, last uint32
+	lengths     networkv1alpha1.PrefixLengths
+	invalid     *refusal
+}
+
+// admittedPool is a pool that may hand out, unless refused.
+type admittedPool struct {
+	*poolView
+	refused *refusal
+}
+
+// pools is the verdict on all pools.
+type pools struct {
+	// all in the order in which they hand out: settled before new, older before younger.
+	all []admittedPool
+}
+
+// linkRanges are the prefixes that links are taken from: nothing else may lie there.
+type linkRanges struct {
+	set ipam.Set
+	// cidrs are the same as text, in order of address.
+	cidrs []string
+	// pool of each prefix.
+	pool map[netip.Prefix]string
+}
+
+// overlap finds a link range that overlaps p, and its pool.
+func (l *linkRanges) overlap(p netip.Prefix) (netip.Prefix, string, bool) {
+	q, found := l.set.Overlap(p)
+	return q, l.pool[q], found
+}
+
+// named finds a pool by name.
+func (p *pools) named(name string) *admittedPool {
+	i := slices.IndexFunc(p.all, func(a admittedPool) bool { return a.name == name })
+	if i < 0 {
+		return nil
+	}
+	return &p.all[i]
+}
+
+// open lists the pools of a purpose that may hand out.
+func (p *pools) open(purpose networkv1alpha1.IPPoolPurpose) []*poolView {
+	var open []*poolView
+	for _, pool := range p.all {
+		if pool.purpose == purpose && pool.refused == nil && !pool.deleting {
+			open = append(open, pool.poolView)
+		}
+	}
+	return open
+}
+
+// readPool reads the spec of a pool.
+func readPool(o *networkv1alpha1.IPPool) *poolView {
+	v := &poolView{
+		name: o.Name, created: o.CreationTimestamp.Unix(), generation: o.Generation, purpose: o.Spec.Purpose,
+		deleting: o.DeletionTimestamp != nil, settled: isTrue(o.Status.Conditions, networkv1alpha1.ConditionAccepted, o.Generation),
+	}
+	if o.Spec.Purpose == networkv1alpha1.PurposeVNI {
+		v.invalid = v.readVNIs(o.Spec.VNIs)
+		return v
+	}
+	v.ranges, v.invalid = readCIDRs("spec.cidrs", o.Spec.CIDRs)
+	if v.invalid == nil && len(v.ranges) == 0 {
+		v.invalid = refuse(networkv1alpha1.ReasonInvalid, "spec.cidrs is empty: add the ranges that may be handed out")
+	}
+	if v.invalid == nil {
+		v.invalid = v.readLengths(o.Spec.PrefixLengths)
+	}
+	return v
+}
+
+func (v *poolView) readVNIs(r *networkv1alpha1.VNIRange) *refusal {
+	if r == nil {
+		return refuse(networkv1alpha1.ReasonInvalid, "spec.vnis is missing: set first and last")
+	}
+	if r.First < 1 || r.Last < r.First || r.Last > maxVNI {
+		return refuse(networkv1alpha1.ReasonInvalid, "spec.vnis %d to %d is no range of VNIs: choose 1 <= first <= last <= %d", r.First, r.Last, maxVNI)
+	}
+	v.first, v.last = uint32(r.First), uint32(r.Last)
+	return nil
+}
+
+func (v *poolView) readLengths(l *networkv1alpha1.PrefixLengths) *refusal {
+	switch {
+	case l == nil && v.purpose == networkv1alpha1.PurposeLink:
+		v.lengths = networkv1alpha1.PrefixLengths{Min: 8, Max: 30, Default: linkBits}
+	case l == nil:
+		v.lengths = networkv1alpha1.PrefixLengths{Min: 8, Max: smallestSubnetBits, Default: subnetBits}
+	case l.Min < 8 || l.Max > 30 || l.Default < l.Min || l.Max < l.Default:
+		return refuse(networkv1alpha1.ReasonInvalid, "spec.prefixLengths min %d, default %d, max %d can't be used: choose 8 <= min <= default <= max <= 30", l.Min, l.Default, l.Max)
+	default:
+		v.lengths = *l
+	}
+	return nil
+}
+
+// admitPools decides which pools may hand out: what overlaps, the younger one may not.
+func admitPools(views []*poolView, taken func() []holding) *pools {
+	order := slices.SortedFunc(slices.Values(views), func(a, b *poolView) int {
+		return cmp.Or(cmpTrueFirst(a.settled, b.settled), cmp.Compare(a.created, b.created), cmp.Compare(a.name, b.name))
+	})
+	p := &pools{}
+	for _, v := range order {
+		refused := v.invalid
+		if refused == nil {
+			refused = v.overlapsPools(p.all)
+		}
+		if refused == nil && v.purpose == networkv1alpha1.PurposeLink && !v.settled {
+			refused = v.overlapsHoldings(taken())
+		}
+		p.all = append(p.all, admittedPool{poolView: v, refused: refused})
+	}
+	return p
+}
+
+// overlapsPools compares a pool with those before it, and with itself.
+func (v *poolView) overlapsPools(before []admittedPool) *refusal {
+	if a, b, found := ipam.OwnOverlap(v.ranges); found {
+		return refuse(networkv1alpha1.ReasonOverlappingCIDRs, "spec.cidrs %s and %s overlap: remove one of them", a, b)
+	}
+	for _, other := range before {
+		if other.invalid != nil || other.refused != nil {
+			continue
+		}
+		if v.purpose == networkv1alpha1.PurposeVNI && other.purpose == v.purpose && v.first <= other.last && other.first <= v.last {
+			return refuse(networkv1alpha1.ReasonOverlappingCIDRs, "spec.vnis %d to %d overlaps %d to %d of IPPool %q: choose another range", v.first, v.last, other.first, other.last, other.name)
+		}
+		if a, b, found := ipam.FirstOverlap(ipam.NewSet(v.ranges...), ipam.NewSet(other.ranges...)); found {
+			return refuse(networkv1alpha1.ReasonOverlappingCIDRs, "spec.cidrs %s overlaps %s of IPPool %q: choose another range", a, b, other.name)
+		}
+	}
+	return nil
+}
+
+// holding is a prefix that is in use, and by whom.
+type holding struct {
+	prefix netip.Prefix
+	holder string
+}
+
+// overlapsHoldings keeps a new link range away from what is in use already: otherwise one pool could switch off a fleet.
+func (v *poolView) overlapsHoldings(taken []holding) *refusal {
+	ranges := ipam.NewSet(v.ranges...)
+	for _, h := range taken {
+		if q, found := ranges.Overlap(h.prefix); found {
+			return refuse(networkv1alpha1.ReasonOverlappingCIDRs, "spec.cidrs %s overlaps %s of %s: choose another range", q, h.prefix, h.holder)
+		}
+	}
+	return nil
+}
+
+// linkRanges are the ranges of all pools of links, and of refused ones what is still handed out of them.
+func (p *pools) linkRanges(handedOut func(pool string, r netip.Prefix) bool) *linkRanges {
+	l := &linkRanges{pool: map[netip.Prefix]string{}}
+	for _, pool := range p.all {
+		if pool.purpose != networkv1alpha1.PurposeLink {
+			continue
+		}
+		for _, r := range pool.ranges {
+			if _, doubled := l.pool[r]; !doubled && (pool.refused == nil || handedOut(pool.name, r)) {
+				l.pool[r] = pool.name
+			}
+		}
+	}
+	prefixes := make([]netip.Prefix, 0, len(l.pool))
+	for r := range l.pool {
+		prefixes = append(prefixes, r)
+	}
+	l.set = ipam.NewSet(prefixes...)
+	l.cidrs = texts(l.set.Prefixes())
+	return l
+}
+
+// readCIDRs reads a list of CIDRs, in order of address.
+func readCIDRs(field string, cidrs []networkv1alpha1.CIDR) ([]netip.Prefix, *refusal) {
+	prefixes := make([]netip.Prefix, 0, len(cidrs))
+	for _, c := range cidrs {
+		p, refused := readCIDR(field, string(c))
+		if refused != nil {
+			return nil, refused
+		}
+		prefixes = append(prefixes, p)
+	}
+	slices.SortFunc(prefixes, ipam.Compare)
+	return prefixes, nil
+}
+
+// unroutable are ranges that no host of a Vpc can have (RFC 6890): this network, loopback, multicast and above.
+var unroutable = ipam.NewSet(netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("224.0.0.0/3"))
+
+// readCIDR reads one CIDR.
+func readCIDR(field, cidr string) (netip.Prefix, *refusal) {
+	p, err := ipam.ParsePrefix(cidr)
+	if err != nil {
+		return p, refuse(networkv1alpha1.ReasonInvalid, "%s: %v", field, err)
+	}
+	if q, found := unroutable.Overlap(p); found {
+		return p, refuse(networkv1alpha1.ReasonInvalid, "%s: %s overlaps %s, which no host can have: choose a private range such as 10.0.0.0/16", field, p, q)
+	}
+	return p, nil
+}
+
+// isTrue is true when a condition holds for this very generation.
+func isTrue(conditions []metav1.Condition, typ string, generation int64) bool {
+	return slices.ContainsFunc(conditions, func(c metav1.Condition) bool {
+		return c.Type == typ && c.Status == metav1.ConditionTrue && c.ObservedGeneration == generation
+	})
+}
+
+// cmpTrueFirst orders true before false.
+func cmpTrueFirst(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return -1
+	}
+	return 1
+}
+
+// texts writes prefixes as strings.
+func texts(prefixes []netip.Prefix) []string {
+	var all []string
+	for _, p := range prefixes {
+		all = append(all, p.String())
+	}
+	return all
+}
+
+// admitPools reads the pools and their ledgers, and decides which may hand out.
+func (p *Planner) admitPools() {
+	var views []*poolView
+	var inputs []any
+	unsettled := false
+	for _, n := range p.pools.sorted {
+		n.view.get(func() *poolView { return readPool(n.obj) }, n.obj)
+		n.entries.get(func() *poolEntries { return readEntries(n.obj, n.entries.value) }, n.obj)
+		views, inputs = append(views, n.view.value), append(inputs, n.view.value)
+		unsettled = unsettled || !n.view.value.settled
+	}
+	if unsettled {
+		inputs = append(inputs, p.owners)
+	}
+	p.admitted.get(func() *pools { return admitPools(views, p.holdings) }, inputs...)
+	p.links.set(p.admitted.value.linkRanges(p.handedOut))
+	inputs = inputs[:0]
+	for _, g := range p.gateways.sorted {
+		inputs = append(inputs, g.obj)
+	}
+	p.reserved.get(func() *reservedRanges { return readReserved(p.gateways.sorted) }, inputs...)
+}

@@ -1,0 +1,196 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package federation
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+)
+
+type routerNode struct {
+	tracked[*spokev1alpha1.LocalRouter]
+	cluster string
+	vpcKey  Key
+	// desired is what this plan wants of it; nil when it wants nothing.
+	desired  *spokev1alpha1.LocalRouter
+	realized cell[realized]
+}
+
+// read takes from a new object whose router it is: by its labels, or else by its name.
+func (n *routerNode) read() {
+	n.cluster = n.obj.Namespace
+	namespace, name := n.obj.Labels[spokev1alpha1.LabelVpcNamespace], n.obj.Labels[spokev1alpha1.LabelVpcName]
+	if namespace == "" || name == "" {
+		namespace, name, _ = strings.Cut(n.obj.Name, ".")
+	}
+	n.vpcKey = joinKey(namespace, name)
+}
+
+// realized is how far a cluster has come with a router.
+type realized struct {
+	// synced is true when the cluster has nothing older than the newest decision.
+	synced bool
+	// programmed is true when it also works.
+	programmed bool
+	// failed is true when the cluster says that it can't.
+	failed bool
+	// message says why it is not programmed.
+	message string
+	// reached are the newest probe results, in order.
+	reached []reach
+}
+
+// reach is whether all gateways of a cluster reach a router.
+type reach struct {
+	vpc, cluster string
+	reachable    bool
+}
+
+// notDistributed is the state of a router that was not written yet.
+var notDistributed = realized{message: "waits for the hub to distribute the newest decision"}
+
+// compareRouter compares what a cluster has realized with what is wanted of it.
+func compareRouter(o, desired *spokev1alpha1.LocalRouter) *realized {
+	r := &realized{reached: readProbes(o.Status.Probes)}
+	condition := programmedOf(o.Status.Conditions)
+	switch {
+	case o.DeletionTimestamp != nil:
+		r.message = "waits until the former router is gone"
+	case !sameSpec(&o.Spec, &desired.Spec):
+		r.message = notDistributed.message
+	case o.Status.ObservedGeneration < o.Generation:
+		r.message = fmt.Sprintf("has realized generation %d of %d", o.Status.ObservedGeneration, o.Generation)
+		r.failed = condition.Status == metav1.ConditionFalse && condition.ObservedGeneration >= o.Generation && condition.Message != ""
+	default:
+		r.synced = true
+		r.programmed = condition.Status == metav1.ConditionTrue
+		r.failed = condition.Status == metav1.ConditionFalse
+		r.message = "has not said that it is programmed"
+	}
+	if r.failed {
+		r.message = cmp.Or(condition.Message, "says that it is not programmed")
+	}
+	for _, g := range o.Status.Gateways {
+		if g.Message != "" && !r.programmed {
+			r.failed, r.message = true, fmt.Sprintf("gateway node %s: %s", g.Node, g.Message)
+		}
+	}
+	if r.programmed {
+		r.message = ""
+	}
+	return r
+}
+
+// programmedOf finds the condition that a cluster reports.
+func programmedOf(conditions []metav1.Condition) metav1.Condition {
+	for _, c := range conditions {
+		if c.Type == spokev1alpha1.ConditionProgrammed {
+			return c
+		}
+	}
+	return metav1.Condition{}
+}
+
+// readProbes sums up the results of all gateway nodes for each router that they probe.
+func readProbes(results []spokev1alpha1.ProbeResult) []reach {
+	var all []reach
+	for _, p := range results {
+		i := slices.IndexFunc(all, func(r reach) bool { return r.vpc == p.Vpc && r.cluster == p.Cluster })
+		if i < 0 {
+			all = append(all, reach{vpc: p.Vpc, cluster: p.Cluster, reachable: p.Reachable})
+			continue
+		}
+		all[i].reachable = all[i].reachable && p.Reachable
+	}
+	slices.SortFunc(all, func(a, b reach) int {
+		return cmp.Or(cmp.Compare(a.vpc, b.vpc), cmp.Compare(a.cluster, b.cluster))
+	})
+	return all
+}
+
+// realization is how far the clusters of a Vpc have come, in order of cluster.
+type realization struct {
+	sites []siteState
+}
+
+// nothingRealized is the realization where there is no Vpc.
+var nothingRealized realization
+
+type siteState struct {
+	cluster string
+	realized
+}
+
+// in finds the state of a cluster; nil when the Vpc has no router there.
+func (r *realization) in(cluster string) *siteState {
+	i := slices.IndexFunc(r.sites, func(s siteState) bool { return s.cluster == cluster })
+	if i < 0 {
+		return nil
+	}
+	return &r.sites[i]
+}
+
+// sameRouter is true when two routers say the same.
+func sameRouter(a, b *spokev1alpha1.LocalRouter) bool {
+	return a.Namespace == b.Namespace && a.Name == b.Name && sameSpec(&a.Spec, &b.Spec)
+}
+
+// sameSpec is true when two specs say the same; an empty list is the same as none. It is written out because it
+// is called for each router of the fleet.
+func sameSpec(a, b *spokev1alpha1.LocalRouterSpec) bool {
+	return a.Vpc == b.Vpc && a.VpcUID == b.VpcUID && a.LinkCIDR == b.LinkCIDR &&
+		slices.Equal(a.Namespaces, b.Namespaces) && slices.Equal(a.Routes, b.Routes) &&
+		slices.EqualFunc(a.Subnets, b.Subnets, sameSubnet) &&
+		slices.EqualFunc(a.Remotes, b.Remotes, sameRemote) &&
+		slices.EqualFunc(a.Peers, b.Peers, samePeer)
+}
+
+func sameSubnet(a, b spokev1alpha1.RouterSubnet) bool {
+	return a.Name == b.Name && a.CIDR == b.CIDR && a.Gateway == b.Gateway && a.Default == b.Default &&
+		slices.Equal(a.ExcludeIPs, b.ExcludeIPs) && slices.Equal(a.Namespaces, b.Namespaces)
+}
+
+func sameRemote(a, b spokev1alpha1.Remote) bool {
+	return a.Vpc == b.Vpc && a.Cluster == b.Cluster && a.ProbeAddress == b.ProbeAddress && slices.Equal(a.Prefixes, b.Prefixes)
+}
+
+func samePeer(a, b spokev1alpha1.LocalPeer) bool {
+	return a.Vpc == b.Vpc && a.LocalConnectIP == b.LocalConnectIP && a.RemoteConnectIP == b.RemoteConnectIP &&
+		a.ProbeAddress == b.ProbeAddress && slices.Equal(a.Prefixes, b.Prefixes)
+}
+
+// compareRouters compares all that is wanted with what the clusters have realized.
+func (p *Planner) compareRouters() {
+	for _, n := range p.routers.sorted {
+		n.desired = nil
+	}
+	var inputs []any
+	for _, n := range p.vpcs.sorted {
+		inputs = inputs[:0]
+		routers := n.routers.value.list
+		for i, desired := range routers {
+			state := &notDistributed
+			if o := p.routers.byKey[n.routers.value.keys[i]]; o != nil {
+				o.desired = desired
+				state = o.realized.get(func() *realized { return compareRouter(o.obj, desired) }, o.obj, desired)
+			}
+			inputs = append(inputs, desired, state)
+		}
+		n.realization.get(func() *realization { return newRealization(inputs) }, inputs...)
+	}
+}
+
+func newRealization(inputs []any) *realization {
+	r := &realization{}
+	for i := 0; i < len(inputs); i += 2 {
+		r.sites = append(r.sites, siteState{cluster: inputs[i].(*spokev1alpha1.LocalRouter).Namespace, realized: *inputs[i+1].(*realized)})
+	}
+	return r
+}

@@ -1,0 +1,207 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package federation
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+)
+
+// Nothing is deleted and nothing is handed out again on doubt: each step below needs to see what it relies on.
+
+// evidence says why a distributed router must go; empty when nothing proves it.
+func (p *Planner) evidence(n *routerNode) string {
+	if c, found := p.fleet.value.cluster(n.cluster); found && c.Leaving {
+		return fmt.Sprintf("cluster %q is leaving the fleet", n.cluster)
+	}
+	vpc := p.vpcs.byKey[n.vpcKey]
+	switch {
+	case vpc == nil:
+		return ""
+	case vpc.view.value.deleting:
+		return fmt.Sprintf("Vpc %s is being deleted", n.vpcKey)
+	case vpc.view.value.selection.certain && !vpc.view.value.selection.selects(n.cluster):
+		return fmt.Sprintf("Vpc %s does not select cluster %q", n.vpcKey, n.cluster)
+	}
+	return ""
+}
+
+// leftover is a router that is there and not wanted.
+type leftover struct {
+	cluster string
+	because string
+}
+
+type leftovers struct {
+	list []leftover
+}
+
+var noLeftovers leftovers
+
+// deletions lists what must go, and tells each Vpc what is left of it where.
+func (p *Planner) deletions() []Deletion {
+	var all []Deletion
+	left := map[Key][]leftover{}
+	for _, n := range p.routers.sorted {
+		if n.desired != nil {
+			continue
+		}
+		because := p.evidence(n)
+		left[n.vpcKey] = append(left[n.vpcKey], leftover{cluster: n.cluster, because: because})
+		if because != "" && n.obj.DeletionTimestamp == nil {
+			all = append(all, Deletion{Kind: "LocalRouter", Key: n.key, Because: because})
+		}
+	}
+	for _, v := range p.vpcs.sorted {
+		over := &noLeftovers
+		if list := left[v.key]; len(list) > 0 {
+			over = &leftovers{list: list}
+		}
+		v.leftovers.set(over)
+	}
+	for _, n := range p.gateways.sorted {
+		if c, found := p.fleet.value.cluster(n.obj.Namespace); found && c.Leaving && n.obj.DeletionTimestamp == nil {
+			all = append(all, Deletion{Kind: "InterconnectGateway", Key: n.key, Because: fmt.Sprintf("cluster %q is leaving the fleet", c.Name)})
+		}
+	}
+	slices.SortFunc(all, func(a, b Deletion) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Key, b.Key)) })
+	return all
+}
+
+// routersOf lists the distributed routers of a Vpc.
+func (p *Planner) routersOf(vpc Key) []*routerNode {
+	if p.routersByVpc == nil {
+		p.routersByVpc = map[Key][]*routerNode{}
+		for _, n := range p.routers.sorted {
+			p.routersByVpc[n.vpcKey] = append(p.routersByVpc[n.vpcKey], n)
+		}
+	}
+	return p.routersByVpc[vpc]
+}
+
+// forgotten lists the objects under deletion that no cluster realizes any more.
+func (p *Planner) forgotten() []ObjectRef {
+	var all []ObjectRef
+	for _, n := range p.vpcs.sorted {
+		if n.view.value.deleting && !p.realizes(&entry{owner: owner{uid: n.view.value.uid}, kind: "Vpc", object: n.key}) {
+			all = append(all, ObjectRef{Kind: "Vpc", Key: n.key})
+		}
+	}
+	for _, n := range p.subnets.sorted {
+		if n.obj.DeletionTimestamp != nil && p.forgotSubnet(n) {
+			all = append(all, ObjectRef{Kind: "Subnet", Key: n.key})
+		}
+	}
+	for _, n := range p.peerings.sorted {
+		if n.view.value.deleting && p.forgotPeer(n.vpcKey, n.peer, n.peerKey) && p.forgotPeer(n.peerKey, n.vpc, n.vpcKey) {
+			all = append(all, ObjectRef{Kind: "VpcPeering", Key: n.key})
+		}
+	}
+	slices.SortFunc(all, func(a, b ObjectRef) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Key, b.Key)) })
+	return all
+}
+
+// synced is true when a cluster has nothing of a wanted router that is older than the newest decision.
+func (n *routerNode) synced() bool { return n.realized.value.synced }
+
+// forgotSubnet is true when no router of the Vpc or of its peers has anything of a subnet.
+func (p *Planner) forgotSubnet(n *subnetNode) bool {
+	for _, r := range p.routersOf(n.vpcKey) {
+		has := slices.ContainsFunc(r.obj.Spec.Subnets, func(s spokev1alpha1.RouterSubnet) bool { return s.Name == n.obj.Name })
+		if r.desired != nil && !r.synced() || r.desired == nil && has {
+			return false
+		}
+	}
+	if n.vpc == nil {
+		return true
+	}
+	for _, pair := range n.vpc.pairs {
+		if pair.active && slices.ContainsFunc(p.routersOf(pair.other.key), func(r *routerNode) bool { return r.desired != nil && !r.synced() }) {
+			return false
+		}
+	}
+	return true
+}
+
+// forgotPeer is true when no router of a Vpc has anything of a peer that it no longer peers with.
+func (p *Planner) forgotPeer(vpc Key, peer *vpcNode, peerKey Key) bool {
+	joined := false
+	if v := p.vpcs.byKey[vpc]; v != nil && peer != nil {
+		joined = slices.ContainsFunc(v.pairs, func(pair pair) bool { return pair.active && pair.other == peer })
+	}
+	for _, r := range p.routersOf(vpc) {
+		if r.desired != nil && !r.synced() || r.desired == nil && !joined && mentions(&r.obj.Spec, peerKey) {
+			return false
+		}
+	}
+	return true
+}
+
+// mentions is true when a router has a way to a Vpc.
+func mentions(spec *spokev1alpha1.LocalRouterSpec, vpc Key) bool {
+	is := func(v spokev1alpha1.VpcIdentity) bool { return joinKey(v.Namespace, v.Name) == vpc }
+	return slices.ContainsFunc(spec.Remotes, func(r spokev1alpha1.Remote) bool { return is(r.Vpc) }) ||
+		slices.ContainsFunc(spec.Peers, func(l spokev1alpha1.LocalPeer) bool { return is(l.Vpc) })
+}
+
+// realizes is true when some distributed router still realizes what an owner was given.
+func (p *Planner) realizes(e *entry) bool {
+	switch e.kind {
+	case "Vpc":
+		return slices.ContainsFunc(p.routersOf(e.object), func(n *routerNode) bool { return !n.succeeds(e.uid) }) ||
+			slices.ContainsFunc(p.routers.sorted, func(n *routerNode) bool { return n.obj.Spec.VpcUID == e.uid })
+	case "Subnet":
+		namespace, _, _ := strings.Cut(string(e.object), "/")
+		return slices.ContainsFunc(p.routers.sorted, func(n *routerNode) bool { return n.hasSubnet(namespace, e.value) })
+	case "VpcPeering":
+		return slices.ContainsFunc(p.routers.sorted, func(n *routerNode) bool { return n.hasPeerLink(e.prefix) })
+	}
+	return true
+}
+
+// succeeds is true when a router belongs to a younger Vpc of the same name, and the cluster has nothing of the former one.
+func (n *routerNode) succeeds(uid string) bool {
+	return n.obj.Spec.VpcUID != "" && n.obj.Spec.VpcUID != uid && n.obj.Status.ObservedGeneration >= n.obj.Generation
+}
+
+// hasSubnet is true when a router has a CIDR of a tenant, or a way to it.
+func (n *routerNode) hasSubnet(namespace, cidr string) bool {
+	spec := &n.obj.Spec
+	return spec.Vpc.Namespace == namespace && slices.ContainsFunc(spec.Subnets, func(s spokev1alpha1.RouterSubnet) bool { return s.CIDR == cidr }) ||
+		slices.ContainsFunc(spec.Remotes, func(r spokev1alpha1.Remote) bool {
+			return r.Vpc.Namespace == namespace && slices.Contains(r.Prefixes, cidr)
+		}) ||
+		slices.ContainsFunc(spec.Peers, func(l spokev1alpha1.LocalPeer) bool {
+			return l.Vpc.Namespace == namespace && slices.Contains(l.Prefixes, cidr)
+		})
+}
+
+// hasPeerLink is true when a router has its end of the link between two peers.
+func (n *routerNode) hasPeerLink(link netip.Prefix) bool {
+	return slices.ContainsFunc(n.obj.Spec.Peers, func(l spokev1alpha1.LocalPeer) bool {
+		p, err := netip.ParsePrefix(l.LocalConnectIP)
+		return err == nil && p.Overlaps(link)
+	})
+}
+
+// alive is true when the owner of an entry still exists. An owner of a kind that is not known here is left alone.
+func (p *Planner) alive(e *entry) bool {
+	switch e.kind {
+	case "Vpc":
+		n := p.vpcs.byKey[e.object]
+		return n != nil && string(n.obj.UID) == e.uid && n.obj.DeletionTimestamp == nil
+	case "Subnet":
+		n := p.subnets.byKey[e.object]
+		return n != nil && string(n.obj.UID) == e.uid
+	case "VpcPeering":
+		n := p.peerings.byKey[e.object]
+		return n != nil && string(n.obj.UID) == e.uid
+	}
+	return true
+}
