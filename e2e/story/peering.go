@@ -58,3 +58,15 @@ func messages(p *networkv1alpha1.VpcPeering) []string {
 	}
 	return out
 }
+
+// VNI of a Vpc.
+func (c *Cluster) VNI(ctx context.Context, namespace, name string) (int32, error) {
+	vpc := &networkv1alpha1.Vpc{}
+	if err := c.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, vpc); err != nil {
+		return 0, err
+	}
+	if vpc.Status.VNI == 0 {
+		return 0, fmt.Errorf("Vpc %s/%s has no VNI yet", namespace, name)
+	}
+	return vpc.Status.VNI, nil
+}

@@ -1,0 +1,221 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tombolo-io/tombolo/e2e/lab/kube"
+	"github.com/tombolo-io/tombolo/e2e/lab/netns"
+	"github.com/tombolo-io/tombolo/e2e/lab/probe"
+	"github.com/tombolo-io/tombolo/e2e/story"
+)
+
+// pinging is a flow of echo requests that runs beside what a test does.
+type pinging struct {
+	answer chan probe.PingReport
+	failed chan error
+}
+
+// ping sends an echo request every 10 ms for as long as d.
+func (n *tenant) ping(from, to *story.Pod, d time.Duration) pinging {
+	p := pinging{answer: make(chan probe.PingReport, 1), failed: make(chan error, 1)}
+	go func() {
+		report, err := from.Ping(n.ctx, to.Address, int(d/(10*time.Millisecond)), 10*time.Millisecond)
+		p.failed <- err
+		p.answer <- report
+	}()
+	return p
+}
+
+// lossless waits for the flow's end and fails when a packet was lost.
+func (n *tenant) lossless(p pinging, during string) {
+	n.Helper()
+	n.must(<-p.failed)
+	report := <-p.answer
+	if report.Received != report.Sent || report.Sent == 0 {
+		n.Errorf("%s: %d of %d packets were lost", during, report.Sent-report.Received, report.Sent)
+	}
+	n.Logf("%s: %d of %d packets", during, report.Received, report.Sent)
+}
+
+// peered is two Vpcs in two clusters, verified, with a pod in each.
+func (n *tenant) peered() (pod1, pod2 *story.Pod) {
+	n.Helper()
+	n.vpc("vpc-1", "east", "10.0.0.0/16")
+	n.vpc("vpc-2", "west", "172.31.0.0/16")
+	n.peer("one-two", "vpc-1", "vpc-2")
+	pod1, pod2 = n.pod("east", "pod-1", "vpc-1"), n.pod("west", "pod-2", "vpc-2")
+	n.verified("one-two")
+	n.reach(pod1, pod2, 62)
+	return pod1, pod2
+}
+
+// written is how much has been written to the northbound databases: ovsdb-server appends each transaction to its file.
+func (n *tenant) written() map[string]int64 {
+	n.Helper()
+	sizes := map[string]int64{}
+	for _, name := range []string{"east", "west"} {
+		c, err := fleet.Lab.Cluster(name)
+		n.must(err)
+		info, err := os.Stat(strings.TrimSuffix(strings.TrimPrefix(c.Central.NB(), "unix:"), ".sock") + ".db")
+		n.must(err)
+		sizes[name] = info.Size()
+	}
+	return sizes
+}
+
+// killAgents ends all agents at once, without a word.
+func (n *tenant) killAgents() {
+	n.Helper()
+	killed := 0
+	for _, p := range fleet.Lab.Procs.List() {
+		if strings.Contains(p.Name(), "tombolo-agent") {
+			n.must(p.Kill())
+			killed++
+		}
+	}
+	if killed != 5 {
+		n.Fatalf("killed %d agents, want 2 controllers and 3 nodes", killed)
+	}
+}
+
+// startAgents starts all agents.
+func (n *tenant) startAgents() {
+	n.Helper()
+	for _, c := range fleet.Lab.Spokes {
+		n.must(fleet.Lab.StartAgentController(n.ctx, c.Name))
+		for _, node := range c.Nodes {
+			n.must(fleet.Lab.StartAgentNode(n.ctx, c.Name, node.Name))
+		}
+	}
+}
+
+// TestAgentsRestartWithoutLoss kills every agent under traffic and starts it again.
+func TestAgentsRestartWithoutLoss(t *testing.T) {
+	n := newTenant(t, "restart")
+	pod1, pod2 := n.peered()
+	before, world := n.written(), n.world()
+	flow := n.ping(pod1, pod2, 12*time.Second)
+	n.killAgents()
+	time.Sleep(time.Second) // traffic goes on without any agent
+	n.startAgents()
+	n.lossless(flow, "agents killed and restarted")
+	n.notChanged(before, "a restart of the agents")
+	if after := n.world(); after != world {
+		t.Errorf("OVN or eBPF changed by a restart of the agents:\n%s\nwas\n%s", after, world)
+	}
+}
+
+// notChanged fails when a northbound database was written to.
+func (n *tenant) notChanged(before map[string]int64, by string) {
+	n.Helper()
+	for cluster, size := range n.written() {
+		if size != before[cluster] {
+			n.Errorf("%s wrote %d bytes to the northbound database of %s", by, size-before[cluster], cluster)
+		}
+	}
+}
+
+// TestHubAway stops the hub and its apiserver; clusters go on, even through restarts of their agents and new pods.
+func TestHubAway(t *testing.T) {
+	n := newTenant(t, "hub-away")
+	pod1, pod2 := n.peered()
+	flow := n.ping(pod1, pod2, 15*time.Second)
+	n.must(fleet.Lab.StopHub())
+	n.must(fleet.Lab.Hub.Kill(kube.APIServer))
+	back := false
+	comeBack := func() {
+		if back {
+			return
+		}
+		back = true
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		n.check(fleet.Lab.Hub.Start(ctx, kube.APIServer))
+		n.check(fleet.Lab.StartHub(ctx))
+	}
+	t.Cleanup(comeBack)
+
+	n.killAgents()
+	n.startAgents()
+	pod3 := n.pod("east", "pod-3", "vpc-1") // a restarted agent attaches pods from its copy
+	n.reach(pod3, pod2, 62)
+	n.lossless(flow, "hub away, agents restarted")
+
+	comeBack()
+	n.vpc("vpc-4", "west", "10.4.0.0/16")
+	n.peer("one-four", "vpc-1", "vpc-4")
+	n.verified("one-four") // and what changes afterwards arrives
+}
+
+// TestSpoofedSourceIsDropped sends, from a real gateway's address, packets whose inner source the hub never gave that cluster.
+func TestSpoofedSourceIsDropped(t *testing.T) {
+	n := newTenant(t, "spoof")
+	_, pod2 := n.peered()
+	vni, err := fleet.Hub.VNI(n.ctx, n.name, "vpc-2")
+	n.must(err)
+	west, err := fleet.Lab.Cluster("west")
+	n.must(err)
+	east, err := fleet.Lab.Cluster("east")
+	n.must(err)
+	before, err := fleet.Counters(n.ctx, "west")
+	n.must(err)
+
+	const packets = 20
+	connection, err := netns.DialContext(east.Nodes[0].NetNS)(n.ctx, "udp", fmt.Sprintf("%s:4789", west.Nodes[0].WanIP.Addr()))
+	n.must(err)
+	defer func() { _ = connection.Close() }()
+	for range packets {
+		_, err := connection.Write(vxlan(vni, echoRequest(netip.MustParseAddr("10.99.0.1"), pod2.Address)))
+		n.must(err)
+	}
+	n.must(story.Eventually(n.ctx, "the drops to be counted", func(ctx context.Context) error {
+		after, err := fleet.Counters(ctx, "west")
+		if err != nil {
+			return err
+		}
+		if dropped := after.Drops("spoofed_source") - before.Drops("spoofed_source"); dropped != packets {
+			return fmt.Errorf("%.0f of %d spoofed packets were dropped as such", dropped, packets)
+		}
+		return nil
+	}))
+}
+
+// vxlan is the UDP payload of RFC 7348 around an IPv4 packet.
+func vxlan(vni int32, packet []byte) []byte {
+	header := []byte{0x08, 0, 0, 0}
+	header = binary.BigEndian.AppendUint32(header, uint32(vni)<<8)
+	ethernet := append(make([]byte, 12), 0x08, 0x00)
+	return append(append(header, ethernet...), packet...)
+}
+
+// echoRequest is an IPv4 packet (RFC 791) with an ICMP echo request (RFC 792).
+func echoRequest(from, to netip.Addr) []byte {
+	icmp := []byte{8, 0, 0, 0, 0, 1, 0, 1}
+	binary.BigEndian.PutUint16(icmp[2:], checksum(icmp))
+	ip := []byte{0x45, 0, 0, byte(20 + len(icmp)), 0, 0, 0, 0, 64, 1, 0, 0}
+	ip = append(append(ip, from.AsSlice()...), to.AsSlice()...)
+	binary.BigEndian.PutUint16(ip[10:], checksum(ip))
+	return append(ip, icmp...)
+}
+
+// checksum of RFC 1071, over an even number of bytes.
+func checksum(b []byte) uint16 {
+	var sum uint32
+	for i := 0; i < len(b); i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(b[i:]))
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	return ^uint16(sum)
+}
