@@ -17,7 +17,7 @@ func TestServersComeFromAssetsFirst(t *testing.T) {
 	assets, cache := t.TempDir(), t.TempDir()
 	t.Setenv("KUBEBUILDER_ASSETS", assets)
 	t.Setenv("TOMBOLO_CACHE", cache)
-	b, err := newServerBuild(t.Context())
+	b, err := newServerBuild(t.Context(), assets)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,6 +44,18 @@ func TestServersComeFromAssetsFirst(t *testing.T) {
 		}
 	}
 
+	// For envtest one directory must have everything.
+	if dir, err := Assets(t.Context(), t.Logf); err != nil || dir != b.dir {
+		t.Errorf("Assets gives %s, %v; want %s, as the user's own directory lacks programs", dir, err, b.dir)
+	}
+	write(t, filepath.Join(assets, "kubectl"), 0o755)
+	if err := os.Chmod(filepath.Join(assets, "etcd"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if dir, err := Assets(t.Context(), t.Logf); err != nil || dir != assets {
+		t.Errorf("Assets gives %s, %v; want the user's own %s", dir, err, assets)
+	}
+
 	if err := os.Remove(filepath.Join(b.dir, "kubelet")); err != nil {
 		t.Fatal(err)
 	}
@@ -61,11 +73,11 @@ func write(t *testing.T, path string, mode os.FileMode) {
 
 func TestTheCacheKeyFollowsTheModule(t *testing.T) {
 	t.Setenv("TOMBOLO_CACHE", "/cache")
-	b, err := newServerBuild(t.Context())
+	b, err := newServerBuild(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := newServerBuild(t.Context())
+	again, err := newServerBuild(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}

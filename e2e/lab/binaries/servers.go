@@ -36,10 +36,34 @@ var servers = map[string]string{
 // is built once (about 8 minutes and 5 GB of disk while it lasts, on 2 cores)
 // and kept in the cache directory, see CacheDir.
 func Servers(ctx context.Context, logf Logf) (Set, error) {
-	b, err := newServerBuild(ctx)
+	b, err := newServerBuild(ctx, os.Getenv("KUBEBUILDER_ASSETS"))
 	if err != nil {
 		return nil, fmt.Errorf("build Kubernetes: %w", err)
 	}
+	return b.ensure(ctx, logf)
+}
+
+// Assets gives a directory for envtest: one with etcd, kube-apiserver and
+// kubectl. It is $KUBEBUILDER_ASSETS if that has all three, else the cache.
+func Assets(ctx context.Context, logf Logf) (string, error) {
+	assets := os.Getenv("KUBEBUILDER_ASSETS")
+	for _, name := range []string{"etcd", "kube-apiserver", "kubectl"} {
+		if !executable(filepath.Join(assets, name)) {
+			assets = ""
+		}
+	}
+	b, err := newServerBuild(ctx, assets)
+	if err != nil {
+		return "", fmt.Errorf("build Kubernetes: %w", err)
+	}
+	set, err := b.ensure(ctx, logf)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Dir(set.Path("kube-apiserver")), nil
+}
+
+func (b *serverBuild) ensure(ctx context.Context, logf Logf) (Set, error) {
 	set, missing := b.have()
 	if len(missing) == 0 {
 		return set, nil
@@ -78,12 +102,13 @@ func CacheDir() (string, error) {
 }
 
 type serverBuild struct {
+	assets string   // directory of the user's own programs, or ""
 	module string   // directory of the tools module
 	dir    string   // where the finished programs of exactly these inputs are
 	flags  []string // of go build
 }
 
-func newServerBuild(ctx context.Context) (*serverBuild, error) {
+func newServerBuild(ctx context.Context, assets string) (*serverBuild, error) {
 	root, err := Root(ctx)
 	if err != nil {
 		return nil, err
@@ -92,7 +117,7 @@ func newServerBuild(ctx context.Context) (*serverBuild, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &serverBuild{module: filepath.Join(root, toolsModule)}
+	b := &serverBuild{assets: assets, module: filepath.Join(root, toolsModule)}
 	gomod, err := os.ReadFile(filepath.Join(b.module, "go.mod"))
 	if err != nil {
 		return nil, err
@@ -133,19 +158,22 @@ func ldflags(version, major, minor string) string {
 func (b *serverBuild) have() (set Set, missing []string) {
 	set = Set{}
 	for name := range servers {
-		for _, dir := range []string{os.Getenv("KUBEBUILDER_ASSETS"), b.dir} {
-			path := filepath.Join(dir, name)
-			if info, err := os.Stat(path); dir != "" && err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
-				set[name] = path
-				break
-			}
-		}
-		if set[name] == "" {
+		switch {
+		case b.assets != "" && executable(filepath.Join(b.assets, name)):
+			set[name] = filepath.Join(b.assets, name)
+		case executable(filepath.Join(b.dir, name)):
+			set[name] = filepath.Join(b.dir, name)
+		default:
 			missing = append(missing, name)
 		}
 	}
 	slices.Sort(missing)
 	return set, missing
+}
+
+func executable(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 }
 
 // run makes the named programs. Each appears in the cache whole or not at all.
