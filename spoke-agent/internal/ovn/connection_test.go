@@ -99,10 +99,11 @@ func TestTLS(t *testing.T) {
 	writePair(t, file("ca"), file("client"), "agent.example")
 	db := ovntest.StartDatabase(t, "/usr/share/ovn/ovn-nb.ovsschema",
 		"--remote=pssl:0:127.0.0.1", "--private-key="+file("server.key"), "--certificate="+file("server.pem"), "--ca-cert="+file("ca.pem"))
-	port := regexp.MustCompile(`listening on port (\d+)`).FindStringSubmatch(db.Log(t))
-	if port == nil {
-		t.Fatalf("the server tells no port:\n%s", db.Log(t))
-	}
+	var port []string
+	ovntest.Eventually(t, "the server to tell its port", func() bool {
+		port = regexp.MustCompile(`listening on port (\d+)\n`).FindStringSubmatch(db.Log(t))
+		return port != nil
+	})
 	endpoint := "ssl:127.0.0.1:" + port[1]
 
 	files := TLS{CA: file("ca.pem"), Cert: file("client.pem"), Key: file("client.key")}
