@@ -9,12 +9,15 @@
 package local
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strconv"
 	"strings"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 )
@@ -67,4 +70,23 @@ func HubGeneration(obj client.Object) int64 {
 		return g
 	}
 	return obj.GetGeneration()
+}
+
+// Hold adds finalizer to obj, unless it has it. Others add theirs at the same time, so a conflict is normal: look again.
+func Hold(ctx context.Context, c client.Client, obj client.Object, finalizer string) error {
+	before := obj.DeepCopyObject().(client.Object)
+	if !controllerutil.AddFinalizer(obj, finalizer) {
+		return nil
+	}
+	return c.Patch(ctx, obj, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+}
+
+// Release removes the finalizers for which gone is true. An obj that is not there any more is released.
+func Release(ctx context.Context, c client.Client, obj client.Object, gone func(finalizer string) bool) error {
+	if !slices.ContainsFunc(obj.GetFinalizers(), gone) {
+		return nil
+	}
+	before := obj.DeepCopyObject().(client.Object)
+	obj.SetFinalizers(slices.DeleteFunc(slices.Clone(obj.GetFinalizers()), gone))
+	return client.IgnoreNotFound(c.Patch(ctx, obj, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})))
 }

@@ -77,7 +77,7 @@ type PodError struct {
 func Make(in Inputs) Plan {
 	p := Plan{Ports: map[string]Port{}, RouterErrors: map[string]error{}}
 	subnetPorts := p.bindPods(in)
-	live := liveOwners(in.Routers)
+	live, made := liveOwners(in.Routers), map[string]string{}
 	for i := range in.Routers {
 		router := &in.Routers[i]
 		if router.DeletionTimestamp != nil {
@@ -87,14 +87,19 @@ func Make(in Inputs) Plan {
 			continue
 		}
 		desired, err := makeRouter(router, in.Gateway, subnetPorts)
+		if other, twice := made[router.Spec.VpcUID]; twice {
+			err = fmt.Errorf("check spec.vpcUID: %q is already that of LocalRouter %s: delete one of the two", router.Spec.VpcUID, other)
+		}
 		if err != nil {
 			p.RouterErrors[router.Name] = err
 			continue
 		}
+		made[router.Spec.VpcUID] = router.Name
 		p.Desired.Routers = append(p.Desired.Routers, desired)
 	}
 	slices.SortFunc(p.Desired.Routers, func(a, b ovn.Router) int { return cmp.Compare(a.Name, b.Name) })
 	slices.Sort(p.Desired.Removed)
+	p.Desired.Removed = slices.Compact(p.Desired.Removed)
 	return p
 }
 

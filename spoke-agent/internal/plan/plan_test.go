@@ -139,6 +139,18 @@ func TestMake(t *testing.T) {
 			})}, Gateway: two},
 			routerErrs: map[string]string{"demo.vpc-1": "spec.subnets[net1].gateway"},
 		},
+		"ExcludeOutside": {
+			reason: "an exclusion outside its subnet must not stop the other routers",
+			in: Inputs{Routers: []spokev1alpha1.LocalRouter{router(func(r *spokev1alpha1.LocalRouter) {
+				r.Spec.Subnets[0].ExcludeIPs = []string{"10.0.0.9..10.0.0.2"}
+			})}},
+			routerErrs: map[string]string{"demo.vpc-1": "excludeIPs"},
+		},
+		"OwnerTwice": {
+			reason: "two copies of one Vpc would fight for its rows: the second is refused",
+			in:     Inputs{Gateway: two, Routers: []spokev1alpha1.LocalRouter{router(), router(func(r *spokev1alpha1.LocalRouter) { r.Name = "demo.twin" })}},
+			want:   ovn.Desired{Routers: []ovn.Router{desired()}}, routerErrs: map[string]string{"demo.twin": "demo.vpc-1"},
+		},
 		"TooManyGateways": {
 			reason: "an endpoint without an address in the link is an error, not a wrong next hop",
 			in: Inputs{

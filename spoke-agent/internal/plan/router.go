@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/naming"
@@ -25,10 +26,27 @@ func makeSubnet(vpc spokev1alpha1.VpcIdentity, s spokev1alpha1.RouterSubnet, por
 	if !cidr.Contains(gateway) {
 		return ovn.Subnet{}, fmt.Errorf("check spec.subnets[%s].gateway: %s is outside %s: choose an address of the subnet", s.Name, gateway, cidr)
 	}
+	for _, exclude := range s.ExcludeIPs {
+		if !excludable(exclude, cidr) {
+			return ovn.Subnet{}, fmt.Errorf("check spec.subnets[%s].excludeIPs: %q is no address or range first..last of %s", s.Name, exclude, cidr)
+		}
+	}
 	return ovn.Subnet{
 		Name: naming.Subnet(vpc, s.Name), CIDR: cidr.Masked(), Gateway: gateway,
 		ExcludeIPs: slices.Sorted(slices.Values(s.ExcludeIPs)), Ports: ports[vpc.Namespace+"/"+s.Name],
 	}, nil
+}
+
+// excludable is true for an address of cidr, and for a first and a last one. OVN's client refuses everything at once
+// when one is wrong; here only the router that is wrong is left out.
+func excludable(exclude string, cidr netip.Prefix) bool {
+	first, last, isRange := strings.Cut(exclude, "..")
+	if !isRange {
+		last = first
+	}
+	from, errFrom := netip.ParseAddr(first)
+	to, errTo := netip.ParseAddr(last)
+	return errFrom == nil && errTo == nil && cidr.Contains(from) && cidr.Contains(to) && !to.Less(from)
 }
 
 // makeTransit is the switch to the gateway nodes, and the gateways' addresses, which are the next hops of everything

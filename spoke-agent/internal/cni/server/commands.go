@@ -1,0 +1,174 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+
+	"github.com/containernetworking/cni/pkg/types"
+	types100 "github.com/containernetworking/cni/pkg/types/100"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/attachment"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/binding"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/cni"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/link"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/naming"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn"
+)
+
+// userspaceDatapath is the datapath that takes packets from pods as they are, unfinished checksums included.
+const userspaceDatapath = "netdev"
+
+// add plugs the pod. Called again, it does nothing that is done.
+func (s *Server) add(ctx context.Context, request cni.Request) (cni.Response, error) {
+	pod, a, err := s.await(ctx, request)
+	if err != nil {
+		return cni.Response{}, err
+	}
+	if pod == nil {
+		return cni.Response{Delegate: true}, nil
+	}
+	vswitch, err := s.Vswitch.Get(ctx)
+	if err != nil {
+		return cni.Response{}, err
+	}
+	wanted, err := s.podLink(ctx, vswitch, request, a)
+	if err != nil {
+		return cni.Response{}, err
+	}
+	if err := s.Links.AddPod(wanted); err != nil {
+		return cni.Response{}, err
+	}
+	port := ovn.VswitchPort{Interface: wanted.HostEnd, IfaceID: a.Port, Owner: string(pod.UID)}
+	if err := vswitch.AddPort(ctx, s.Bridge, port); err != nil {
+		return cni.Response{}, err
+	}
+	return cni.Response{Result: result(wanted)}, nil
+}
+
+func (s *Server) podLink(ctx context.Context, vswitch Vswitch, request cni.Request, a attachment.Attachment) (link.PodLink, error) {
+	datapath, err := vswitch.DatapathType(ctx, s.Bridge)
+	if err != nil {
+		return link.PodLink{}, err
+	}
+	return link.PodLink{
+		NetNSPath: request.NetNS, IfName: request.IfName, HostEnd: naming.PodHostEnd(request.ContainerID, request.IfName),
+		MAC: a.MAC, Address: a.Address, Gateway: a.Gateway, MTU: a.MTU, DisableTxOffload: datapath == userspaceDatapath,
+	}, nil
+}
+
+// result tells the runtime what the pod has.
+func result(p link.PodLink) *types100.Result {
+	bits := p.Address.Addr().BitLen()
+	return &types100.Result{
+		CNIVersion: types100.ImplementedSpecVersion,
+		Interfaces: []*types100.Interface{{Name: p.HostEnd, Mtu: p.MTU}, {Name: p.IfName, Mac: p.MAC, Mtu: p.MTU, Sandbox: p.NetNSPath}},
+		IPs: []*types100.IPConfig{{
+			Interface: new(1), Gateway: p.Gateway.AsSlice(),
+			Address: net.IPNet{IP: p.Address.Addr().AsSlice(), Mask: net.CIDRMask(p.Address.Bits(), bits)},
+		}},
+		Routes: []*types.Route{{Dst: net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, bits)}, GW: p.Gateway.AsSlice()}},
+	}
+}
+
+// del unplugs the pod. Only what add made under this sandbox's own name is touched; a sandbox without a port of ours may
+// be the delegate's.
+func (s *Server) del(ctx context.Context, request cni.Request) (cni.Response, error) {
+	vswitch, port, err := s.portOf(ctx, request)
+	if err != nil {
+		return cni.Response{}, err
+	}
+	host := naming.PodHostEnd(request.ContainerID, request.IfName)
+	if port != nil {
+		if err := vswitch.DelPort(ctx, s.Bridge, host); err != nil {
+			return cni.Response{}, err
+		}
+	}
+	if err := s.Links.Remove(host); err != nil { // and its other end in the pod
+		return cni.Response{}, err
+	}
+	return cni.Response{Delegate: port == nil}, nil
+}
+
+// portOf is the sandbox's port in the integration bridge; nil when it has none.
+func (s *Server) portOf(ctx context.Context, request cni.Request) (Vswitch, *ovn.VswitchPort, error) {
+	vswitch, err := s.Vswitch.Get(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	ports, err := vswitch.Ports(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	host := naming.PodHostEnd(request.ContainerID, request.IfName)
+	i := slices.IndexFunc(ports, func(p ovn.VswitchPort) bool { return p.Interface == host })
+	if i < 0 {
+		return vswitch, nil, nil
+	}
+	return vswitch, &ports[i], nil
+}
+
+// check compares what is there with what the pod's annotation says.
+func (s *Server) check(ctx context.Context, request cni.Request) (cni.Response, error) {
+	vswitch, port, err := s.portOf(ctx, request)
+	if err != nil {
+		return cni.Response{}, err
+	}
+	pod, a, err := s.look(ctx, request)
+	if err != nil {
+		return cni.Response{}, err
+	}
+	if pod == nil {
+		return cni.Response{Delegate: port == nil}, nil
+	}
+	if port == nil || port.IfaceID != a.Port {
+		return cni.Response{}, fmt.Errorf("check pod %s/%s: its port %s is not in bridge %s: delete the pod", pod.Namespace, pod.Name, a.Port, s.Bridge)
+	}
+	wanted, err := s.podLink(ctx, vswitch, request, a)
+	if err != nil {
+		return cni.Response{}, err
+	}
+	return cni.Response{}, s.Links.CheckPod(wanted)
+}
+
+// collect removes ports of sandboxes that are gone. Two witnesses are needed: the runtime does not name the sandbox, and
+// no pod of this node that still runs has the port.
+func (s *Server) collect(ctx context.Context, request cni.Request) (cni.Response, error) {
+	vswitch, err := s.Vswitch.Get(ctx)
+	if err != nil {
+		return cni.Response{}, err
+	}
+	ports, err := vswitch.Ports(ctx)
+	if err != nil {
+		return cni.Response{}, err
+	}
+	var pods corev1.PodList
+	if err := s.Reader.List(ctx, &pods); err != nil {
+		return cni.Response{}, fmt.Errorf("list pods of the node: %w", err)
+	}
+	keep := map[string]bool{}
+	for _, a := range request.ValidAttachments {
+		keep[naming.PodHostEnd(a.ContainerID, a.IfName)] = true
+	}
+	for i := range pods.Items {
+		if !binding.Finished(&pods.Items[i]) {
+			keep[naming.PodPort(pods.Items[i].UID)] = true
+		}
+	}
+	var errs []error
+	for _, p := range ports {
+		if !strings.HasPrefix(p.Interface, naming.PodHostEndPrefix) || keep[p.Interface] || keep[p.IfaceID] {
+			continue
+		}
+		s.Log.Info("Removing the port of a sandbox that is gone", "interface", p.Interface, "port", p.IfaceID)
+		errs = append(errs, vswitch.DelPort(ctx, s.Bridge, p.Interface), s.Links.Remove(p.Interface))
+	}
+	return cni.Response{Delegate: true}, errors.Join(errs...)
+}

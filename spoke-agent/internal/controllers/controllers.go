@@ -1,0 +1,66 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package controllers is the list of everything that the agent runs: start reading here.
+package controllers
+
+import (
+	"fmt"
+
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/cni/server"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/controllers/gateway"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/controllers/router"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/mirror"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/options"
+)
+
+// part is one thing that the agent runs.
+type part struct {
+	name string
+	add  func(ctrl.Manager) error
+}
+
+// AddCluster adds what one agent per cluster runs (tombolo-agent controller).
+func AddCluster(manager ctrl.Manager, o options.Controller) error {
+	return addAll(manager,
+		part{"mirror", func(m ctrl.Manager) error { // hub ⇄ copies
+			return m.Add(&mirror.Mirror{
+				Cluster: o.ClusterName, Spoke: m, HubKubeconfig: o.HubKubeconfig, ReservedCIDRs: o.ReservedCIDRs, Log: m.GetLogger().WithName("mirror"),
+			})
+		}},
+		part{"router", func(m ctrl.Manager) error { // copies, pods → OVN
+			return router.Add(m, router.Options{Endpoint: o.Northbound, Dial: dialNorthbound(o, m.GetLogger()), PodMTU: o.PodMTU})
+		}},
+	)
+}
+
+// AddNode adds what the agent of each node runs (tombolo-agent node).
+func AddNode(manager ctrl.Manager, o options.Node) error {
+	node := openNode(o, manager.GetLogger())
+	return addAll(manager,
+		part{"gateway", func(m ctrl.Manager) error { // copies → interfaces, eBPF, probes
+			return gateway.Add(m, gateway.Options{
+				Node: o.NodeName, EndpointInterface: o.EndpointInterface, Bridge: o.IntegrationBridge, MTU: o.PodMTU,
+				Links: netlink{}, Vswitch: node.gatewaySwitch(), Fastpath: node.fastpath, Prober: node.prober,
+			})
+		}},
+		part{"cni", func(m ctrl.Manager) error { // pods → interfaces
+			return m.Add(&server.Server{
+				Socket: o.CNISocket, Bridge: o.IntegrationBridge, Reader: m.GetClient(),
+				Links: netlink{}, Vswitch: node.podSwitch(), Log: m.GetLogger().WithName("cni"),
+			})
+		}},
+		part{"prober", func(m ctrl.Manager) error { return m.Add(closing{node.prober}) }},
+	)
+}
+
+func addAll(manager ctrl.Manager, parts ...part) error {
+	for _, p := range parts {
+		if err := p.add(manager); err != nil {
+			return fmt.Errorf("add %s: %w", p.name, err)
+		}
+	}
+	return nil
+}

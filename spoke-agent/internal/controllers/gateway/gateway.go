@@ -1,0 +1,211 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package gateway makes its node an interconnect gateway, when the Node is labelled so and the hub
+// has approved it.
+//
+//	label ─▶ the Node's endpoint annotation ─▶ (controller, hub) ─▶ approved endpoint
+//	copies ─▶ gateway.Make ─▶ link.Ensure · ovs port · fastpath.Set · probe.Set ─▶ status of the copies
+//
+// It works from the copies alone. Maps and programs are pinned and interfaces stay, so neither a
+// restart nor an absent apiserver loses a packet.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/fastpath"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/gateway"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/lazy"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/link"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/probe"
+)
+
+const (
+	// conflictRetry is how soon to look again when somebody else wrote an object first.
+	conflictRetry = 100 * time.Millisecond
+	// recheck is how often interfaces and maps are compared with the copies although nothing is known to have changed.
+	recheck = 30 * time.Second
+)
+
+// key is the one key: the fast path takes one configuration for everything.
+var key = reconcile.Request{NamespacedName: types.NamespacedName{Name: "node"}}
+
+// Links changes interfaces of the node.
+type Links interface {
+	Ensure(link.Pair) error
+	Remove(name string) error
+	List(prefix string) ([]string, error)
+	Underlay(name string) (string, netip.Addr, int, error)
+}
+
+// Vswitch changes ports of the integration bridge.
+type Vswitch interface {
+	AddPort(ctx context.Context, bridge string, p ovn.VswitchPort) error
+	DelPort(ctx context.Context, bridge, iface string) error
+}
+
+// Fastpath is the eBPF of the node.
+type Fastpath interface {
+	Set(fastpath.Config) error
+	Remove() error
+	Counters() ([]fastpath.FlowCounter, map[string]uint64, error)
+}
+
+// Prober probes.
+type Prober interface {
+	Set([]probe.Target) error
+	Results() []probe.Result
+	Changed() <-chan struct{}
+}
+
+// Options of the controller.
+type Options struct {
+	// Node that the agent runs on.
+	Node string
+	// EndpointInterface leads to the other clusters; empty: the default route's.
+	EndpointInterface string
+	// Bridge is the integration bridge.
+	Bridge string
+	// MTU of the gateway ports, in bytes.
+	MTU int
+
+	Links    Links
+	Vswitch  *lazy.Value[Vswitch]
+	Fastpath *lazy.Value[Fastpath]
+	Prober   Prober
+}
+
+// Reconciler makes the node what the copies say.
+type Reconciler struct {
+	Options
+	client  client.Client
+	metrics *metrics
+}
+
+// Add adds the controller to the manager.
+func Add(manager ctrl.Manager, options Options) error {
+	r := &Reconciler{Options: options, client: manager.GetClient(), metrics: newMetrics(options)}
+	if err := r.metrics.register(); err != nil {
+		return err
+	}
+	all := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request { return []reconcile.Request{key} })
+	return builder.ControllerManagedBy(manager).
+		Named("gateway").
+		Watches(&corev1.Node{}, all, builder.WithPredicates(predicate.NewPredicateFuncs(func(o client.Object) bool { return o.GetName() == options.Node }),
+			predicate.Or(predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		Watches(&spokev1alpha1.LocalRouter{}, all).
+		Watches(&spokev1alpha1.InterconnectGateway{}, all).
+		WatchesRawSource(source.Func(r.wakeOnProbe)).
+		WithOptions(controller.Options{
+			NeedLeaderElection: new(false),
+			RateLimiter:        workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](50*time.Millisecond, 10*time.Second),
+		}).
+		Complete(r)
+}
+
+func (r *Reconciler) wakeOnProbe(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-r.Prober.Changed():
+				queue.Add(key)
+			}
+		}
+	}()
+	return nil
+}
+
+// Reconcile makes the node what the copies say.
+func (r *Reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
+	in, err := r.gather(ctx)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	p := gateway.Make(in)
+	switch p.Role {
+	case gateway.RoleGateway:
+		err = r.serve(ctx, in.Routers, p)
+	case gateway.RoleNone:
+		err = r.retire(ctx, in.Routers)
+	}
+	if err == nil {
+		err = r.remove(ctx, in.Routers, p.Removed)
+	}
+	if apierrors.IsConflict(err) {
+		return reconcile.Result{RequeueAfter: conflictRetry}, nil
+	}
+	if err == nil && p.Role == gateway.RoleGateway {
+		return reconcile.Result{RequeueAfter: recheck}, nil
+	}
+	return reconcile.Result{}, err
+}
+
+// gather reads all inputs, and announces the node when it asks to be a gateway.
+func (r *Reconciler) gather(ctx context.Context) (gateway.Inputs, error) {
+	in := gateway.Inputs{Node: r.Node, MTU: r.MTU}
+	var node corev1.Node
+	if err := r.client.Get(ctx, types.NamespacedName{Name: r.Node}, &node); err != nil {
+		return in, fmt.Errorf("get Node %s: %w", r.Node, err)
+	}
+	in.Labelled = node.Labels[local.LabelGateway] == "true"
+	if in.Labelled {
+		name, address, _, err := r.Links.Underlay(r.EndpointInterface)
+		if err != nil {
+			return in, fmt.Errorf("find the interface to the other clusters (--endpoint-interface %q): %w", r.EndpointInterface, err)
+		}
+		in.Underlay = name
+		if err := r.announce(ctx, &node, address); err != nil {
+			return in, err
+		}
+	}
+	var routers spokev1alpha1.LocalRouterList
+	var gateways spokev1alpha1.InterconnectGatewayList
+	err := errors.Join(
+		r.client.List(ctx, &routers, client.InNamespace(local.Namespace)),
+		r.client.List(ctx, &gateways, client.InNamespace(local.Namespace)),
+	)
+	if err != nil {
+		return in, fmt.Errorf("list copies: %w", err)
+	}
+	in.Routers, in.Gateways = routers.Items, gateways.Items
+	return in, nil
+}
+
+// announce writes the node's address on the underlay, which the hub then approves.
+func (r *Reconciler) announce(ctx context.Context, node *corev1.Node, address netip.Addr) error {
+	if node.Annotations[local.AnnotationGatewayEndpoint] == address.String() {
+		return nil
+	}
+	before := node.DeepCopy()
+	if node.Annotations == nil {
+		node.Annotations = map[string]string{}
+	}
+	node.Annotations[local.AnnotationGatewayEndpoint] = address.String()
+	if err := r.client.Patch(ctx, node, client.MergeFrom(before)); err != nil {
+		return fmt.Errorf("announce endpoint %s on Node %s: %w", address, node.Name, err)
+	}
+	return nil
+}

@@ -1,0 +1,105 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/gateway"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/lazy"
+)
+
+var (
+	flowLabels  = []string{"vpc", "remote_vpc", "cluster", "direction"}
+	packetsDesc = prometheus.NewDesc("tombolo_fastpath_packets_total", "Packets between a Vpc here and one in another cluster; each segment of a super-packet counts.", flowLabels, nil)
+	bytesDesc   = prometheus.NewDesc("tombolo_fastpath_bytes_total", "Bytes of the inner IPv4 packets.", flowLabels, nil)
+	dropsDesc   = prometheus.NewDesc("tombolo_fastpath_drops_total", "Packets that the fast path dropped, by reason.", []string{"reason"}, nil)
+
+	probeLabels   = []string{"vpc", "remote_vpc", "cluster"}
+	rttDesc       = prometheus.NewDesc("tombolo_probe_rtt_seconds", "Round trip of the newest answered probe of a remote router.", probeLabels, nil)
+	reachableDesc = prometheus.NewDesc("tombolo_probe_reachable", "1 while probes of a remote router are answered.", probeLabels, nil)
+)
+
+// metrics reads the kernel's counters and the prober's results when they are scraped.
+type metrics struct {
+	fastpath *lazy.Value[Fastpath]
+	prober   Prober
+
+	mu     sync.Mutex
+	labels map[string][]string // of the probe with that key
+}
+
+func newMetrics(o Options) *metrics { return &metrics{fastpath: o.Fastpath, prober: o.Prober} }
+
+func (m *metrics) register() error {
+	if err := ctrlmetrics.Registry.Register(m); err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	return nil
+}
+
+// describe names the probes of ports.
+func (m *metrics) describe(ports []gateway.Port) {
+	labels := map[string][]string{}
+	for _, port := range ports {
+		for _, p := range port.Probes {
+			labels[p.Key] = []string{port.Fastpath.Vpc, p.Vpc, p.Cluster}
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.labels = labels
+}
+
+// Describe implements prometheus.Collector.
+func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, desc := range []*prometheus.Desc{packetsDesc, bytesDesc, dropsDesc, rttDesc, reachableDesc} {
+		ch <- desc
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	m.collectProbes(ch)
+	programs, open := m.fastpath.Peek()
+	if !open {
+		return // no gateway
+	}
+	flows, drops, err := programs.Counters()
+	if err != nil {
+		log.Log.Error(err, "Read counters of the fast path")
+		return
+	}
+	for _, f := range flows {
+		labels := []string{f.Vpc, f.RemoteVpc, f.Cluster, f.Direction}
+		ch <- prometheus.MustNewConstMetric(packetsDesc, prometheus.CounterValue, float64(f.Packets), labels...)
+		ch <- prometheus.MustNewConstMetric(bytesDesc, prometheus.CounterValue, float64(f.Bytes), labels...)
+	}
+	for reason, packets := range drops {
+		ch <- prometheus.MustNewConstMetric(dropsDesc, prometheus.CounterValue, float64(packets), reason)
+	}
+}
+
+func (m *metrics) collectProbes(ch chan<- prometheus.Metric) {
+	m.mu.Lock()
+	labels := m.labels
+	m.mu.Unlock()
+	for _, result := range m.prober.Results() {
+		names, ok := labels[result.Key]
+		if !ok {
+			continue
+		}
+		reachable := 0.0
+		if result.Reachable {
+			reachable = 1
+			ch <- prometheus.MustNewConstMetric(rttDesc, prometheus.GaugeValue, result.RTT.Seconds(), names...)
+		}
+		ch <- prometheus.MustNewConstMetric(reachableDesc, prometheus.GaugeValue, reachable, names...)
+	}
+}

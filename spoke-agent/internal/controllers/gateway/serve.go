@@ -1,0 +1,163 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/fastpath"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/gateway"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/naming"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/probe"
+)
+
+// serve makes interfaces, then maps, then probes, and says in every copy how far it came. A router whose interface can't
+// be made does not stop the others.
+func (r *Reconciler) serve(ctx context.Context, routers []spokev1alpha1.LocalRouter, p gateway.Plan) error {
+	if err := r.hold(ctx, routers, p.Ports); err != nil {
+		return err
+	}
+	problems := maps.Clone(p.Errors) // another attempt would not solve those
+	config := p.Fastpath
+	config.Ports = nil
+	var probes []probe.Target
+	var errs []error
+	for _, port := range p.Ports {
+		if err := r.plug(ctx, port); err != nil {
+			problems[port.Router] = err
+			errs = append(errs, fmt.Errorf("plug LocalRouter %s: %w", port.Router, err))
+			continue
+		}
+		config.Ports = append(config.Ports, port.Fastpath)
+		for _, target := range port.Probes {
+			probes = append(probes, target.Target)
+		}
+	}
+	if err := r.setFastpath(ctx, config); err != nil {
+		errs = append(errs, err)
+		for _, port := range p.Ports {
+			problems[port.Router] = errors.Join(problems[port.Router], err)
+		}
+	}
+	if err := r.Prober.Set(probes); err != nil {
+		errs = append(errs, fmt.Errorf("set probes: %w", err))
+	}
+	r.metrics.describe(p.Ports)
+	return errors.Join(append(errs, r.report(ctx, routers, p.Ports, problems))...)
+}
+
+// hold marks the copies before anything of them is on the node.
+func (r *Reconciler) hold(ctx context.Context, routers []spokev1alpha1.LocalRouter, ports []gateway.Port) error {
+	served := map[string]bool{}
+	for _, port := range ports {
+		served[port.Router] = true
+	}
+	for i := range routers {
+		if !served[routers[i].Name] {
+			continue
+		}
+		if err := local.Hold(ctx, r.client, &routers[i], local.GatewayFinalizer(r.Node)); err != nil {
+			return fmt.Errorf("hold LocalRouter %s: %w", routers[i].Name, err)
+		}
+	}
+	return nil
+}
+
+// plug makes a router's interfaces and its port in the integration bridge.
+func (r *Reconciler) plug(ctx context.Context, port gateway.Port) error {
+	if err := r.Links.Ensure(port.Link); err != nil {
+		return err
+	}
+	vswitch, err := r.Vswitch.Get(ctx)
+	if err != nil {
+		return err
+	}
+	return vswitch.AddPort(ctx, r.Bridge, port.Vswitch)
+}
+
+func (r *Reconciler) setFastpath(ctx context.Context, config fastpath.Config) error {
+	programs, err := r.Fastpath.Get(ctx)
+	if err != nil {
+		return err
+	}
+	if err := programs.Set(config); err != nil {
+		return fmt.Errorf("set fast path: %w", err)
+	}
+	return nil
+}
+
+// remove takes down the routers under deletion, whose maps are gone by now, and lets go of them.
+func (r *Reconciler) remove(ctx context.Context, routers []spokev1alpha1.LocalRouter, removed []gateway.Removed) error {
+	finalizer := local.GatewayFinalizer(r.Node)
+	var errs []error
+	for _, gone := range removed {
+		for i := range routers {
+			router := &routers[i]
+			if router.Name != gone.Router || !slices.Contains(router.Finalizers, finalizer) {
+				continue
+			}
+			err := r.unplug(ctx, gone.GatewayEnd, gone.OVSEnd)
+			if err == nil {
+				err = local.Release(ctx, r.client, router, func(f string) bool { return f == finalizer })
+			}
+			if err != nil {
+				errs = append(errs, fmt.Errorf("remove LocalRouter %s: %w", gone.Router, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (r *Reconciler) unplug(ctx context.Context, gatewayEnd, ovsEnd string) error {
+	vswitch, err := r.Vswitch.Get(ctx)
+	if err != nil {
+		return err
+	}
+	if err := vswitch.DelPort(ctx, r.Bridge, ovsEnd); err != nil {
+		return err
+	}
+	return r.Links.Remove(gatewayEnd)
+}
+
+// retire takes everything down: the hub's list says that the node is no gateway. On a node that never was one there is
+// nothing to do.
+func (r *Reconciler) retire(ctx context.Context, routers []spokev1alpha1.LocalRouter) error {
+	ends, err := r.Links.List(naming.GatewayEndPrefix)
+	if err != nil {
+		return fmt.Errorf("list gateway ports: %w", err)
+	}
+	if len(ends) > 0 {
+		programs, err := r.Fastpath.Get(ctx)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(r.Prober.Set(nil), programs.Remove()); err != nil {
+			return fmt.Errorf("remove fast path: %w", err)
+		}
+		r.Fastpath.Reset() // whoever serves again loads anew
+		r.metrics.describe(nil)
+	}
+	for _, end := range ends {
+		if err := r.unplug(ctx, end, naming.OVSEndPrefix+strings.TrimPrefix(end, naming.GatewayEndPrefix)); err != nil {
+			return err
+		}
+	}
+	finalizer := local.GatewayFinalizer(r.Node)
+	for i := range routers {
+		if err := r.forget(ctx, &routers[i]); err != nil {
+			return err
+		}
+		if err := local.Release(ctx, r.client, &routers[i], func(f string) bool { return f == finalizer }); err != nil {
+			return fmt.Errorf("release LocalRouter %s: %w", routers[i].Name, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,66 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package options
+
+import (
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+const long = `tombolo-agent runs in every cluster of the fleet and realizes what the hub decided for it.
+
+It has two roles. "controller" runs once per cluster: it keeps copies of what the hub says, makes OVN so, and reports
+back. "node" runs on every node: it plugs pods, and on gateway nodes it carries the packets between clusters.
+Everything works from the copies: a hub that is away freezes changes and breaks nothing.`
+
+const longController = `Keep this cluster's copies of what the hub says in namespace tombolo-system, realize them in OVN, give pods their
+addresses, and tell the hub what became of it. The hub may be away, at the start too.`
+
+const longNode = `Answer the CNI plugin for the pods of this node. On a Node with the label tombolo.io/gateway=true also carry packets
+to other clusters: announce the address of --endpoint-interface, and keep interfaces, eBPF maps and probes as the
+copies say. What is pinned and plugged goes on working while the agent is away.`
+
+const longDump = `Print what the maps of this node's gateway hold or, with --nb, Tombolo's rows of a northbound database: sorted text,
+one entry a line, for eyes and for diff.`
+
+const example = `  tombolo-agent controller --cluster-name east --hub-kubeconfig /var/run/hub/kubeconfig --nb tcp:10.0.0.5:6641
+  tombolo-agent node --node-name east-1 --endpoint-interface eth1
+  tombolo-agent dump`
+
+// Command is the command line. The functions are called with valid options.
+func Command(controller func(*cobra.Command, Controller) error, node func(*cobra.Command, Node) error, dump func(*cobra.Command, Dump) error) *cobra.Command {
+	root := &cobra.Command{
+		Use: "tombolo-agent", Short: "Realize a cluster's part of the fleet's network", Long: long, Example: example,
+		SilenceUsage: true, SilenceErrors: true,
+	}
+	var c Controller
+	controllerCommand := sub("controller", "Realize the cluster's copies in OVN, one per cluster", longController, &c, func(cmd *cobra.Command) error { return controller(cmd, c) })
+	var n Node
+	nodeCommand := sub("node", "Plug pods and be a gateway, on every node", longNode, &n, func(cmd *cobra.Command) error { return node(cmd, n) })
+	var d Dump
+	dumpCommand := sub("dump", "Print what eBPF or OVN holds", longDump, &d, func(cmd *cobra.Command) error { return dump(cmd, d) })
+	root.AddCommand(controllerCommand, nodeCommand, dumpCommand)
+	return root
+}
+
+// flagged are the options of a sub-command.
+type flagged interface {
+	AddFlags(*pflag.FlagSet)
+	Validate() error
+}
+
+func sub(use, short, long string, o flagged, run func(*cobra.Command) error) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: use, Short: short, Long: long, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.Validate(); err != nil {
+				return err
+			}
+			return run(cmd)
+		},
+	}
+	cmd.Flags().SortFlags = false
+	o.AddFlags(cmd.Flags())
+	return cmd
+}

@@ -1,0 +1,191 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package options is every flag of the agent, one struct per role, each validated once.
+package options
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// Common are the flags of both roles.
+type Common struct {
+	// Kubeconfig of this cluster; empty inside a pod.
+	Kubeconfig string
+	// MetricsBindAddress and HealthProbeBindAddress are "host:port", or "0" for none.
+	MetricsBindAddress, HealthProbeBindAddress string
+	// PodMTU is the MTU of pods' interfaces and gateway ports, in bytes.
+	PodMTU int
+	// LogLevel is debug, info, warn or error.
+	LogLevel string
+}
+
+// Controller are the flags of the role controller.
+type Controller struct {
+	Common
+	// ClusterName is the name of this cluster in the fleet: its namespace on the hub.
+	ClusterName string
+	// HubKubeconfig is the file that the OCM add-on's registration writes.
+	HubKubeconfig string
+	// Northbound is the endpoint of OVN_Northbound.
+	Northbound string
+	// NorthboundCA, NorthboundCert and NorthboundKey are PEM files for an ssl: endpoint.
+	NorthboundCA, NorthboundCert, NorthboundKey string
+	// ReservedCIDRs are the cluster's own ranges beside the nodes' pod ranges.
+	ReservedCIDRs []string
+	// LeaderElect lets one of several replicas work.
+	LeaderElect bool
+}
+
+// Node are the flags of the role node.
+type Node struct {
+	Common
+	// NodeName is the name of the Node that the agent runs on.
+	NodeName string
+	// OVS is the endpoint of the node's Open_vSwitch database.
+	OVS string
+	// IntegrationBridge is OVN's bridge.
+	IntegrationBridge string
+	// EndpointInterface leads to the other clusters; empty: the default route's.
+	EndpointInterface string
+	// CNISocket is where tombolo-cni finds the agent.
+	CNISocket string
+	// BPFFS is where the bpf file system is mounted.
+	BPFFS string
+}
+
+// Dump are the flags of the sub-command dump.
+type Dump struct {
+	// BPFFS of the node whose maps are printed.
+	BPFFS string
+	// Northbound is the endpoint of the database whose rows are printed instead.
+	Northbound string
+}
+
+func (o *Common) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.Kubeconfig, "kubeconfig", "", "kubeconfig of this cluster (default: the pod's service account)")
+	f.StringVar(&o.MetricsBindAddress, "metrics-bind-address", ":8080", `host:port of the Prometheus metrics, "0" for none`)
+	f.StringVar(&o.HealthProbeBindAddress, "health-probe-bind-address", ":8081", `host:port of /healthz and /readyz, "0" for none`)
+	f.IntVar(&o.PodMTU, "pod-mtu", 1400, "MTU of the pods' interfaces in bytes: the underlay's minus 100 leaves room for both tunnels")
+	f.StringVar(&o.LogLevel, "log-level", "info", "debug, info, warn or error")
+}
+
+// AddFlags adds the flags of the role controller.
+func (o *Controller) AddFlags(f *pflag.FlagSet) {
+	o.addFlags(f)
+	f.StringVar(&o.ClusterName, "cluster-name", "", "name of this cluster in the fleet (required)")
+	f.StringVar(&o.HubKubeconfig, "hub-kubeconfig", "", "kubeconfig of the hub, as the OCM add-on's registration writes it; it need not be there yet (required)")
+	f.StringVar(&o.Northbound, "nb", "unix:/run/ovn/ovnnb_db.sock", "OVN northbound database: unix:PATH, tcp:HOST:PORT or ssl:HOST:PORT, several separated by commas")
+	f.StringVar(&o.NorthboundCA, "nb-ca", "", "CA certificate for an ssl: endpoint")
+	f.StringVar(&o.NorthboundCert, "nb-cert", "", "client certificate for an ssl: endpoint")
+	f.StringVar(&o.NorthboundKey, "nb-key", "", "client key for an ssl: endpoint")
+	f.StringSliceVar(&o.ReservedCIDRs, "reserved-cidrs", nil, "the cluster's own ranges (services, nodes, pods), which no Subnet here may overlap; the Nodes' podCIDRs are known anyway")
+	f.BoolVar(&o.LeaderElect, "leader-elect", true, "let one of several replicas work")
+}
+
+// AddFlags adds the flags of the role node.
+func (o *Node) AddFlags(f *pflag.FlagSet) {
+	o.addFlags(f)
+	f.StringVar(&o.NodeName, "node-name", "", "name of the Node that the agent runs on (required)")
+	f.StringVar(&o.OVS, "ovs", "unix:/run/openvswitch/db.sock", "Open_vSwitch database of the node")
+	f.StringVar(&o.IntegrationBridge, "integration-bridge", "br-int", "bridge of ovn-controller")
+	f.StringVar(&o.EndpointInterface, "endpoint-interface", "", "interface to the other clusters (default: the default route's)")
+	f.StringVar(&o.CNISocket, "cni-socket", "/run/tombolo/cni.sock", "unix socket that tombolo-cni talks to")
+	f.StringVar(&o.BPFFS, "bpffs", "/sys/fs/bpf", "where the bpf file system is, or is to be mounted; maps are pinned in tombolo/ below it")
+}
+
+// AddFlags adds the flags of the sub-command dump.
+func (o *Dump) AddFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.BPFFS, "bpffs", "/sys/fs/bpf", "bpf file system of the node")
+	f.StringVar(&o.Northbound, "nb", "", "print Tombolo's rows of this OVN northbound database instead")
+}
+
+// Validate checks what the agent would otherwise stumble over later.
+func (o *Controller) Validate() error {
+	errs := []error{o.validate(), required("--cluster-name", o.ClusterName), required("--hub-kubeconfig", o.HubKubeconfig), endpoint("--nb", o.Northbound)}
+	for i, text := range o.ReservedCIDRs {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil || !prefix.Addr().Is4() {
+			errs = append(errs, fmt.Errorf("--reserved-cidrs %q is not an IPv4 CIDR: write address/length such as 10.96.0.0/12", text))
+			continue
+		}
+		o.ReservedCIDRs[i] = prefix.Masked().String()
+	}
+	if files := []string{o.NorthboundCA, o.NorthboundCert, o.NorthboundKey}; strings.Contains(o.Northbound, "ssl:") && (files[0] == "" || files[1] == "" || files[2] == "") {
+		errs = append(errs, fmt.Errorf("--nb %q needs certificates: give --nb-ca, --nb-cert and --nb-key", o.Northbound))
+	}
+	return errors.Join(errs...)
+}
+
+// Validate checks what the agent would otherwise stumble over later.
+func (o *Node) Validate() error {
+	return errors.Join(o.validate(), required("--node-name", o.NodeName), endpoint("--ovs", o.OVS),
+		required("--integration-bridge", o.IntegrationBridge), absolute("--cni-socket", o.CNISocket), absolute("--bpffs", o.BPFFS))
+}
+
+// Validate checks what the agent would otherwise stumble over later.
+func (o *Dump) Validate() error {
+	if o.Northbound != "" {
+		return endpoint("--nb", o.Northbound)
+	}
+	return absolute("--bpffs", o.BPFFS)
+}
+
+func (o *Common) validate() error {
+	errs := []error{bindAddress("--metrics-bind-address", o.MetricsBindAddress), bindAddress("--health-probe-bind-address", o.HealthProbeBindAddress)}
+	if o.PodMTU < 576 || o.PodMTU > 65535 {
+		errs = append(errs, fmt.Errorf("--pod-mtu %d: give a number of bytes from 576 (RFC 791) to 65535", o.PodMTU))
+	}
+	_, err := o.Level()
+	return errors.Join(append(errs, err)...)
+}
+
+// Level is the log level.
+func (o *Common) Level() (slog.Level, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(o.LogLevel)); err != nil {
+		return 0, fmt.Errorf("--log-level %q: give debug, info, warn or error", o.LogLevel)
+	}
+	return level, nil
+}
+
+func required(flag, value string) error {
+	if value == "" {
+		return fmt.Errorf("%s is required", flag)
+	}
+	return nil
+}
+
+func absolute(flag, path string) error {
+	if !strings.HasPrefix(path, "/") {
+		return fmt.Errorf("%s %q: give an absolute path", flag, path)
+	}
+	return nil
+}
+
+func endpoint(flag, list string) error {
+	for text := range strings.SplitSeq(list, ",") {
+		kind, rest, _ := strings.Cut(text, ":")
+		if kind != "unix" && kind != "tcp" && kind != "ssl" || rest == "" {
+			return fmt.Errorf("%s %q: give unix:PATH, tcp:HOST:PORT or ssl:HOST:PORT", flag, text)
+		}
+	}
+	return nil
+}
+
+func bindAddress(flag, value string) error {
+	if value == "0" {
+		return nil
+	}
+	if _, _, err := net.SplitHostPort(value); err != nil {
+		return fmt.Errorf(`%s %q: give host:port, or "0" for none`, flag, value)
+	}
+	return nil
+}
