@@ -119,9 +119,9 @@ func startControlPlane(ctx context.Context, t *testing.T, dir string) (*kube.Con
 	t.Helper()
 	set, err := binaries.Servers(ctx, t.Logf)
 	must(t, err)
-	own, err := binaries.Lab(ctx, filepath.Join(dir, "bin"), t.Logf)
+	own, err := binaries.Forward(ctx, filepath.Join(dir, "bin"), t.Logf)
 	must(t, err)
-	set["lab"] = own.Path("lab")
+	set["forward"] = own.Path("forward")
 
 	procs := proc.Dir(filepath.Join(dir, "procs"))
 	must(t, errors.Join(netns.Create(controlNS), netns.Create(nodeNS)))
