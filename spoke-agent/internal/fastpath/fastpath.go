@@ -42,6 +42,9 @@ func Open(opts Options) (*Fastpath, error) {
 	if err := checkBPFFS(opts.PinPath); err != nil {
 		return nil, fmt.Errorf("open fast path: %w", err)
 	}
+	if err := checkPrivileges(); err != nil {
+		return nil, fmt.Errorf("open fast path: %w", err)
+	}
 	if err := checkTCX(); err != nil {
 		return nil, fmt.Errorf("open fast path: %w", err)
 	}

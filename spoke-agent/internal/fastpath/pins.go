@@ -75,6 +75,20 @@ func checkBPFFS(path string) error {
 	}
 }
 
+// checkPrivileges comes before checkTCX: who may not ask for programs looks like a kernel that has none.
+func checkPrivileges() error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return fmt.Errorf("read capabilities: %w", err)
+	}
+	has := func(capability int) bool { return data[capability/32].Effective>>(capability%32)&1 == 1 }
+	if !has(unix.CAP_NET_ADMIN) || !has(unix.CAP_BPF) && !has(unix.CAP_SYS_ADMIN) {
+		return fmt.Errorf("check capabilities: %w", cure(unix.EPERM))
+	}
+	return nil
+}
+
 // checkTCX asks for the programs of the loopback interface, which every network namespace has, as its first.
 func checkTCX() error {
 	if _, err := link.QueryPrograms(link.QueryOptions{Target: 1, Attach: ebpf.AttachTCXIngress}); err != nil {

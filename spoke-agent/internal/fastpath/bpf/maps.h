@@ -169,7 +169,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 32);
-	__type(key, __u32);
+	__type(key, enum drop_reason);
 	__type(value, __u64);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } tombolo_drops SEC(".maps");

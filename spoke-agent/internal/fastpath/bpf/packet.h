@@ -48,7 +48,7 @@ struct outer {
 #define OVERHEAD (sizeof(struct outer) - sizeof(struct ethhdr))
 _Static_assert(OVERHEAD == 50, "RFC 7348 over IPv4");
 
-static __always_inline int drop(__u32 reason)
+static __always_inline int drop(enum drop_reason reason)
 {
 	__u64 *count = bpf_map_lookup_elem(&tombolo_drops, &reason);
 

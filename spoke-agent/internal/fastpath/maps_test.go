@@ -1,0 +1,146 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package fastpath
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestLayout holds maps.go against what clang made of bpf/maps.h.
+func TestLayout(t *testing.T) {
+	spec, err := loadGateway()
+	if err != nil {
+		t.Fatal(err)
+	}
+	any4 := netip.MustParseAddr("192.0.2.1")
+	for name, tc := range map[string]struct {
+		reason     string
+		key, value []byte
+	}{
+		gatewayMapTomboloUnderlay: {"struct underlay", encodeUint32(0), underlayEntry{address: any4}.encode()},
+		gatewayMapTomboloPorts:    {"ifindex → VNI", encodeUint32(1), encodeUint32(1)},
+		gatewayMapTomboloVnis:     {"struct delivery", encodeUint32(1), deliveryEntry{}.encode()},
+		gatewayMapTomboloRemotes:  {"struct prefix → struct remote", prefixKey{prefix: netip.PrefixFrom(any4, 32)}.encode(), remoteEntry{}.encode()},
+		gatewayMapTomboloLocals:   {"struct prefix", prefixKey{prefix: netip.PrefixFrom(any4, 32)}.encode(), encodeUint32(1)},
+		gatewayMapTomboloClusters: {"struct cluster", encodeUint64(1), clusterEntry{}.encode()},
+		gatewayMapTomboloSources:  {"address → cluster id", any4.AsSlice(), encodeUint64(1)},
+		gatewayMapTomboloFlows:    {"struct flow", flowKey{}.encode(), make([]byte, binary.Size(flowCount{}))},
+		gatewayMapTomboloDrops:    {"reason → number", encodeUint32(0), encodeUint64(0)},
+	} {
+		m := spec.Maps[name]
+		if m == nil || int(m.KeySize) != len(tc.key) || int(m.ValueSize) != len(tc.value) {
+			t.Errorf("%s: %s has other sizes: %v, encoded %d → %d bytes", name, tc.reason, m, len(tc.key), len(tc.value))
+		}
+		if m != nil && m.Pinning != ebpf.PinByName {
+			t.Errorf("%s is not pinned: a restart would lose it", name)
+		}
+		delete(spec.Maps, name)
+	}
+	for name := range spec.Maps {
+		t.Errorf("map %s is in no test", name)
+	}
+}
+
+// TestDropReasons holds the names against enum drop_reason: a reason without a name would count for another one.
+func TestDropReasons(t *testing.T) {
+	spec, err := loadGateway()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var reasons *btf.Enum
+	if err := spec.Types.TypeByName("drop_reason", &reasons); err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range reasons.Values {
+		name := strings.ToLower(strings.TrimPrefix(v.Name, "DROP_"))
+		if name == "reasons" {
+			if int(v.Value) != len(dropReasons) {
+				t.Errorf("%d reasons in C, %d names", v.Value, len(dropReasons))
+			}
+			continue
+		}
+		if int(v.Value) >= len(dropReasons) || dropReasons[v.Value] != name {
+			t.Errorf("reason %d is %s in C", v.Value, name)
+		}
+	}
+}
+
+func TestEncode(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason    string
+		got, want []byte
+	}{
+		"prefix":    {"length with the VNI's 32 bits; VNI and address as on the wire, or the trie would compare wrong bits first", prefixKey{0x123456, netip.MustParsePrefix("10.1.0.0/16")}.encode(), append(encodeUint32(48), 0, 0x12, 0x34, 0x56, 10, 1, 0, 0)},
+		"underlay":  {"address and port as on the wire", underlayEntry{1, 1500, netip.MustParseAddr("192.0.2.1"), 4789}.encode(), append(append(encodeUint32(1), encodeUint32(1500)...), 192, 0, 2, 1, 0x12, 0xb5, 0, 0)},
+		"delivery":  {"router before gateway", deliveryEntry{7, [6]byte{1}, [6]byte{2}}.encode(), append(encodeUint32(7), 1, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0)},
+		"cluster":   {"name, number, endpoints, zeros", clusterEntry{"west", []netip.Addr{netip.MustParseAddr("192.0.2.1")}}.encode(), append(append(append([]byte("west"), make([]byte, 60)...), encodeUint32(1)...), append([]byte{192, 0, 2, 1}, make([]byte, 60)...)...)},
+		"clusterID": {"the first 8 bytes of the SHA-256 (echo -n west | sha256sum), as every gateway computes it", binary.BigEndian.AppendUint64(nil, clusterID("west")), []byte{0x76, 0xa7, 0x96, 0x20, 0x8b, 0x71, 0x77, 0x9c}},
+	} {
+		if diff := cmp.Diff(tc.want, tc.got); diff != "" {
+			t.Errorf("%s: %s (-want +got):\n%s", name, tc.reason, diff)
+		}
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason string
+		err    error
+	}{
+		"prefix short":    {"half an entry", second(decodePrefix([]byte{1}))},
+		"prefix length":   {"shorter than the VNI", second(decodePrefix(append(encodeUint32(31), make([]byte, 8)...)))},
+		"prefix bits":     {"the kernel keeps what is behind the length, but no code here wrote it", second(decodePrefix(append(encodeUint32(32), 0, 0, 0, 1, 10, 0, 0, 0)))},
+		"remote":          {"own is a truth value", second(decodeRemote(append(make([]byte, 12), encodeUint32(2)...)))},
+		"cluster":         {"more endpoints than there is room", second(decodeCluster(append(append(make([]byte, 64), encodeUint32(17)...), make([]byte, 64)...)))},
+		"cluster name":    {"no end", second(decodeCluster(append(bytes.Repeat([]byte("x"), 64), make([]byte, 68)...)))},
+		"flow direction":  {"there are two", second(decodeFlow(append(append(make([]byte, 16), encodeUint32(2)...), 0, 0, 0, 0)))},
+		"underlay length": {"half an entry", second(decodeUnderlay(make([]byte, 15)))},
+		"delivery length": {"half an entry", second(decodeDelivery(make([]byte, 15)))},
+	} {
+		if tc.err == nil {
+			t.Errorf("%s: %s, and it is decoded", name, tc.reason)
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// FuzzDecode: what decodes, encodes to the same bytes; nothing panics.
+func FuzzDecode(f *testing.F) {
+	for _, cfg := range []Config{storyConfig()} {
+		for _, content := range compile(cfg, map[string]device{"ul0": {1, 1500}, "tbg100": {2, 1450}}) {
+			for key, value := range content {
+				f.Add([]byte(key))
+				f.Add(value)
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		same(t, b, decodeUnderlay, 14)
+		same(t, b, decodeDelivery, 16)
+		same(t, b, decodePrefix, 12)
+		same(t, b, decodeRemote, 16)
+		same(t, b, decodeFlow, 20)
+		if e, err := decodeCluster(b); err == nil && !bytes.HasPrefix(b, e.encode()[:68+4*len(e.endpoints)]) {
+			t.Errorf("%+v encodes to other bytes", e)
+		}
+	})
+}
+
+// same compares the first n bytes: what follows is unused.
+func same[T interface{ encode() []byte }](t *testing.T, b []byte, decode func([]byte) (T, error), n int) {
+	t.Helper()
+	e, err := decode(b)
+	if err == nil && !bytes.Equal(e.encode()[:n], b[:n]) {
+		t.Errorf("%+v encodes to %x, and came from %x", e, e.encode(), b)
+	}
+}
