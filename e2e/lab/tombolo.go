@@ -6,7 +6,6 @@ package lab
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -66,11 +65,11 @@ func (l *Lab) StartHub(ctx context.Context) error {
 			"--kubeconfig=" + kubeconfig,
 			"--metrics-bind-address=" + metricsAddress,
 			"--health-probe-bind-address=" + healthAddress,
-			// There is one: after a crash its successor need not wait for the lease.
+			// There is one of each: after a crash the next need not wait for its lease.
 			"--leader-elect=false",
 		},
 		NetNS: l.Hub.NetNS,
-	}, kube.Healthy(l.Hub.NetNS, "http://"+healthAddress+"/readyz"), l.Procs.Start)
+	}, readyz(l.Hub.NetNS), l.Procs.Start)
 }
 
 // StartAgentController runs the cluster's agent in the role controller: on the
@@ -104,9 +103,11 @@ func (l *Lab) StartAgentController(ctx context.Context, cluster string) error {
 			"--nb=" + c.Central.NB(),
 			"--reserved-cidrs=" + strings.Join(reserved, ","),
 			"--metrics-bind-address=" + metricsAddress,
+			"--health-probe-bind-address=" + healthAddress,
+			"--leader-elect=false",
 		},
 		NetNS: c.NetNS,
-	}, kube.Healthy(c.NetNS, "http://"+metricsAddress+"/metrics"), l.Procs.Start)
+	}, readyz(c.NetNS), l.Procs.Start)
 }
 
 // StartAgentNode runs the cluster's agent in the role node in a node's box.
@@ -136,11 +137,9 @@ func (l *Lab) StartAgentNode(ctx context.Context, cluster, name string) error {
 			"--cni-socket=" + n.CNISocket(),
 			"--bpffs=/sys/fs/bpf",
 			"--metrics-bind-address=" + metricsAddress,
+			"--health-probe-bind-address=" + healthAddress,
 		},
-	}, func(context.Context) error {
-		_, err := os.Stat(n.CNISocket())
-		return err
-	}, n.StartProcess)
+	}, readyz(n.NetNS), n.StartProcess)
 }
 
 // StopHub ends tombolo-hub in order; one that does not run is fine.
@@ -176,6 +175,10 @@ func (l *Lab) start(ctx context.Context, spec proc.Spec, ready func(context.Cont
 	}
 	l.logf("%s is ready", spec.Name)
 	return nil
+}
+
+func readyz(namespace string) func(context.Context) error {
+	return kube.Healthy(namespace, "http://"+healthAddress+"/readyz")
 }
 
 // tokenFile gives the kubeconfig of one of Tombolo's service accounts in its own cluster.

@@ -5,6 +5,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -67,9 +68,18 @@ func (c *ControlPlane) kubeconfig(server string, user *clientcmdapi.AuthInfo) ([
 }
 
 // WriteConfig puts a kubeconfig into the cluster's directory and gives its path.
+// Who reads it meanwhile gets the old one or the new one, whole.
 func (c *ControlPlane) WriteConfig(name string, kubeconfig []byte) (string, error) {
+	f, err := os.CreateTemp(c.Dir, name+".*") // for its owner alone
+	if err != nil {
+		return "", fmt.Errorf("write kubeconfig: %w", err)
+	}
+	_, err = f.Write(kubeconfig)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return "", fmt.Errorf("write kubeconfig: %w", err)
+	}
 	path := filepath.Join(c.Dir, name+".kubeconfig")
-	if err := os.WriteFile(path, kubeconfig, 0o600); err != nil {
+	if err := os.Rename(f.Name(), path); err != nil {
 		return "", fmt.Errorf("write kubeconfig: %w", err)
 	}
 	return path, nil
