@@ -29,7 +29,7 @@ func (c *chain) add(typ string, r *refusal, reason, message string) {
 		c.conditions = append(c.conditions, condition(typ, false, c.broken.reason, c.broken.message, c.generation))
 	case r != nil:
 		c.conditions = append(c.conditions, condition(typ, false, r.reason, r.message, c.generation))
-		c.broken = r
+		c.broken = refuse(r.reason, "see the %s condition", typ)
 	default:
 		c.conditions = append(c.conditions, condition(typ, true, reason, message, c.generation))
 	}
