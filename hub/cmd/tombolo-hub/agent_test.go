@@ -20,12 +20,12 @@ import (
 // agent answers for a cluster that realizes all that it is told at once. It has the identity that OCM's add-on
 // registration gives to the real one, and so exactly its permissions.
 type agent struct {
-	t       *testing.T
+	t       testing.TB
 	cluster string
 	client  client.Client
 }
 
-func newAgent(t *testing.T, cluster string) *agent {
+func newAgent(t testing.TB, cluster string) *agent {
 	t.Helper()
 	identity := user(t, "system:open-cluster-management:cluster:"+cluster+":addon:tombolo:agent:tombolo-agent",
 		"system:open-cluster-management:addon:tombolo", "system:open-cluster-management:cluster:"+cluster+":addon:tombolo", "system:authenticated")

@@ -22,7 +22,7 @@ import (
 )
 
 // newFleet empties the hub and makes a fleet of these clusters, with a pool of VNIs and one of links.
-func newFleet(t *testing.T, clusters ...string) {
+func newFleet(t testing.TB, clusters ...string) {
 	t.Helper()
 	clean(t)
 	create(t, &networkv1alpha1.IPPool{ObjectMeta: name("", "vnis"), Spec: networkv1alpha1.IPPoolSpec{
@@ -38,7 +38,7 @@ func newFleet(t *testing.T, clusters ...string) {
 	}
 }
 
-func joinCluster(t *testing.T, cluster string) {
+func joinCluster(t testing.TB, cluster string) {
 	t.Helper()
 	create(t, &clusterv1.ManagedCluster{
 		ObjectMeta: metav1.ObjectMeta{Name: cluster, Labels: map[string]string{"region": cluster}},
@@ -47,7 +47,7 @@ func joinCluster(t *testing.T, cluster string) {
 }
 
 // clean removes what an earlier test has left. No garbage collector runs here, and no hub.
-func clean(t *testing.T) {
+func clean(t testing.TB) {
 	t.Helper()
 	eventually(t, "the hub is empty", func() error {
 		left := 0
@@ -69,7 +69,7 @@ func clean(t *testing.T) {
 	})
 }
 
-func removeAll(t *testing.T, list client.ObjectList) (int, error) {
+func removeAll(t testing.TB, list client.ObjectList) (int, error) {
 	t.Helper()
 	var options []client.ListOption
 	switch list.(type) {
@@ -102,14 +102,14 @@ func name(namespace, name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: namespace, Name: name}
 }
 
-func create(t *testing.T, object client.Object) {
+func create(t testing.TB, object client.Object) {
 	t.Helper()
 	if err := admin.Create(t.Context(), object); err != nil {
 		t.Fatalf("create %T %s: %v", object, object.GetName(), err)
 	}
 }
 
-func makeNamespace(t *testing.T, namespace string) {
+func makeNamespace(t testing.TB, namespace string) {
 	t.Helper()
 	err := admin.Create(t.Context(), &corev1.Namespace{ObjectMeta: name("", namespace)})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
@@ -136,14 +136,14 @@ func peering(peeringName, vpc, peer string) *networkv1alpha1.VpcPeering {
 }
 
 // get reads an object of the hub as it is now.
-func get[O client.Object](t *testing.T, object O, namespace, name string) (O, error) {
+func get[O client.Object](t testing.TB, object O, namespace, name string) (O, error) {
 	t.Helper()
 	err := admin.Get(t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, object)
 	return object, err
 }
 
 // router waits until the router of shop's Vpc in the cluster satisfies check.
-func router(t *testing.T, cluster, vpc, reason string, check func(*spokev1alpha1.LocalRouter) error) *spokev1alpha1.LocalRouter {
+func router(t testing.TB, cluster, vpc, reason string, check func(*spokev1alpha1.LocalRouter) error) *spokev1alpha1.LocalRouter {
 	t.Helper()
 	var found *spokev1alpha1.LocalRouter
 	eventually(t, reason, func() error {

@@ -158,7 +158,7 @@ func installChart(ctx context.Context) error {
 }
 
 // user connects with nothing but the permissions of that user and those groups.
-func user(t *testing.T, name string, groups ...string) *envtest.AuthenticatedUser {
+func user(t testing.TB, name string, groups ...string) *envtest.AuthenticatedUser {
 	t.Helper()
 	user, err := apiServer.AddUser(envtest.User{Name: name, Groups: groups}, &rest.Config{QPS: -1})
 	if err != nil {

@@ -47,7 +47,63 @@ func TestLatency(t *testing.T) {
 	}
 }
 
-func awaitSubnet(t *testing.T, events watch.Interface, cidr string) {
+// BenchmarkLargeFleet has a fleet of 20 clusters with 200 Vpcs in each, and measures how long one more Subnet takes.
+func BenchmarkLargeFleet(b *testing.B) {
+	const clusters, vpcs = 20, 200
+	var names []networkv1alpha1.ClusterName
+	for i := range clusters {
+		names = append(names, networkv1alpha1.ClusterName(fmt.Sprintf("c%d", i)))
+	}
+	newFleet(b)
+	widen(b)
+	for _, cluster := range names {
+		makeNamespace(b, string(cluster))
+		joinCluster(b, string(cluster))
+	}
+	for i := range vpcs {
+		create(b, vpc(fmt.Sprintf("v%d", i), names...))
+	}
+	start := time.Now()
+	h := startHub(b)
+	within(b, 2*time.Minute, "all clusters are told", func() error {
+		if told := h.count("tombolo_hub_objects", `kind="LocalRouter"`); told != clusters*vpcs {
+			return fmt.Errorf("%v routers", told)
+		}
+		return nil
+	})
+	b.Logf("%d routers told after %v", clusters*vpcs, time.Since(start).Round(time.Millisecond))
+	h.settle()
+	plans, seconds := h.count("tombolo_hub_plan_total"), h.count("tombolo_hub_plan_seconds_sum")
+
+	events, err := admin.Watch(b.Context(), &spokev1alpha1.LocalRouterList{}, client.InNamespace("c0"))
+	if err != nil {
+		b.Fatalf("watch routers: %v", err)
+	}
+	defer events.Stop()
+	for i := 0; b.Loop(); i++ {
+		cidr := networkv1alpha1.CIDR(fmt.Sprintf("10.%d.%d.0/24", i/250, i%250))
+		create(b, subnet(fmt.Sprintf("s%d", i), fmt.Sprintf("v%d", i%vpcs), "c0", cidr))
+		awaitSubnet(b, events, string(cidr))
+	}
+	h.settle()
+	plans, seconds = h.count("tombolo_hub_plan_total")-plans, h.count("tombolo_hub_plan_seconds_sum")-seconds
+	b.ReportMetric(1000*seconds/plans, "ms/plan")
+}
+
+// widen makes room for a large fleet.
+func widen(t testing.TB) {
+	t.Helper()
+	pool, err := get(t, &networkv1alpha1.IPPool{}, "", "vnis")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool.Spec.VNIs.Last = 9999
+	if err := admin.Update(t.Context(), pool); err != nil {
+		t.Fatalf("widen pool of VNIs: %v", err)
+	}
+}
+
+func awaitSubnet(t testing.TB, events watch.Interface, cidr string) {
 	t.Helper()
 	timeout := time.After(10 * time.Second)
 	for {

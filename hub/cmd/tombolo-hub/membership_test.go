@@ -97,12 +97,12 @@ func TestAgentMayDoNothingElse(t *testing.T) {
 		"Spec": {"nor tell the fleet other endpoints than the hub has approved", func() error {
 			forged := mine.DeepCopy()
 			forged.Spec.Endpoints = []spokev1alpha1.GatewayEndpoint{{Node: "gw", Address: "198.51.100.66"}}
-			return east.client.Update(t.Context(), forged)
+			return east.client.Patch(t.Context(), forged, client.MergeFrom(mine))
 		}},
 		"Labels": {"nor that its router is that of another Vpc", func() error {
 			forged := mine.DeepCopy()
 			forged.Labels = map[string]string{spokev1alpha1.LabelVpcName: "other"}
-			return east.client.Update(t.Context(), forged)
+			return east.client.Patch(t.Context(), forged, client.MergeFrom(mine))
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

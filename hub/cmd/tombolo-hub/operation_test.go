@@ -23,7 +23,7 @@ import (
 )
 
 // versions are the resourceVersions of everything of ours on the hub.
-func versions(t *testing.T) map[string]string {
+func versions(t testing.TB) map[string]string {
 	t.Helper()
 	found := map[string]string{}
 	for _, list := range []client.ObjectList{
@@ -109,7 +109,7 @@ func TestTwoLeadersGiveNothingTwice(t *testing.T) {
 }
 
 // noDuplicates checks that ledgers and routers tell the same, and that nothing was handed out twice.
-func noDuplicates(t *testing.T) {
+func noDuplicates(t testing.TB) {
 	t.Helper()
 	owners := map[string]string{} // value → owner
 	ledger := map[string]bool{}

@@ -21,7 +21,7 @@ import (
 )
 
 // frontAndBack are two Vpcs, one in both clusters and one in the west only.
-func frontAndBack(t *testing.T) {
+func frontAndBack(t testing.TB) {
 	t.Helper()
 	for _, object := range []client.Object{
 		vpc("front", "east", "west"), vpc("back", "west"),
@@ -42,7 +42,7 @@ func knows(want ...string) func(*spokev1alpha1.LocalRouter) error {
 	}
 }
 
-func peeringIs(t *testing.T, peeringName, reason string, check func(*networkv1alpha1.VpcPeering) error) {
+func peeringIs(t testing.TB, peeringName, reason string, check func(*networkv1alpha1.VpcPeering) error) {
 	t.Helper()
 	eventually(t, reason, func() error {
 		p, err := get(t, &networkv1alpha1.VpcPeering{}, "shop", peeringName)

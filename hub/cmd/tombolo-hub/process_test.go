@@ -20,7 +20,7 @@ import (
 
 // hub is a process of tombolo-hub, with the permissions of its service account.
 type hub struct {
-	t       *testing.T
+	t       testing.TB
 	process *exec.Cmd
 	log     string
 	metrics string
@@ -30,7 +30,7 @@ type hub struct {
 }
 
 // startHub starts the hub and ends it with the test.
-func startHub(t *testing.T, flags ...string) *hub {
+func startHub(t testing.TB, flags ...string) *hub {
 	t.Helper()
 	account := user(t, "system:serviceaccount:"+systemNamespace+":tombolo-hub", "system:serviceaccounts", "system:authenticated")
 	kubeconfig, err := account.KubeConfig()
@@ -154,7 +154,7 @@ func (h *hub) settle() {
 	}
 }
 
-func freeAddress(t *testing.T) string {
+func freeAddress(t testing.TB) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -165,9 +165,14 @@ func freeAddress(t *testing.T) string {
 }
 
 // eventually asks again until there is no error.
-func eventually(t *testing.T, reason string, check func() error) {
+func eventually(t testing.TB, reason string, check func() error) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	within(t, 20*time.Second, reason, check)
+}
+
+func within(t testing.TB, limit time.Duration, reason string, check func() error) {
+	t.Helper()
+	deadline := time.Now().Add(limit)
 	for {
 		err := check()
 		if err == nil {
