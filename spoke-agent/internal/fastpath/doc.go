@@ -13,4 +13,16 @@
 // hub gave THAT cluster and whose inner destination lies in this cluster; the
 // rest is dropped and counted by reason. Maps and links are pinned: an agent
 // restart loses no packet.
+//
+//	Config ──validate──▶ compile ──▶ fill maps ─▶ attach, replace programs ─▶ detach ─▶ delete what is left over
+//
+// What it does not do: packets that don't fit the underlay are dropped (too_big)
+// and no ICMP tells the sender, because there is no kernel path below this one;
+// pods have an MTU that fits. A gateway port hands segments, not super-packets,
+// to OVS (package link sees to it), and so nothing here lends the kernel a tunnel
+// socket for GRO.
+//
+//	bpf/maps.h     what lies in the maps; maps.go writes the same bytes
+//	bpf/gateway.c  both programs
+//	pins.go        where everything is pinned, and how programs are replaced
 package fastpath

@@ -33,8 +33,8 @@ func TestIn(t *testing.T) {
 	probe.src, probe.dst, probe.protocol = "169.254.0.9", "169.254.0.2", icmp
 	abroad := blue
 	abroad.dst = "10.1.2.9"
-	ect, marked, notECT := blue, blue, blue
-	ect.tos, marked.tos, notECT.tos = 0xba, 0xbb, 0xb8
+	capable, marked, incapable := blue, blue, blue
+	capable.tos, marked.tos, incapable.tos = 0xba, 0xbb, 0xb8
 	good := outer("198.51.100.2", 100, 0xb8, inner(blue))
 	tcpPacket := blue
 	tcpPacket.protocol, tcpPacket.payload = tcp, tcpSegment(80, 2000, make([]byte, 2000))
@@ -175,7 +175,7 @@ func TestIn(t *testing.T) {
 		},
 		"congestion on the way": {
 			reason: "RFC 6040: CE outside marks an ECN-capable packet inside, and its checksum follows",
-			packet: outer("198.51.100.1", 100, 0xbb, inner(ect)),
+			packet: outer("198.51.100.1", 100, 0xbb, inner(capable)),
 			want:   outcome{Verdict: redirect, Packet: delivered(marked), Flows: flow("shop/blue in shop/blue@west", "1/34")},
 		},
 		"congestion marked before": {
@@ -184,9 +184,9 @@ func TestIn(t *testing.T) {
 			want:   outcome{Verdict: redirect, Packet: delivered(marked), Flows: flow("shop/blue in shop/blue@west", "1/34")},
 		},
 		"congestion of what can't say so": {
-			reason: "RFC 6040: CE outside and Not-ECT inside is a drop",
-			packet: outer("198.51.100.1", 100, 0xbb, inner(notECT)),
-			want:   outcome{Verdict: dropped, Packet: outer("198.51.100.1", 100, 0xbb, inner(notECT)), Drops: drops("congested")},
+			reason: "RFC 6040: CE outside of a packet that is not ECN-capable is a drop",
+			packet: outer("198.51.100.1", 100, 0xbb, inner(incapable)),
+			want:   outcome{Verdict: dropped, Packet: outer("198.51.100.1", 100, 0xbb, inner(incapable)), Drops: drops("congested")},
 		},
 		"super-packet of UDP": {
 			reason: "the kernel would lose it without a word",

@@ -37,7 +37,7 @@ type transit struct {
 	eastGateway, westGateway *Fastpath
 }
 
-func newTransit(t *testing.T) *transit {
+func newTransit(t testing.TB) *transit {
 	t.Helper()
 	x := &transit{
 		east: linktest.New(t, "east"), west: linktest.New(t, "west"), router: linktest.New(t, "router"),
@@ -66,7 +66,7 @@ func newTransit(t *testing.T) *transit {
 	return x
 }
 
-func (x *transit) underlay(t *testing.T, gw *linktest.Namespace, port, address, router string) {
+func (x *transit) underlay(t testing.TB, gw *linktest.Namespace, port, address, router string) {
 	t.Helper()
 	gw.Veth(t, "ul0", x.router, port)
 	gw.IP(t, "addr add "+address+"/24 dev ul0")
@@ -76,7 +76,7 @@ func (x *transit) underlay(t *testing.T, gw *linktest.Namespace, port, address, 
 	gw.IP(t, "route add default via "+router)
 }
 
-func pod(t *testing.T, pod, gw *linktest.Namespace, port, address, router string) {
+func pod(t testing.TB, pod, gw *linktest.Namespace, port, address, router string) {
 	t.Helper()
 	gw.Veth(t, port, pod, "eth0")
 	gw.IP(t, "link set "+port+" address 0a:58:a9:fe:00:02 mtu 1450 up")
@@ -102,7 +102,7 @@ func transitConfig(address, cluster, endpoint, local, remote string) Config {
 	}
 }
 
-func openGateway(t *testing.T, ns *linktest.Namespace, pins string, cfg Config) *Fastpath {
+func openGateway(t testing.TB, ns *linktest.Namespace, pins string, cfg Config) *Fastpath {
 	t.Helper()
 	var f *Fastpath
 	ns.MustDo(t, func() (err error) {
@@ -167,12 +167,14 @@ func echo(t *testing.T, ns *linktest.Namespace, name string) {
 			if err != nil {
 				return
 			}
-			conn.WriteTo(append([]byte(name+" "), buf[:n]...), from)
+			if _, err := conn.WriteTo(append([]byte(name+" "), buf[:n]...), from); err != nil {
+				return
+			}
 		}
 	}()
 }
 
-func listenUDP(t *testing.T, ns *linktest.Namespace) net.PacketConn {
+func listenUDP(t testing.TB, ns *linktest.Namespace) net.PacketConn {
 	t.Helper()
 	var conn *net.UDPConn
 	ns.MustDo(t, func() (err error) {
@@ -184,7 +186,7 @@ func listenUDP(t *testing.T, ns *linktest.Namespace) net.PacketConn {
 	return conn
 }
 
-func dialUDP(t *testing.T, ns *linktest.Namespace, to string) *net.UDPConn {
+func dialUDP(t testing.TB, ns *linktest.Namespace, to string) *net.UDPConn {
 	t.Helper()
 	var conn net.Conn
 	ns.MustDo(t, func() (err error) {
@@ -197,16 +199,23 @@ func dialUDP(t *testing.T, ns *linktest.Namespace, to string) *net.UDPConn {
 }
 
 // enlarge gives the socket room for the time that a busy machine leaves its reader waiting.
-func enlarge(t *testing.T, conn *net.UDPConn) {
+func enlarge(t testing.TB, conn *net.UDPConn) {
 	t.Helper()
+	if err := setOption(conn, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func setOption(conn *net.UDPConn, level, option, value int) error {
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20) })
-	if err != nil {
-		t.Fatal(err)
+	var failed error
+	if err := raw.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), level, option, value) }); err != nil {
+		return err
 	}
+	return failed
 }
 
 // lostDuring sends 1000 datagrams per second from shop east to shop west while f runs, and returns how many were sent
@@ -241,7 +250,9 @@ func (x *transit) lostDuring(t *testing.T, f func()) (sent, lost int) {
 	time.Sleep(50 * time.Millisecond)
 	stop.Store(true)
 	sent = <-done
-	conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+	if err := conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
 	lost = sent
 	for range answers {
 		lost--
@@ -263,7 +274,9 @@ func transfer(t *testing.T, from, to *linktest.Namespace, address string, size i
 		}
 		defer conn.Close()
 		sum := sha256.New()
-		io.Copy(sum, conn)
+		if _, err := io.Copy(sum, conn); err != nil {
+			return
+		}
 		arrived <- [sha256.Size]byte(sum.Sum(nil))
 	}()
 	var conn net.Conn

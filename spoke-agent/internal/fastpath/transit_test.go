@@ -70,7 +70,9 @@ func ask(t *testing.T, conn net.Conn, question string) string {
 		t.Fatal(err)
 	}
 	buf := make([]byte, 1<<16)
-	conn.SetReadDeadline(time.Now().Add(3 * time.Second))
+	if err := conn.SetReadDeadline(time.Now().Add(3 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
 	n, err := conn.Read(buf)
 	if err != nil {
 		t.Errorf("no answer: %v", err)
@@ -130,15 +132,10 @@ func (x *transit) testDrops(t *testing.T) {
 
 // sendSegments gives the kernel three datagrams in one (UDP_SEGMENT).
 func sendSegments(conn *net.UDPConn) error {
-	raw, err := conn.SyscallConn()
-	if err != nil {
+	if err := setOption(conn, unix.IPPROTO_UDP, unix.UDP_SEGMENT, 1000); err != nil {
 		return err
 	}
-	raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_SEGMENT, 1000) })
-	if err != nil {
-		return err
-	}
-	_, err = conn.Write(make([]byte, 3000))
+	_, err := conn.Write(make([]byte, 3000))
 	return err
 }
 

@@ -109,7 +109,11 @@ func TestProberBehindFastpath(t *testing.T) {
 	if err := fastpath.MountBPFFS(mount); err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Unmount(mount, unix.MNT_DETACH)
+	defer func() {
+		if err := unix.Unmount(mount, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	}()
 	var f *fastpath.Fastpath
 	set := func(address netip.Addr) {
 		gw.MustDo(t, func() (err error) {
@@ -128,7 +132,11 @@ func TestProberBehindFastpath(t *testing.T) {
 		})
 	}
 	set(netip.MustParseAddr("169.254.0.2"))
-	defer func() { f.Remove() }()
+	defer func() {
+		if err := f.Remove(); err != nil {
+			t.Error(err)
+		}
+	}()
 	if err := p.Set([]Target{toRouter("near", "10.1.2.1")}); err != nil {
 		t.Fatal(err)
 	}

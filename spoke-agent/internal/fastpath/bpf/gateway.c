@@ -33,8 +33,8 @@ static __always_inline __u16 header_checksum(const __u16 *words)
 	return ~sum;
 }
 
-static __always_inline int encapsulate(struct __sk_buff *skb, const struct underlay *underlay, __be32 endpoint, __u32 vni,
-				       __u64 hash, __u8 tos)
+static __always_inline int encapsulate(struct __sk_buff *skb, const struct underlay *underlay, __be32 endpoint,
+				       __u32 vni, __u64 hash, __u8 tos)
 {
 	__u32 length = skb->len - ETH_HLEN + OVERHEAD;
 	struct outer *o;
@@ -163,7 +163,8 @@ static __always_inline int deliver(struct __sk_buff *skb, const struct delivery 
 {
 	struct ethhdr *eth;
 
-	if (bpf_skb_adjust_room(skb, -(int)OVERHEAD, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO) || pull(skb, sizeof(*eth)))
+	if (bpf_skb_adjust_room(skb, -(int)OVERHEAD, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO) ||
+	    pull(skb, sizeof(*eth)))
 		return drop(DROP_DECAPSULATE);
 	eth = (void *)(long)skb->data;
 	if ((void *)(eth + 1) > (void *)(long)skb->data_end)
