@@ -44,7 +44,7 @@ type Planner struct {
 	orphaned cell[poolEntries]
 	// owners is another pointer whenever the set of objects that own entries may be another.
 	owners *int
-	// routersByVpc is made when a plan needs it first.
+	// routersByVpc is made when it is needed, and again when a router is new or gone.
 	routersByVpc map[Key][]*routerNode
 
 	out shelves
@@ -92,13 +92,15 @@ func (p *Planner) Plan(s Snapshot) (Result, Changes) {
 
 // read takes in the snapshot.
 func (p *Planner) read(s *Snapshot) {
-	p.routersByVpc = nil
 	p.fleet.set(newFleet(s))
 	vpcs := p.vpcs.sync(s.Vpcs, func(*vpcNode) {}, func(a, b *vpcNode) int { return a.older(&b.tracked) })
 	subnets := p.subnets.sync(s.Subnets, (*subnetNode).read, func(a, b *subnetNode) int { return a.older(&b.tracked) })
 	peerings := p.peerings.sync(s.Peerings, (*peeringNode).read, comparePeerings)
 	p.pools.sync(s.Pools, func(*poolNode) {}, func(a, b *poolNode) int { return a.older(&b.tracked) })
-	p.routers.sync(s.Routers, (*routerNode).read, func(a, b *routerNode) int { return a.older(&b.tracked) })
+	p.routers.sync(s.Routers, p.readRouter, func(a, b *routerNode) int { return a.older(&b.tracked) })
+	if len(p.routers.gone) > 0 {
+		p.routersByVpc = nil
+	}
 	p.gateways.sync(s.Gateways, func(*gatewayNode) {}, func(a, b *gatewayNode) int { return a.older(&b.tracked) })
 	if vpcs || subnets || peerings || p.owners == nil {
 		p.owners = new(int)

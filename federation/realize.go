@@ -23,14 +23,16 @@ type routerNode struct {
 	realized cell[realized]
 }
 
-// read takes from a new object whose router it is: by its labels, or else by its name.
-func (n *routerNode) read() {
+// readRouter takes from a new object whose router it is: by its labels, or else by its name.
+func (p *Planner) readRouter(n *routerNode) {
 	n.cluster = n.obj.Namespace
 	namespace, name := n.obj.Labels[spokev1alpha1.LabelVpcNamespace], n.obj.Labels[spokev1alpha1.LabelVpcName]
 	if namespace == "" || name == "" {
 		namespace, name, _ = strings.Cut(n.obj.Name, ".")
 	}
-	n.vpcKey = joinKey(namespace, name)
+	if key := joinKey(namespace, name); key != n.vpcKey {
+		n.vpcKey, p.routersByVpc = key, nil
+	}
 }
 
 // realized is how far a cluster has come with a router.

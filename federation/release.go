@@ -53,10 +53,13 @@ func (p *Planner) deletions() []Deletion {
 			continue
 		}
 		because := p.evidence(n)
-		left[n.vpcKey] = append(left[n.vpcKey], leftover{cluster: n.cluster, because: because})
 		if because != "" && n.obj.DeletionTimestamp == nil {
 			all = append(all, Deletion{Kind: "LocalRouter", Key: n.key, Because: because})
 		}
+		if because == "" && n.obj.DeletionTimestamp != nil {
+			because = "its deletion was requested"
+		}
+		left[n.vpcKey] = append(left[n.vpcKey], leftover{cluster: n.cluster, because: because})
 	}
 	for _, v := range p.vpcs.sorted {
 		over := &noLeftovers

@@ -101,34 +101,43 @@ func newRouters(f *footprint, peers []peerOf, links *linkRanges, before *routerS
 	slices.SortFunc(peers, func(a, b peerOf) int { return cmp.Compare(a.key, b.key) })
 	set := &routerSet{}
 	for i := range f.sites {
-		r := newRouter(f, &f.sites[i], peers, links)
-		if before != nil {
-			if j := slices.IndexFunc(before.list, func(b *spokev1alpha1.LocalRouter) bool { return sameRouter(b, r) }); j >= 0 {
-				r = before.list[j]
-			}
-		}
-		set.list, set.keys = append(set.list, r), append(set.keys, joinKey(r.Namespace, r.Name))
+		set.add(newRouter(f, &f.sites[i], peers, links), before)
 	}
 	return set
+}
+
+// add appends a router, as the same pointer as before when it says the same.
+func (s *routerSet) add(r *spokev1alpha1.LocalRouter, before *routerSet) {
+	if before != nil {
+		if j := slices.IndexFunc(before.list, func(b *spokev1alpha1.LocalRouter) bool { return sameRouter(b, r) }); j >= 0 {
+			r = before.list[j]
+		}
+	}
+	s.list, s.keys = append(s.list, r), append(s.keys, joinKey(r.Namespace, r.Name))
 }
 
 // newRouter is a Vpc in one cluster.
 func newRouter(f *footprint, here *site, peers []peerOf, links *linkRanges) *spokev1alpha1.LocalRouter {
 	return &spokev1alpha1.LocalRouter{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: here.cluster, Name: f.vpc.Namespace + "." + f.vpc.Name,
-			Labels: map[string]string{
-				spokev1alpha1.LabelVpcNamespace: f.vpc.Namespace,
-				spokev1alpha1.LabelVpcName:      f.vpc.Name,
-			},
-			Finalizers: []string{spokev1alpha1.Finalizer},
-		},
+		ObjectMeta: routerMeta(here.cluster, f.vpc),
 		Spec: spokev1alpha1.LocalRouterSpec{
 			Vpc: f.vpc, VpcUID: f.uid, Namespaces: f.namespaces, Subnets: here.subnets, LinkCIDR: here.link.String(),
 			Routes:  routes(f, here, peers, links),
 			Remotes: remotes(f, here, peers),
 			Peers:   localPeers(f, here, peers),
 		},
+	}
+}
+
+// routerMeta is the metadata of a Vpc's router in a cluster.
+func routerMeta(cluster string, vpc spokev1alpha1.VpcIdentity) metav1.ObjectMeta {
+	return metav1.ObjectMeta{
+		Namespace: cluster, Name: vpc.Namespace + "." + vpc.Name,
+		Labels: map[string]string{
+			spokev1alpha1.LabelVpcNamespace: vpc.Namespace,
+			spokev1alpha1.LabelVpcName:      vpc.Name,
+		},
+		Finalizers: []string{spokev1alpha1.Finalizer},
 	}
 }
 
@@ -208,6 +217,10 @@ func (p *Planner) makeRouters() {
 		n.footprint.get(func() *footprint { return newFootprint(a, address, t) }, a, address, t)
 	}
 	for _, n := range p.vpcs.sorted {
+		if a := n.admission.value; !a.usable && !a.deleting {
+			p.trimRouters(n)
+			continue
+		}
 		inputs := []any{n.footprint.value, links}
 		for _, pair := range n.pairs {
 			if pair.active && pair.peering.programmable != nil {
@@ -216,6 +229,34 @@ func (p *Planner) makeRouters() {
 		}
 		n.routers.get(func() *routerSet { return newRouters(n.footprint.value, n.peers(), links, n.routers.value) }, inputs...)
 	}
+}
+
+// trimRouters leaves the routers of a Vpc that is not accepted as they are, but for its peers: to them nothing is
+// programmed any more, on either side.
+func (p *Planner) trimRouters(n *vpcNode) {
+	inputs, kept := []any{n.key}, []*routerNode(nil)
+	for _, r := range p.routersOf(n.key) {
+		if r.obj.DeletionTimestamp == nil && p.evidence(r) == "" {
+			inputs, kept = append(inputs, r.obj), append(kept, r)
+		}
+	}
+	n.routers.get(func() *routerSet {
+		set := &routerSet{}
+		for _, r := range kept {
+			set.add(trimmed(r.obj), n.routers.value)
+		}
+		return set
+	}, inputs...)
+}
+
+// trimmed is a router without its peers.
+func trimmed(o *spokev1alpha1.LocalRouter) *spokev1alpha1.LocalRouter {
+	spec := *o.Spec.DeepCopy()
+	spec.Peers = nil
+	spec.Remotes = slices.DeleteFunc(spec.Remotes, func(r spokev1alpha1.Remote) bool {
+		return r.Vpc.Namespace != spec.Vpc.Namespace || r.Vpc.Name != spec.Vpc.Name
+	})
+	return &spokev1alpha1.LocalRouter{ObjectMeta: routerMeta(o.Namespace, spec.Vpc), Spec: spec}
 }
 
 // peers lists the active peers of a Vpc that are programmed.

@@ -47,11 +47,8 @@ func (c *chain) accept(r *refusal) {
 func vpcStatus(a *admission, address *vpcAddress, t *territory, r *realization, left *leftovers) *networkv1alpha1.VpcStatus {
 	s := &networkv1alpha1.VpcStatus{VNI: address.vni}
 	var waiting waits
-	for _, cluster := range a.selection.usable {
-		c := networkv1alpha1.VpcCluster{Name: networkv1alpha1.ClusterName(cluster)}
-		if prefix, has := address.links.in(cluster); has {
-			c.LinkCIDR = prefix.String()
-		}
+	for _, cluster := range clustersOfVpc(a, r) {
+		c := newVpcCluster(cluster, address)
 		for _, placed := range t.placed {
 			if placed.cluster == cluster {
 				c.Subnets = append(c.Subnets, placed.view.name)
@@ -60,12 +57,15 @@ func vpcStatus(a *admission, address *vpcAddress, t *territory, r *realization, 
 		if state := r.in(cluster); state != nil {
 			c.Programmed, c.Message = state.programmed, state.message
 			waiting.add(cluster, &state.realized)
-		} else if a.usable {
+		} else {
 			c.Message = "has no link"
+		}
+		if !a.usable {
+			c.Programmed, c.Message = false, "stays as it was, without peers: the Vpc is not accepted"
 		}
 		s.Clusters = append(s.Clusters, c)
 	}
-	s.Clusters = addLeftovers(s.Clusters, left)
+	s.Clusters = addLeftovers(s.Clusters, left, address)
 	c := chain{generation: a.generation}
 	c.accept(a.refused)
 	if a.usable {
@@ -77,8 +77,28 @@ func vpcStatus(a *admission, address *vpcAddress, t *territory, r *realization, 
 	return s
 }
 
+// clustersOfVpc are those that the Vpc should be in, or is in when it is not accepted.
+func clustersOfVpc(a *admission, r *realization) []string {
+	if a.usable {
+		return a.selection.usable
+	}
+	var all []string
+	for _, s := range r.sites {
+		all = append(all, s.cluster)
+	}
+	return all
+}
+
+func newVpcCluster(cluster string, address *vpcAddress) networkv1alpha1.VpcCluster {
+	c := networkv1alpha1.VpcCluster{Name: networkv1alpha1.ClusterName(cluster)}
+	if prefix, has := address.links.in(cluster); has {
+		c.LinkCIDR = prefix.String()
+	}
+	return c
+}
+
 // addLeftovers tells of clusters that still have a router which is not wanted.
-func addLeftovers(clusters []networkv1alpha1.VpcCluster, left *leftovers) []networkv1alpha1.VpcCluster {
+func addLeftovers(clusters []networkv1alpha1.VpcCluster, left *leftovers, address *vpcAddress) []networkv1alpha1.VpcCluster {
 	for _, l := range left.list {
 		message := "stays as it was: nothing proves that it must go"
 		if l.because != "" {
@@ -86,7 +106,7 @@ func addLeftovers(clusters []networkv1alpha1.VpcCluster, left *leftovers) []netw
 		}
 		i := slices.IndexFunc(clusters, func(c networkv1alpha1.VpcCluster) bool { return string(c.Name) == l.cluster })
 		if i < 0 {
-			clusters = append(clusters, networkv1alpha1.VpcCluster{Name: networkv1alpha1.ClusterName(l.cluster)})
+			clusters = append(clusters, newVpcCluster(l.cluster, address))
 			i = len(clusters) - 1
 		}
 		clusters[i].Message = message

@@ -212,30 +212,36 @@ func (w *world) remove(r Result) {
 
 // realize lets a cluster do all that it was told. Its probes are answered as they would be if the network worked.
 func (w *world) realize(cluster string) {
-	for key, o := range w.routers {
-		if o.Namespace != cluster {
-			continue
-		}
-		if o.DeletionTimestamp != nil {
+	for key, o := range inOrder(w.routers) {
+		if o.Namespace == cluster && o.DeletionTimestamp != nil {
 			delete(w.routers, key)
-			continue
+		} else if o.Namespace == cluster {
+			change(w, w.routers, key, func(o *spokev1alpha1.LocalRouter) {
+				o.Status.ObservedGeneration = o.Generation
+				o.Status.Conditions = []metav1.Condition{{Type: spokev1alpha1.ConditionProgrammed, Status: metav1.ConditionTrue, Reason: "Programmed", ObservedGeneration: o.Generation}}
+			})
 		}
-		change(w, w.routers, key, func(o *spokev1alpha1.LocalRouter) {
-			o.Status.ObservedGeneration = o.Generation
-			o.Status.Conditions = []metav1.Condition{{Type: spokev1alpha1.ConditionProgrammed, Status: metav1.ConditionTrue, Reason: "Programmed", ObservedGeneration: o.Generation}}
-			o.Status.Probes = nil
-			for _, r := range o.Spec.Remotes {
-				w.probe(o, r.Vpc, r.Cluster)
-			}
-			for _, p := range o.Spec.Peers {
-				w.probe(o, p.Vpc, cluster)
-			}
-		})
+	}
+	for key, o := range inOrder(w.routers) {
+		if o.Namespace == cluster {
+			change(w, w.routers, key, w.probeAll)
+		}
 	}
 	for key, o := range w.gateways {
 		if o.Namespace == cluster && o.DeletionTimestamp != nil {
 			delete(w.gateways, key)
 		}
+	}
+}
+
+// probeAll lets a router probe all routers that it knows.
+func (w *world) probeAll(o *spokev1alpha1.LocalRouter) {
+	o.Status.Probes = nil
+	for _, r := range o.Spec.Remotes {
+		w.probe(o, r.Vpc, r.Cluster)
+	}
+	for _, p := range o.Spec.Peers {
+		w.probe(o, p.Vpc, o.Namespace)
 	}
 }
 
