@@ -1,0 +1,178 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/fastpath"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/link"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/probe"
+)
+
+// world is the node as the controller leaves it: the state of interfaces, bridge, eBPF and prober as sorted text.
+type world struct {
+	mu       sync.Mutex
+	links    map[string]link.Pair
+	ports    map[string]ovn.VswitchPort
+	config   fastpath.Config
+	sets     int
+	targets  []probe.Target
+	results  map[string]probe.Result
+	failures map[string]error
+	changed  chan struct{}
+}
+
+func newWorld() *world {
+	return &world{
+		links: map[string]link.Pair{}, ports: map[string]ovn.VswitchPort{}, results: map[string]probe.Result{},
+		failures: map[string]error{}, changed: make(chan struct{}, 1),
+	}
+}
+
+func (w *world) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var b strings.Builder
+	if w.config.Underlay.Interface != "" {
+		fmt.Fprintf(&b, "fastpath underlay %s %s:%d\n", w.config.Underlay.Interface, w.config.Underlay.Address, w.config.Underlay.UDPPort)
+	}
+	for _, c := range w.config.Clusters {
+		fmt.Fprintf(&b, "fastpath cluster %s %v\n", c.Name, c.Endpoints)
+	}
+	for _, p := range w.config.Ports {
+		fmt.Fprintf(&b, "fastpath port %s %s remotes %d\n", p.Interface, p.Vpc, len(p.Remotes))
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.links)) {
+		l := w.links[name]
+		fmt.Fprintf(&b, "link %s %s %s mtu %d\n", l.GatewayEnd, l.OVSEnd, l.MAC, l.MTU)
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.ports)) {
+		fmt.Fprintf(&b, "port %s %s owner %s\n", name, w.ports[name].IfaceID, w.ports[name].Owner)
+	}
+	for _, t := range w.targets {
+		fmt.Fprintf(&b, "probe %s: %s → %s\n", t.Key, t.Src, t.Dst)
+	}
+	return b.String()
+}
+
+func (w *world) fail(name string, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.failures[name] = err
+}
+
+func (w *world) has(name string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, ok := w.links[name]
+	return ok
+}
+
+func (w *world) setCount() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.sets
+}
+
+func (w *world) answer(key string, reachable bool) {
+	w.mu.Lock()
+	w.results[key] = probe.Result{Key: key, Reachable: reachable, RTT: 1500 * time.Microsecond, Since: time.Now()}
+	w.mu.Unlock()
+	w.changed <- struct{}{}
+}
+
+func (w *world) forgetResults() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	clear(w.results)
+}
+
+func (w *world) Ensure(p link.Pair) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.failures[p.GatewayEnd]; err != nil {
+		return err
+	}
+	w.links[p.GatewayEnd] = p
+	return nil
+}
+
+func (w *world) Remove(name string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.links, name)
+	return nil
+}
+
+func (w *world) List(string) ([]string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Sorted(maps.Keys(w.links)), nil
+}
+
+func (w *world) Underlay(name string) (string, netip.Addr, int, error) {
+	return name, netip.MustParseAddr("192.0.2.10"), 1500, nil
+}
+
+func (w *world) AddPort(_ context.Context, _ string, p ovn.VswitchPort) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ports[p.Interface] = p
+	return nil
+}
+
+func (w *world) DelPort(_ context.Context, _, iface string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.ports, iface)
+	return nil
+}
+
+// fastpathOf and proberOf are views of the world whose Set and Remove are other ones.
+type fastpathView struct{ *world }
+
+func fastpathOf(w *world) Fastpath { return fastpathView{w} }
+
+func (f fastpathView) Set(c fastpath.Config) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.config = c
+	f.sets++
+	return nil
+}
+
+func (f fastpathView) Remove() error { return f.Set(fastpath.Config{}) }
+
+func (f fastpathView) Counters() ([]fastpath.FlowCounter, map[string]uint64, error) {
+	return []fastpath.FlowCounter{{VNI: 100, RemoteVNI: 900, Vpc: "demo/a", RemoteVpc: "demo/far", Cluster: "west", Direction: "out", Packets: 3, Bytes: 300}},
+		map[string]uint64{"no_route": 1}, nil
+}
+
+type proberView struct{ *world }
+
+func proberOf(w *world) Prober { return proberView{w} }
+
+func (p proberView) Set(targets []probe.Target) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.targets = targets
+	return nil
+}
+
+func (p proberView) Results() []probe.Result {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Collect(maps.Values(p.results))
+}
+
+func (p proberView) Changed() <-chan struct{} { return p.changed }

@@ -1,0 +1,297 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
+	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/clustertest"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn"
+)
+
+// database stands in for OVN: it gives every port the next address. That ovn.Northbound does what Desired says is
+// tested there, on the real thing.
+type database struct {
+	mu      sync.Mutex
+	away    bool
+	desired ovn.Desired
+	given   map[string]ovn.PortBinding
+	changed chan struct{}
+}
+
+func newDatabase() *database {
+	return &database{given: map[string]ovn.PortBinding{}, changed: make(chan struct{}, 1)}
+}
+
+func (d *database) dial(context.Context) (Northbound, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.away {
+		return nil, errors.New("connection refused")
+	}
+	return d, nil
+}
+
+func (d *database) setAway(away bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.away = away
+}
+
+func (d *database) last() ovn.Desired {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.desired
+}
+
+func (d *database) Changed() <-chan struct{} { return d.changed }
+
+func (d *database) Set(_ context.Context, desired ovn.Desired) (ovn.Report, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.away {
+		return ovn.Report{}, fmt.Errorf("wait for OVN_Northbound: %w", context.DeadlineExceeded)
+	}
+	d.desired = desired
+	report := ovn.Report{Ports: map[string]ovn.PortBinding{}}
+	for _, r := range desired.Routers {
+		for _, s := range r.Subnets {
+			for _, p := range s.Ports {
+				if _, ok := d.given[p.Name]; !ok {
+					b := s.CIDR.Addr().As4()
+					b[3] = byte(len(d.given) + 2)
+					d.given[p.Name] = ovn.PortBinding{Address: netip.AddrFrom4(b), MAC: "0a:00:00:00:00:01"}
+				}
+				report.Ports[p.Name] = d.given[p.Name]
+			}
+		}
+	}
+	return report, nil
+}
+
+type fixture struct {
+	*clustertest.Cluster
+	db *database
+}
+
+// agent runs the controller until the returned function is called.
+func (f *fixture) agent(t *testing.T) (stop func()) {
+	t.Helper()
+	manager, err := ctrl.NewManager(f.Config, ctrl.Options{
+		Scheme: clustertest.Scheme(t), Metrics: server.Options{BindAddress: "0"}, Controller: config.Controller{SkipNameValidation: new(true)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Add(manager, Options{Endpoint: "unix:/nb", Dial: f.db.dial, PodMTU: 1400}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- manager.Start(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("the agent ended with: %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+func localRouter(name string) *spokev1alpha1.LocalRouter {
+	return &spokev1alpha1.LocalRouter{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: local.Namespace, Name: "demo." + name,
+			Annotations: map[string]string{spokev1alpha1.AnnotationHubUID: "hub-" + name, spokev1alpha1.AnnotationHubGeneration: "7"},
+		},
+		Spec: spokev1alpha1.LocalRouterSpec{
+			Vpc: spokev1alpha1.VpcIdentity{Namespace: "demo", Name: name, VNI: 100}, VpcUID: "uid-" + name, LinkCIDR: "169.254.128.0/29",
+			Subnets: []spokev1alpha1.RouterSubnet{{Name: "net-" + name, CIDR: "10.0.0.0/24", Gateway: "10.0.0.1"}},
+		},
+	}
+}
+
+func newPod(name, subnet string) *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: name, Annotations: map[string]string{networkv1alpha1.AnnotationSubnet: subnet}},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i"}}},
+	}
+}
+
+func (f *fixture) mustCreate(t *testing.T, objects ...client.Object) {
+	t.Helper()
+	for _, o := range objects {
+		if err := f.Client.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// eventuallyCondition waits for the Programmed condition and returns the router.
+func (f *fixture) eventuallyCondition(t *testing.T, name string, status metav1.ConditionStatus, reason string) *spokev1alpha1.LocalRouter {
+	t.Helper()
+	r := &spokev1alpha1.LocalRouter{}
+	clustertest.Eventually(t, fmt.Sprintf("%s to be Programmed=%s (%s)", name, status, reason), func(ctx context.Context) error {
+		if err := f.Client.Get(ctx, client.ObjectKey{Namespace: local.Namespace, Name: name}, r); err != nil {
+			return err
+		}
+		c := meta.FindStatusCondition(r.Status.Conditions, spokev1alpha1.ConditionProgrammed)
+		if c == nil || c.Status != status || c.Reason != reason || c.ObservedGeneration != 7 {
+			return fmt.Errorf("condition is %+v", c)
+		}
+		return nil
+	})
+	return r
+}
+
+func TestRouter(t *testing.T) {
+	f := &fixture{Cluster: clustertest.Start(t, local.Namespace, "demo"), db: newDatabase()}
+	f.db.setAway(true)
+	all := t // the agent outlives the step that starts it
+	stop := f.agent(all)
+	f.mustCreate(t, localRouter("a"))
+
+	t.Run("NorthboundAway", func(t *testing.T) {
+		r := f.eventuallyCondition(t, "demo.a", metav1.ConditionFalse, ReasonNorthboundUnreachable)
+		message := meta.FindStatusCondition(r.Status.Conditions, spokev1alpha1.ConditionProgrammed).Message
+		if !strings.Contains(message, "unix:/nb") || !strings.Contains(message, "--nb") || r.Status.ObservedGeneration != 0 {
+			t.Errorf("message %q names neither endpoint nor cure, or generation %d is claimed to be realized", message, r.Status.ObservedGeneration)
+		}
+	})
+	t.Run("NorthboundComes", func(t *testing.T) {
+		f.db.setAway(false)
+		r := f.eventuallyCondition(t, "demo.a", metav1.ConditionTrue, ReasonProgrammed)
+		if r.Status.ObservedGeneration != 7 || !slices.Contains(r.Finalizers, local.RouterFinalizer) {
+			t.Errorf("realized is generation %d, want the hub's 7; finalizers are %v", r.Status.ObservedGeneration, r.Finalizers)
+		}
+	})
+	t.Run("PodGetsItsAddress", func(t *testing.T) { f.testPodGetsItsAddress(t) })
+	t.Run("PodThatCannotJoinIsTold", func(t *testing.T) { f.testPodIsTold(t) })
+	t.Run("RestartWritesNothing", func(t *testing.T) {
+		before := f.versions(t)
+		stop()
+		stop = f.agent(all)
+		f.mustCreate(t, localRouter("c")) // when this is programmed, the new agent has been through everything
+		f.eventuallyCondition(t, "demo.c", metav1.ConditionTrue, ReasonProgrammed)
+		if after := f.versions(t); after != before {
+			t.Errorf("a restart wrote objects that did not change:\nbefore %s\nafter  %s", before, after)
+		}
+	})
+	t.Run("NorthboundLost", func(t *testing.T) {
+		f.db.setAway(true)
+		f.db.changed <- struct{}{}
+		r := f.eventuallyCondition(t, "demo.a", metav1.ConditionFalse, ReasonNorthboundUnreachable)
+		if r.Status.ObservedGeneration != 7 {
+			t.Errorf("realized generation became %d; what OVN has did not change", r.Status.ObservedGeneration)
+		}
+		f.db.setAway(false)
+		f.eventuallyCondition(t, "demo.a", metav1.ConditionTrue, ReasonProgrammed)
+	})
+	t.Run("InvalidStopsOnlyItself", func(t *testing.T) {
+		bad := localRouter("bad")
+		bad.Spec.LinkCIDR = "nonsense"
+		f.mustCreate(t, bad)
+		f.eventuallyCondition(t, "demo.bad", metav1.ConditionFalse, ReasonInvalid)
+		f.eventuallyCondition(t, "demo.a", metav1.ConditionTrue, ReasonProgrammed)
+	})
+	t.Run("TombstoneRemoves", func(t *testing.T) { f.testTombstoneRemoves(t) })
+}
+
+func (f *fixture) testPodGetsItsAddress(t *testing.T) {
+	pod := newPod("p", "net-a")
+	f.mustCreate(t, pod)
+	want := fmt.Sprintf(`{"vpc":"demo/a","subnet":"demo/net-a","port":"pod-%s","address":"10.0.0.2/24","mac":"0a:00:00:00:00:01","gateway":"10.0.0.1","mtu":1400}`, pod.UID)
+	clustertest.Eventually(t, "the pod's annotation", func(ctx context.Context) error {
+		if err := f.Client.Get(ctx, client.ObjectKeyFromObject(pod), pod); err != nil {
+			return err
+		}
+		if got := pod.Annotations[networkv1alpha1.AnnotationNetwork]; got != want {
+			return fmt.Errorf("annotation is %q, want %q", got, want)
+		}
+		return nil
+	})
+}
+
+func (f *fixture) testPodIsTold(t *testing.T) {
+	pod := newPod("lost", "nowhere")
+	f.mustCreate(t, pod)
+	clustertest.Eventually(t, "an event on the pod", func(ctx context.Context) error {
+		var list eventsv1.EventList
+		if err := f.Client.List(ctx, &list, client.InNamespace("demo")); err != nil {
+			return err
+		}
+		for _, e := range list.Items {
+			if e.Regarding.UID == pod.UID && e.Reason == "NotAttached" && strings.Contains(e.Note, `tombolo.io/subnet] "nowhere"`) {
+				return nil
+			}
+		}
+		return fmt.Errorf("%d events, none of them", len(list.Items))
+	})
+}
+
+// versions are the resourceVersions of what the controller might write.
+func (f *fixture) versions(t *testing.T) string {
+	t.Helper()
+	router, pod := localRouter("a"), newPod("p", "")
+	for _, o := range []client.Object{router, pod} {
+		if err := f.Client.Get(t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return router.ResourceVersion + " " + pod.ResourceVersion
+}
+
+func (f *fixture) testTombstoneRemoves(t *testing.T) {
+	f.mustCreate(t, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "lives"}})
+	r := localRouter("b")
+	r.Finalizers = []string{local.GatewayFinalizer("lives"), local.GatewayFinalizer("died")}
+	r.Spec.Subnets = nil
+	f.mustCreate(t, r)
+	f.eventuallyCondition(t, "demo.b", metav1.ConditionTrue, ReasonProgrammed)
+	if err := f.Client.Delete(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	clustertest.Eventually(t, "only the living node to hold the router", func(ctx context.Context) error {
+		if err := f.Client.Get(ctx, client.ObjectKeyFromObject(r), r); err != nil {
+			return err
+		}
+		if !slices.Equal(r.Finalizers, []string{local.GatewayFinalizer("lives")}) {
+			return fmt.Errorf("finalizers are %v", r.Finalizers)
+		}
+		return nil
+	})
+	if removed := f.db.last().Removed; !slices.Equal(removed, []string{"uid-b"}) {
+		t.Errorf("OVN was asked to remove %v, want the owner uid-b", removed)
+	}
+	if err := f.Client.Delete(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "lives"}}); err != nil {
+		t.Fatal(err)
+	}
+	clustertest.Eventually(t, "the router to go with its last node", func(ctx context.Context) error {
+		if err := f.Client.Get(ctx, client.ObjectKeyFromObject(r), r); !apierrors.IsNotFound(err) {
+			return fmt.Errorf("still there, or %w", err)
+		}
+		return nil
+	})
+}
