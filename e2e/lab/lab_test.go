@@ -23,16 +23,12 @@ import (
 // testOptions are those of a lab that no other lab of this machine meets.
 func testOptions(t *testing.T) Options {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "tmb")
-	if err != nil {
-		t.Fatal(err)
-	}
 	o := Options{
-		Dir: dir, Hub: "labhub", Prefix: fmt.Sprintf("tmb-%d", os.Getpid()), Logf: t.Logf,
+		Dir: t.TempDir(), Hub: "labhub", Prefix: fmt.Sprintf("tmb-%d", os.Getpid()), Logf: t.Logf,
 		Spokes: []SpokeOptions{{Name: "labone", Nodes: 1}, {Name: "labtwo"}},
 	}
 	t.Cleanup(func() {
-		if err := Down(context.Background(), dir); err != nil {
+		if err := Down(context.WithoutCancel(t.Context()), o.Dir); err != nil {
 			t.Error(err)
 		}
 		nothingIsLeft(t, o)

@@ -60,10 +60,10 @@ func (p place) dir() string               { return p.o.file(p.name) }
 func (p place) kubeconfig() string        { return p.o.file(p.name + ".kubeconfig") }
 func (p place) underlay() string          { return "u-" + p.name }
 func (p place) ip() netip.Addr            { return netip.AddrFrom4([4]byte{10, 90, byte(p.index), 1}) }
-func (p place) underlayNet() netip.Prefix { return p.prefix(10, 91, 24, 0) }
+func (p place) underlayNet() netip.Prefix { return p.prefix(91, 24, 0) }
 func (p place) node(n int) spot           { return spot{place: p, n: n, name: fmt.Sprintf("n%d", n)} }
-func (p place) prefix(a, b byte, bits int, last byte) netip.Prefix {
-	return netip.PrefixFrom(netip.AddrFrom4([4]byte{a, b, byte(p.index), last}), bits)
+func (p place) prefix(second byte, bits int, last byte) netip.Prefix {
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, second, byte(p.index), last}), bits)
 }
 
 // reserved are the ranges of the cluster itself, which no Vpc there may use.
@@ -81,8 +81,8 @@ type spot struct {
 func (s spot) netns() string            { return s.o.prefix() + "-" + s.place.name + "-" + s.name }
 func (s spot) dir() string              { return filepath.Join(s.place.dir(), s.name) }
 func (s spot) gateway() bool            { return s.n <= s.gates }
-func (s spot) mgmtIP() netip.Prefix     { return s.prefix(10, 90, mgmtNet.Bits(), 10+byte(s.n)) }
-func (s spot) underlayIP() netip.Prefix { return s.prefix(10, 91, 24, 10+byte(s.n)) }
+func (s spot) mgmtIP() netip.Prefix     { return s.prefix(90, mgmtNet.Bits(), 10+byte(s.n)) }
+func (s spot) underlayIP() netip.Prefix { return s.prefix(91, 24, 10+byte(s.n)) }
 func (s spot) podCIDR() netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 244, byte(s.n), 0}), 24)
 }

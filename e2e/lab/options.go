@@ -73,15 +73,23 @@ func (o Options) check() error {
 	if !validName.MatchString(o.prefix()) || len(o.prefix()) > maxPrefix {
 		wrong("Prefix %q: must be a lower case DNS label of at most %d bytes", o.Prefix, maxPrefix)
 	}
-	names := []string{o.Hub}
 	for _, s := range o.Spokes {
-		names = append(names, s.Name)
 		if s.Nodes < 0 || s.Nodes > maxNodes {
 			wrong("Nodes of %s: %d is not between 0 and %d", s.Name, s.Nodes, maxNodes)
 		}
 		if s.Gateways < 0 || s.Gateways > s.Nodes {
 			wrong("Gateways of %s: %d is not between 0 and its %d nodes", s.Name, s.Gateways, s.Nodes)
 		}
+	}
+	return errors.Join(append(errs, o.checkNames())...)
+}
+
+func (o Options) checkNames() error {
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	names := []string{o.Hub}
+	for _, s := range o.Spokes {
+		names = append(names, s.Name)
 	}
 	for i, name := range names {
 		if !validName.MatchString(name) || len(name) > maxNameLen {

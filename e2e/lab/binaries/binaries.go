@@ -59,7 +59,7 @@ func build(ctx context.Context, dir string, logf Logf, packages ...string) (Set,
 	begin := time.Now()
 	stop := report(logf, begin, func() string { return "building " + what })
 	// Static, so that the programs also run in pods without a C library.
-	err = run(goCommand(ctx, root, []string{"CGO_ENABLED=0"}, append([]string{"build", "-trimpath", "-o", dir + "/"}, packages...)...))
+	err = run(ctx, goCommand(ctx, root, []string{"CGO_ENABLED=0"}, append([]string{"build", "-trimpath", "-o", dir + "/"}, packages...)...))
 	stop()
 	if err != nil {
 		return nil, fmt.Errorf("build %s: %w", what, err)
@@ -112,17 +112,20 @@ func Root(ctx context.Context) (string, error) {
 func goCommand(ctx context.Context, dir string, env []string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = dir
-	// GOWORK would mix the tools module with the project; GOFLAGS may hold
-	// -mod=vendor, which neither has.
-	cmd.Env = append(os.Environ(), append([]string{"GOWORK=off"}, env...)...)
+	// A user's GOWORK would mix the tools module with the project, and GOFLAGS may
+	// hold what neither takes. The state of git is in no program, so it need not be read.
+	cmd.Env = append(os.Environ(), append([]string{"GOWORK=off", "GOFLAGS=-buildvcs=false"}, env...)...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
 	cmd.WaitDelay = 20 * time.Second
 	return cmd
 }
 
 // run gives the command's own words in the error.
-func run(cmd *exec.Cmd) error {
+func run(ctx context.Context, cmd *exec.Cmd) error {
 	out, err := cmd.CombinedOutput()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w\n%s", cmd, err, out)
 	}

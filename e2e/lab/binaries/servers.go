@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -194,14 +195,14 @@ func (b *serverBuild) run(ctx context.Context, names []string, logf Logf) error 
 	for _, n := range names {
 		args = append(args, servers[n])
 	}
-	logf("building %s, once (8 to 14 minutes on 2 cores), into %s", strings.Join(names, ", "), b.dir)
+	logf("building %s, once (all of Kubernetes takes 8 to 14 minutes on 2 cores), into %s", strings.Join(names, ", "), b.dir)
 	stop := report(logf, begin, func() string {
 		return "building " + strings.Join(slices.DeleteFunc(slices.Clone(names), func(n string) bool {
 			_, err := os.Stat(filepath.Join(tmp, builtName(n)))
 			return err == nil
 		}), ", ")
 	})
-	err := run(goCommand(ctx, b.module, []string{"CGO_ENABLED=0", "GOCACHE=" + gocache}, args...))
+	err := run(ctx, goCommand(ctx, b.module, []string{"CGO_ENABLED=0", "GOCACHE=" + gocache}, args...))
 	stop()
 	if err != nil {
 		return err
@@ -233,7 +234,7 @@ func lock(ctx context.Context, path string, logf Logf) (unlock func(), err error
 		if err == nil {
 			return func() { _ = f.Close() }, nil // closing releases it
 		}
-		if err != syscall.EWOULDBLOCK {
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			_ = f.Close()
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}

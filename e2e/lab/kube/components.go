@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -125,7 +126,7 @@ func (c *ControlPlane) controllers() []string {
 	if !c.Nodes {
 		return controllers
 	}
-	return append(append([]string{}, controllers...), nodeControllers...)
+	return slices.Concat(controllers, nodeControllers)
 }
 
 // clientArgs are those that kube-controller-manager and kube-scheduler share.

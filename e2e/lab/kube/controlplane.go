@@ -184,15 +184,6 @@ func (c *ControlPlane) Restart(ctx context.Context, component Component) error {
 	return c.Start(ctx, component)
 }
 
-// StopAll ends all components, the last started first.
-func (c *ControlPlane) StopAll() error {
-	var errs []error
-	for _, component := range []Component{Forwarder, Scheduler, ControllerManager, APIServer, Etcd} {
-		errs = append(errs, c.Stop(component))
-	}
-	return errors.Join(errs...)
-}
-
 func (c *ControlPlane) processName(component Component) string {
 	return c.Name + "-" + string(component)
 }

@@ -27,7 +27,6 @@ const validity = 10 * 365 * 24 * time.Hour
 // Authority signs the certificates of one cluster. Its files are ca.crt and
 // ca.key in its directory.
 type Authority struct {
-	dir  string
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 	pem  []byte
@@ -79,14 +78,11 @@ func loadAuthority(dir string) (*Authority, error) {
 	if !ok {
 		return nil, fmt.Errorf("load authority in %s: the key is %T, want ECDSA", dir, both.PrivateKey)
 	}
-	return &Authority{dir: dir, cert: both.Leaf, key: private, pem: cert}, nil
+	return &Authority{cert: both.Leaf, key: private, pem: cert}, nil
 }
 
 // PEM is the authority's own certificate.
 func (a *Authority) PEM() []byte { return a.pem }
-
-// CertPath is the file of the authority's own certificate.
-func (a *Authority) CertPath() string { return filepath.Join(a.dir, "ca.crt") }
 
 // Client signs a client certificate: Kubernetes takes the common name as the
 // user and the organizations as its groups.

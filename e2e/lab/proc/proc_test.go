@@ -137,7 +137,7 @@ func logged(p *Process, text string) func(context.Context) error {
 func TestSurvivesItsStarter(t *testing.T) {
 	const key = "TOMBOLO_PROC_TEST_STARTER"
 	if dir := os.Getenv(key); dir != "" {
-		if _, err := Dir(dir).Start(context.Background(), Spec{Name: "lasting", Path: "sleep", Args: []string{"60"}}); err != nil {
+		if _, err := Dir(dir).Start(t.Context(), Spec{Name: "lasting", Path: "sleep", Args: []string{"60"}}); err != nil {
 			t.Fatal(err)
 		}
 		return
