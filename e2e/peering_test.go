@@ -26,7 +26,7 @@ func TestPeeringJoinsTwoClusters(t *testing.T) {
 	n.notReach(pod1, pod2.Address)
 	before := n.world()
 
-	took, err := story.FirstPacket(n.ctx, pod1, pod2, 20*time.Second, func(context.Context) error { n.peer("one-two", "vpc-1", "vpc-2"); return nil })
+	took, err := story.FirstPacket(n.ctx, pod1, pod2, 10*time.Second, func(context.Context) error { n.peer("one-two", "vpc-1", "vpc-2"); return nil })
 	n.must(err)
 	t.Logf("from apply to the first reply: %s", took)
 	n.verified("one-two")

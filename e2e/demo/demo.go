@@ -105,7 +105,7 @@ func (d *demo) before(ctx context.Context) error {
 }
 
 func (d *demo) peer(ctx context.Context) error {
-	took, err := story.FirstPacket(ctx, d.pod1, d.pod2, 20*time.Second, func(ctx context.Context) error {
+	took, err := story.FirstPacket(ctx, d.pod1, d.pod2, 6*time.Second, func(ctx context.Context) error {
 		return d.fleet.Hub.Apply(ctx, story.Manifest("peering"))
 	})
 	if err != nil {

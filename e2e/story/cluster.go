@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -24,6 +25,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/remotecommand"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
 // Cluster is a cluster of the lab as a person with its kubeconfig sees it.
@@ -37,6 +39,11 @@ type Cluster struct {
 
 	config    *rest.Config
 	clientset *kubernetes.Clientset
+}
+
+func init() {
+	// What a story has to say it says itself.
+	log.SetLogger(logr.Discard())
 }
 
 // Connect makes a Cluster from a kubeconfig file.
