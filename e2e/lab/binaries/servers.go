@@ -147,12 +147,13 @@ func newServerBuild(ctx context.Context, assets string) (*serverBuild, error) {
 // ldflags strips the programs and gives them the version that a release build
 // would have: servers without one are refused by their own clients.
 func ldflags(version, major, minor string) string {
-	f := "-s -w"
+	flags := []string{"-s", "-w"}
 	for _, pkg := range []string{"k8s.io/component-base/version", "k8s.io/client-go/pkg/version"} {
-		f += fmt.Sprintf(" -X %[1]s.gitVersion=%[2]s -X %[1]s.gitMajor=%[3]s -X %[1]s.gitMinor=%[4]s -X %[1]s.gitTreeState=clean",
-			pkg, version, major, minor)
+		for _, v := range []string{"gitVersion=" + version, "gitMajor=" + major, "gitMinor=" + minor, "gitTreeState=clean"} {
+			flags = append(flags, "-X "+pkg+"."+v)
+		}
 	}
-	return f
+	return strings.Join(flags, " ")
 }
 
 // have gives the programs that are there and the names of the others, sorted.

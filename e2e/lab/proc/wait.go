@@ -38,7 +38,7 @@ func Wait(ctx context.Context, what string, p *Process, ready func(context.Conte
 		select {
 		case <-ctx.Done():
 			if p == nil {
-				return fmt.Errorf("wait for %s: %w (last: %v)", what, ctx.Err(), err)
+				return fmt.Errorf("wait for %s: %w (last: %w)", what, ctx.Err(), err)
 			}
 			return fmt.Errorf("wait for %s: %w: %s", what, ctx.Err(), p.diagnose("not ready", err))
 		case <-tick.C:
