@@ -42,11 +42,11 @@ type Inputs struct {
 type Role int
 
 const (
-	// RoleUnknown: neither the label nor the hub's approval settles it. Whatever is there stays.
+	// RoleUnknown is when neither the label nor the hub's approval settles it. Whatever is there stays.
 	RoleUnknown Role = iota
-	// RoleGateway: labelled, and an approved endpoint.
+	// RoleGateway is a labelled node that is an approved endpoint.
 	RoleGateway
-	// RoleNone: known to be no gateway, because the hub's list of endpoints is there and does not name the node.
+	// RoleNone is a node that is known to be no gateway, because the hub's list of endpoints is there and does not name the node.
 	RoleNone
 )
 

@@ -114,7 +114,7 @@ func Add(manager ctrl.Manager, options Options) error {
 		Named("gateway").
 		Watches(&corev1.Node{}, all, builder.WithPredicates(predicate.NewPredicateFuncs(func(o client.Object) bool { return o.GetName() == options.Node }),
 			predicate.Or(predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
-		Watches(&spokev1alpha1.LocalRouter{}, all).
+		Watches(&spokev1alpha1.LocalRouter{}, all, builder.WithPredicates(local.CopyChanged())).
 		Watches(&spokev1alpha1.InterconnectGateway{}, all).
 		WatchesRawSource(source.Func(r.wakeOnProbe)).
 		WithOptions(controller.Options{

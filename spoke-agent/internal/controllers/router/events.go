@@ -4,8 +4,6 @@
 package router
 
 import (
-	"slices"
-
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -14,14 +12,6 @@ import (
 	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/binding"
 )
-
-// routerChanged leaves out what only a status says, ours or a gateway node's.
-func routerChanged() predicate.Predicate {
-	return predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{},
-		updated(func(before, after client.Object) bool {
-			return !slices.Equal(before.GetFinalizers(), after.GetFinalizers())
-		}))
-}
 
 // podChanged leaves out the many updates that change neither where a pod belongs nor what it was told.
 func podChanged() predicate.Predicate {

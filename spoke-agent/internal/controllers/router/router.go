@@ -68,7 +68,7 @@ func Add(manager ctrl.Manager, options Options) error {
 	all := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request { return []reconcile.Request{key} })
 	return builder.ControllerManagedBy(manager).
 		Named("router").
-		Watches(&spokev1alpha1.LocalRouter{}, all, builder.WithPredicates(routerChanged())).
+		Watches(&spokev1alpha1.LocalRouter{}, all, builder.WithPredicates(local.CopyChanged())).
 		Watches(&spokev1alpha1.InterconnectGateway{}, all).
 		Watches(&corev1.Pod{}, all, builder.WithPredicates(podChanged())).
 		Watches(&corev1.Namespace{}, all, builder.WithPredicates(namespaceChanged())).
