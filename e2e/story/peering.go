@@ -66,7 +66,7 @@ func (c *Cluster) VNI(ctx context.Context, namespace, name string) (int32, error
 		return 0, err
 	}
 	if vpc.Status.VNI == 0 {
-		return 0, fmt.Errorf("Vpc %s/%s has no VNI yet", namespace, name)
+		return 0, fmt.Errorf("wait for Vpc %s/%s: it has no VNI yet", namespace, name)
 	}
 	return vpc.Status.VNI, nil
 }

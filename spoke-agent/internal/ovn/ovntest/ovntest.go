@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -115,8 +116,7 @@ func StartDatabase(t testing.TB, schema string, options ...string) *Database {
 
 func newDatabase(t testing.TB) *Database {
 	t.Helper()
-	// Not t.TempDir: with the test's name in it, a socket's path may get too long (108 bytes).
-	dir, err := os.MkdirTemp("", "ovntest")
+	dir, err := os.MkdirTemp("", "ovntest") //nolint:usetesting // with the test's name in it, a socket's path may get too long (108 bytes)
 	if err != nil {
 		t.Fatalf("make directory: %v", err)
 	}
@@ -148,7 +148,7 @@ func StartCluster(t testing.TB, schema, name string, n int) []*Database {
 // Start serves the database and returns when it answers.
 func (d *Database) Start(t testing.TB, options ...string) {
 	t.Helper()
-	args := append(options, "-vconsole:info", "--no-chdir", "--remote=p"+d.Endpoint, "--unixctl="+d.Control, d.File)
+	args := append(slices.Clone(options), "-vconsole:info", "--no-chdir", "--remote=p"+d.Endpoint, "--unixctl="+d.Control, d.File)
 	d.server = start(t, d.dir, "ovsdb-server", nil, args...)
 	Eventually(t, "ovsdb-server to listen", func() bool {
 		c, err := net.Dial("unix", d.socket)
