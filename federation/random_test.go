@@ -33,7 +33,35 @@ func newRandomWorld(t *rapid.T) *world {
 		w.clusters[c] = Cluster{Name: c, Labels: map[string]string{"sea": c[:1]}, Accepted: true}
 	}
 	w.placements["shop/everywhere"] = []string{"east", "west"}
+	w.populate(t)
 	return w
+}
+
+// populate makes Vpcs, subnets and peerings most of which are good, so that there is something to go wrong.
+func (w *world) populate(t *rapid.T) {
+	for i, tenant := range someTenants {
+		for j, name := range someVpcs {
+			o := &networkv1alpha1.Vpc{ObjectMeta: metav1.ObjectMeta{Namespace: tenant, Name: name}}
+			for _, n := range someNames {
+				for _, from := range someTenants {
+					o.Spec.PeeringDecisions = append(o.Spec.PeeringDecisions, networkv1alpha1.PeeringDecision{Namespace: networkv1alpha1.NamespaceName(from), Name: n, Decision: networkv1alpha1.DecisionAccept})
+				}
+			}
+			o.Spec.Clusters.Names = rapid.SliceOfNDistinct(rapid.SampledFrom([]networkv1alpha1.ClusterName{"east", "north", "west"}), 1, 3, rapid.ID).Draw(t, "spans")
+			w.write(o)
+			for k, c := range o.Spec.Clusters.Names {
+				// One in three lies where another Vpc's may be.
+				second := rapid.SampledFrom([]int{i*3 + j, i*3 + j, j}).Draw(t, "lies")
+				w.write(&networkv1alpha1.Subnet{
+					ObjectMeta: metav1.ObjectMeta{Namespace: tenant, Name: fmt.Sprintf("%s%d", name, k)},
+					Spec:       networkv1alpha1.SubnetSpec{Vpc: name, Cluster: c, CIDRBlock: networkv1alpha1.CIDR(fmt.Sprintf("10.%d.%d.0/24", second, k*4))},
+				})
+			}
+		}
+	}
+	for range rapid.IntRange(2, 10).Draw(t, "peerings") {
+		w.randomPeering(t)
+	}
 }
 
 // steps are what may happen to a fleet, the frequent ones several times.
@@ -74,8 +102,10 @@ func (w *world) randomVpc(t *rapid.T) {
 			o.Spec.Clusters.Names = append(o.Spec.Clusters.Names, networkv1alpha1.ClusterName(c))
 		}
 	}
-	o.Spec.CIDRs = rapid.SliceOfNDistinct(rapid.SampledFrom([]networkv1alpha1.CIDR{"10.0.0.0/16", "10.1.0.0/16", "10.2.0.0/16", "10.8.0.0/15", "10.0.0.0/15", "100.64.8.0/24", "banana"}), 0, 2, rapid.ID).Draw(t, "cidrs")
-	if rapid.IntRange(0, 2).Draw(t, "binds") == 0 {
+	if rapid.IntRange(0, 2).Draw(t, "declares") == 0 {
+		o.Spec.CIDRs = rapid.SliceOfNDistinct(rapid.SampledFrom([]networkv1alpha1.CIDR{"10.0.0.0/14", "10.1.0.0/16", "10.2.0.0/16", "10.0.0.0/16", "10.8.0.0/15", "10.0.0.0/15", "100.64.8.0/24", "banana"}), 1, 2, rapid.ID).Draw(t, "cidrs")
+	}
+	if rapid.IntRange(0, 3).Draw(t, "binds") == 0 {
 		o.Spec.Namespaces = []networkv1alpha1.NamespaceName{networkv1alpha1.NamespaceName(o.Namespace)}
 	}
 	w.write(o)

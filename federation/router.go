@@ -234,28 +234,30 @@ func (p *Planner) makeRouters() {
 // trimRouters leaves the routers of a Vpc that is not accepted as they are, but for its peers: to them nothing is
 // programmed any more, on either side.
 func (p *Planner) trimRouters(n *vpcNode) {
-	inputs, kept := []any{n.key}, []*routerNode(nil)
+	inputs, kept, clusters := []any{n.key}, []*spokev1alpha1.LocalRouter(nil), []string(nil)
 	for _, r := range p.routersOf(n.key) {
 		if r.obj.DeletionTimestamp == nil && p.evidence(r) == "" {
-			inputs, kept = append(inputs, r.obj), append(kept, r)
+			inputs, kept, clusters = append(inputs, r.obj), append(kept, r.obj), append(clusters, r.cluster)
 		}
 	}
 	n.routers.get(func() *routerSet {
 		set := &routerSet{}
-		for _, r := range kept {
-			set.add(trimmed(r.obj), n.routers.value)
+		for _, o := range kept {
+			set.add(trimmed(o, clusters), n.routers.value)
 		}
 		return set
 	}, inputs...)
 }
 
-// trimmed is a router without its peers.
-func trimmed(o *spokev1alpha1.LocalRouter) *spokev1alpha1.LocalRouter {
+// trimmed is a router without its peers, and without what was in other clusters than these.
+func trimmed(o *spokev1alpha1.LocalRouter, clusters []string) *spokev1alpha1.LocalRouter {
 	spec := *o.Spec.DeepCopy()
-	spec.Peers = nil
-	spec.Remotes = slices.DeleteFunc(spec.Remotes, func(r spokev1alpha1.Remote) bool {
-		return r.Vpc.Namespace != spec.Vpc.Namespace || r.Vpc.Name != spec.Vpc.Name
-	})
+	spec.Peers, spec.Remotes = nil, nil
+	for _, r := range o.Spec.Remotes {
+		if r.Vpc.Namespace == spec.Vpc.Namespace && r.Vpc.Name == spec.Vpc.Name && slices.Contains(clusters, r.Cluster) {
+			spec.Remotes = append(spec.Remotes, *r.DeepCopy())
+		}
+	}
 	return &spokev1alpha1.LocalRouter{ObjectMeta: routerMeta(o.Namespace, spec.Vpc), Spec: spec}
 }
 
