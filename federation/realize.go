@@ -69,11 +69,11 @@ func compareRouter(o, desired *spokev1alpha1.LocalRouter) *realized {
 		r.message = notDistributed.message
 	case o.Status.ObservedGeneration < o.Generation:
 		r.message = fmt.Sprintf("has realized generation %d of %d", o.Status.ObservedGeneration, o.Generation)
-		r.failed = condition.Status == metav1.ConditionFalse && condition.ObservedGeneration >= o.Generation && condition.Message != ""
+		r.failed = says(condition) && condition.ObservedGeneration >= o.Generation && condition.Message != ""
 	default:
 		r.synced = true
 		r.programmed = condition.Status == metav1.ConditionTrue
-		r.failed = condition.Status == metav1.ConditionFalse
+		r.failed = says(condition)
 		r.message = "has not said that it is programmed"
 	}
 	if r.failed {
@@ -98,6 +98,11 @@ func programmedOf(conditions []metav1.Condition) metav1.Condition {
 		}
 	}
 	return metav1.Condition{}
+}
+
+// says is whether a cluster says that it can't, as opposed to not yet.
+func says(programmed metav1.Condition) bool {
+	return programmed.Status == metav1.ConditionFalse && !spokev1alpha1.Waiting(programmed.Reason)
 }
 
 // readProbes sums up the results of all gateway nodes for each router that they probe.

@@ -17,7 +17,6 @@ const (
 	// AnnotationHubGeneration on the copy in the spoke is the generation of the hub's object that was copied.
 	AnnotationHubGeneration = "spoke.tombolo.io/hub-generation"
 	// ConditionProgrammed is True when OVN has it (LocalRouter), or every gateway node has it (InterconnectGateway).
-	ConditionProgrammed = "Programmed"
 )
 
 // VpcIdentity identifies a Vpc of the fleet.

@@ -17,20 +17,6 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 )
 
-// Reasons of the Programmed condition on the hub that the mirror itself gives; others come from the router controller.
-const (
-	// ReasonProgrammed: OVN and every gateway node have it.
-	ReasonProgrammed = "Programmed"
-	// ReasonWaitingForOVN: the router controller has not realized this generation yet.
-	ReasonWaitingForOVN = "WaitingForOVN"
-	// ReasonWaitingForGateways: a gateway node has not programmed this generation yet.
-	ReasonWaitingForGateways = "WaitingForGateways"
-	// ReasonNoGateways: the Vpc has prefixes in other clusters, and this cluster has no gateway node.
-	ReasonNoGateways = "NoGateways"
-	// ReasonNameTaken: this cluster still realizes another object of the same name.
-	ReasonNameTaken = "NameTaken"
-)
-
 // routerStatus is the status of the hub's LocalRouter, from its copy. nodes are the approved gateway nodes of the cluster.
 func routerStatus(hub, copy *spokev1alpha1.LocalRouter, nodes []string) spokev1alpha1.LocalRouterStatus {
 	status := spokev1alpha1.LocalRouterStatus{
@@ -41,7 +27,7 @@ func routerStatus(hub, copy *spokev1alpha1.LocalRouter, nodes []string) spokev1a
 	}
 	programmed := metav1.Condition{
 		Type: spokev1alpha1.ConditionProgrammed, Status: metav1.ConditionFalse, ObservedGeneration: hub.Generation,
-		Reason: ReasonWaitingForOVN, Message: "The agent has not realized this generation in OVN yet.",
+		Reason: spokev1alpha1.ReasonWaitingForOVN, Message: "The agent has not realized this generation in OVN yet.",
 	}
 	ovn := meta.FindStatusCondition(copy.Status.Conditions, spokev1alpha1.ConditionProgrammed)
 	switch problem := gatewaysBehind(hub, copy, nodes, &status.ObservedGeneration); {
@@ -49,12 +35,12 @@ func routerStatus(hub, copy *spokev1alpha1.LocalRouter, nodes []string) spokev1a
 		programmed.Reason, programmed.Message = ovn.Reason, ovn.Message
 	case copy.Status.ObservedGeneration != hub.Generation: // as it stands above
 	case problem != "":
-		programmed.Reason, programmed.Message = ReasonWaitingForGateways, problem
+		programmed.Reason, programmed.Message = spokev1alpha1.ReasonWaitingForGateways, problem
 	case len(hub.Spec.Remotes) > 0 && len(nodes) == 0:
-		programmed.Reason = ReasonNoGateways
+		programmed.Reason = spokev1alpha1.ReasonNoGateways
 		programmed.Message = "No node of the cluster is an approved gateway: label a Node " + local.LabelGateway + "=true."
 	default:
-		programmed.Status, programmed.Reason, programmed.Message = metav1.ConditionTrue, ReasonProgrammed, "OVN and every gateway node have it."
+		programmed.Status, programmed.Reason, programmed.Message = metav1.ConditionTrue, spokev1alpha1.ReasonProgrammed, "OVN and every gateway node have it."
 	}
 	meta.SetStatusCondition(&status.Conditions, programmed)
 	return status
@@ -90,7 +76,7 @@ func gatewaysBehind(hub, copy *spokev1alpha1.LocalRouter, nodes []string, observ
 func nameTaken(hub, copy *spokev1alpha1.LocalRouter) spokev1alpha1.LocalRouterStatus {
 	status := *hub.Status.DeepCopy()
 	meta.SetStatusCondition(&status.Conditions, metav1.Condition{
-		Type: spokev1alpha1.ConditionProgrammed, Status: metav1.ConditionFalse, ObservedGeneration: hub.Generation, Reason: ReasonNameTaken,
+		Type: spokev1alpha1.ConditionProgrammed, Status: metav1.ConditionFalse, ObservedGeneration: hub.Generation, Reason: spokev1alpha1.ReasonNameTaken,
 		Message: fmt.Sprintf("The cluster still realizes the Vpc with UID %s under this name, whose deletion it never saw. When that is meant: "+
 			"kubectl -n %s delete localrouter %s in the cluster.", copy.Spec.VpcUID, local.Namespace, copy.Name),
 	})
@@ -105,10 +91,10 @@ func gatewayStatus(hub *spokev1alpha1.InterconnectGateway, copyGeneration int64,
 		ReservedCIDRs:      reportReserved(nodes, reserved),
 		Conditions:         slices.Clone(hub.Status.Conditions),
 	}
-	programmed := metav1.Condition{Type: spokev1alpha1.ConditionProgrammed, Status: metav1.ConditionTrue, ObservedGeneration: hub.Generation, Reason: ReasonProgrammed}
+	programmed := metav1.Condition{Type: spokev1alpha1.ConditionProgrammed, Status: metav1.ConditionTrue, ObservedGeneration: hub.Generation, Reason: spokev1alpha1.ReasonProgrammed}
 	switch missing := unserved(hub.Spec.Endpoints, routers); {
 	case copyGeneration != hub.Generation || missing != "":
-		programmed.Status, programmed.Reason, programmed.Message = metav1.ConditionFalse, ReasonWaitingForGateways, missing
+		programmed.Status, programmed.Reason, programmed.Message = metav1.ConditionFalse, spokev1alpha1.ReasonWaitingForGateways, missing
 	case len(hub.Spec.Endpoints) == 0:
 		programmed.Message = "The cluster has no gateway node: label a Node " + local.LabelGateway + "=true to reach other clusters."
 	default:

@@ -30,18 +30,6 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/plan"
 )
 
-// Reasons of the Programmed condition of a copy.
-const (
-	// ReasonProgrammed: OVN has the rows of this generation.
-	ReasonProgrammed = "Programmed"
-	// ReasonInvalid: the spec can't be realized; the message names the field.
-	ReasonInvalid = "Invalid"
-	// ReasonNorthboundUnreachable: the northbound database does not answer.
-	ReasonNorthboundUnreachable = "NorthboundUnreachable"
-	// ReasonNorthboundError: the northbound database answers, and refuses.
-	ReasonNorthboundError = "NorthboundError"
-)
-
 var orphanOwners = prometheus.NewGauge(prometheus.GaugeOpts{
 	Name: "tombolo_agent_ovn_orphan_owners",
 	Help: "Owners that have rows in OVN and are neither wanted nor removed by name. They are left alone.",
@@ -79,14 +67,14 @@ func (r *Reconciler) programmed(routerErr, setErr error) metav1.Condition {
 	_, dialErr := r.northbound.get()
 	switch {
 	case routerErr != nil:
-		condition.Reason, condition.Message = ReasonInvalid, routerErr.Error()
+		condition.Reason, condition.Message = spokev1alpha1.ReasonInvalid, routerErr.Error()
 	case dialErr != nil || errors.Is(setErr, context.DeadlineExceeded):
-		condition.Reason = ReasonNorthboundUnreachable
+		condition.Reason = spokev1alpha1.ReasonNorthboundUnreachable
 		condition.Message = fmt.Sprintf("The northbound database at %s does not answer (%v): start its ovsdb-server, or give its address with --nb.", r.options.Endpoint, setErr)
 	case setErr != nil:
-		condition.Reason, condition.Message = ReasonNorthboundError, setErr.Error()
+		condition.Reason, condition.Message = spokev1alpha1.ReasonNorthboundError, setErr.Error()
 	default:
-		condition.Status, condition.Reason, condition.Message = metav1.ConditionTrue, ReasonProgrammed, "OVN has it."
+		condition.Status, condition.Reason, condition.Message = metav1.ConditionTrue, spokev1alpha1.ReasonProgrammed, "OVN has it."
 	}
 	return condition
 }

@@ -174,7 +174,7 @@ func TestRouter(t *testing.T) {
 	f.mustCreate(t, localRouter("a"))
 
 	t.Run("NorthboundAway", func(t *testing.T) {
-		r := f.eventuallyCondition(t, "demo.a", metav1.ConditionFalse, ReasonNorthboundUnreachable)
+		r := f.eventuallyCondition(t, "demo.a", metav1.ConditionFalse, spokev1alpha1.ReasonNorthboundUnreachable)
 		message := meta.FindStatusCondition(r.Status.Conditions, spokev1alpha1.ConditionProgrammed).Message
 		if !strings.Contains(message, "unix:/nb") || !strings.Contains(message, "--nb") || r.Status.ObservedGeneration != 0 {
 			t.Errorf("message %q names neither endpoint nor cure, or generation %d is claimed to be realized", message, r.Status.ObservedGeneration)
@@ -182,7 +182,7 @@ func TestRouter(t *testing.T) {
 	})
 	t.Run("NorthboundComes", func(t *testing.T) {
 		f.db.setAway(false)
-		r := f.eventuallyCondition(t, "demo.a", metav1.ConditionTrue, ReasonProgrammed)
+		r := f.eventuallyCondition(t, "demo.a", metav1.ConditionTrue, spokev1alpha1.ReasonProgrammed)
 		if r.Status.ObservedGeneration != 7 || !slices.Contains(r.Finalizers, local.RouterFinalizer) {
 			t.Errorf("realized is generation %d, want the hub's 7; finalizers are %v", r.Status.ObservedGeneration, r.Finalizers)
 		}
@@ -194,7 +194,7 @@ func TestRouter(t *testing.T) {
 		stop()
 		stop = f.agent(all)
 		f.mustCreate(t, localRouter("c")) // when this is programmed, the new agent has been through everything
-		f.eventuallyCondition(t, "demo.c", metav1.ConditionTrue, ReasonProgrammed)
+		f.eventuallyCondition(t, "demo.c", metav1.ConditionTrue, spokev1alpha1.ReasonProgrammed)
 		if after := f.versions(t); after != before {
 			t.Errorf("a restart wrote objects that did not change:\nbefore %s\nafter  %s", before, after)
 		}
@@ -202,19 +202,19 @@ func TestRouter(t *testing.T) {
 	t.Run("NorthboundLost", func(t *testing.T) {
 		f.db.setAway(true)
 		f.db.changed <- struct{}{}
-		r := f.eventuallyCondition(t, "demo.a", metav1.ConditionFalse, ReasonNorthboundUnreachable)
+		r := f.eventuallyCondition(t, "demo.a", metav1.ConditionFalse, spokev1alpha1.ReasonNorthboundUnreachable)
 		if r.Status.ObservedGeneration != 7 {
 			t.Errorf("realized generation became %d; what OVN has did not change", r.Status.ObservedGeneration)
 		}
 		f.db.setAway(false)
-		f.eventuallyCondition(t, "demo.a", metav1.ConditionTrue, ReasonProgrammed)
+		f.eventuallyCondition(t, "demo.a", metav1.ConditionTrue, spokev1alpha1.ReasonProgrammed)
 	})
 	t.Run("InvalidStopsOnlyItself", func(t *testing.T) {
 		bad := localRouter("bad")
 		bad.Spec.LinkCIDR = "nonsense"
 		f.mustCreate(t, bad)
-		f.eventuallyCondition(t, "demo.bad", metav1.ConditionFalse, ReasonInvalid)
-		f.eventuallyCondition(t, "demo.a", metav1.ConditionTrue, ReasonProgrammed)
+		f.eventuallyCondition(t, "demo.bad", metav1.ConditionFalse, spokev1alpha1.ReasonInvalid)
+		f.eventuallyCondition(t, "demo.a", metav1.ConditionTrue, spokev1alpha1.ReasonProgrammed)
 	})
 	t.Run("TombstoneRemoves", func(t *testing.T) { f.testTombstoneRemoves(t) })
 }
@@ -269,7 +269,7 @@ func (f *fixture) testTombstoneRemoves(t *testing.T) {
 	r.Finalizers = []string{local.GatewayFinalizer("lives"), local.GatewayFinalizer("died")}
 	r.Spec.Subnets = nil
 	f.mustCreate(t, r)
-	f.eventuallyCondition(t, "demo.b", metav1.ConditionTrue, ReasonProgrammed)
+	f.eventuallyCondition(t, "demo.b", metav1.ConditionTrue, spokev1alpha1.ReasonProgrammed)
 	if err := f.Client.Delete(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
