@@ -84,7 +84,8 @@ func (h *hub) kill() {
 		h.t.Errorf("read log of the hub: %v", err)
 	}
 	for line := range strings.Lines(string(log)) {
-		if strings.Contains(line, "level=ERROR") {
+		// controller-runtime calls a lease that was given up at the end an error.
+		if strings.Contains(line, "level=ERROR") && !strings.Contains(line, "after stop sequence was engaged") {
 			h.t.Errorf("the hub complains: %s", line)
 		}
 	}

@@ -7,7 +7,9 @@
 package distribute
 
 import (
+	"cmp"
 	"maps"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -48,6 +50,22 @@ func Diff(done *settled.Kinds, state *snapshot.State, result *federation.Result)
 		return &o.Spec
 	})...)
 	return append(writes, deletions(state, result.Deletions)...)
+}
+
+// Urgent puts deletions and what has just been decided before what was left over by earlier passes: a small change does
+// not wait behind a large one.
+func Urgent(writes []Write, changes federation.Changes) {
+	fresh := map[federation.Key]bool{}
+	for _, key := range slices.Concat(changes.Routers, changes.Gateways) {
+		fresh[key] = true
+	}
+	rank := func(w Write) int {
+		if w.Verb == Delete || fresh[snapshot.KeyOf(w.Object)] {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(writes, func(a, b Write) int { return cmp.Compare(rank(a), rank(b)) })
 }
 
 // puts are the objects to create and to update. An object under deletion is left alone until it is gone, and a cluster

@@ -104,3 +104,20 @@ func checkUpdate(t *testing.T, got, have, want *spokev1alpha1.LocalRouter) {
 		t.Error("the update is the cache's or the planner's own object")
 	}
 }
+
+func TestUrgent(t *testing.T) {
+	write := func(verb distribute.Verb, name string) distribute.Write {
+		return distribute.Write{Verb: verb, Object: router(func(r *spokev1alpha1.LocalRouter) { r.Name = name })}
+	}
+	writes := []distribute.Write{
+		write(distribute.Create, "left-1"), write(distribute.Update, "fresh"), write(distribute.Create, "left-2"), write(distribute.Delete, "gone"),
+	}
+	distribute.Urgent(writes, federation.Changes{Routers: []federation.Key{"east/fresh", "east/elsewhere"}})
+	var names []string
+	for _, write := range writes {
+		names = append(names, write.Object.GetName())
+	}
+	if diff := cmp.Diff([]string{"fresh", "gone", "left-1", "left-2"}, names); diff != "" {
+		t.Errorf("a small change waits behind a large one (-want +got):\n%s", diff)
+	}
+}

@@ -8,6 +8,7 @@ package status
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,6 +27,8 @@ type Patch struct {
 	Old, New client.Object
 	// News is what to tell when it is written.
 	News []Transition
+	// Answers is true when nothing was said yet about what the person asked for last.
+	Answers bool
 }
 
 // Vpcs are the patches of those Vpcs whose decided status is not what they have. Those that are done are left out, and
@@ -85,7 +88,10 @@ func diff[O client.Object, S any](done *settled.Set, objects map[federation.Key]
 		updated := old.DeepCopyObject().(O)
 		*status(updated) = want
 		updated = updated.DeepCopyObject().(O) // shares nothing with the decision: the API server's answer is decoded into it
-		patches = append(patches, Patch{old, updated, Compare(updated, have, *carried)})
+		patches = append(patches, Patch{
+			Old: old, New: updated, News: Compare(updated, have, *carried),
+			Answers: !slices.ContainsFunc(have, func(c metav1.Condition) bool { return c.ObservedGeneration == old.GetGeneration() }),
+		})
 	}
 	return patches
 }

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -38,6 +39,9 @@ const (
 	// retryStale is how soon to look again after a write was refused because the hub had moved on: about the time that
 	// a cache needs to catch up.
 	retryStale = 20 * time.Millisecond
+	// maxWrites of a pass, to clusters and to statuses each. What is left is written by the next pass, after what has
+	// changed meanwhile.
+	maxWrites = 100
 	// lookTimeout is how long the cache may take to show what this process has written; usual are a few milliseconds.
 	lookTimeout = 10 * time.Second
 	// maxBlind is how often in a row it may take longer.
@@ -61,11 +65,12 @@ func (c *Controller) Reconcile(ctx context.Context, _ Key) (reconcile.Result, er
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	result := c.decide(state)
+	result, changes := c.decide(state)
 	if err := c.store(ctx, state, &result); err != nil {
-		return again(ctx, err)
+		return again(ctx, false, err)
 	}
-	return again(ctx, c.tell(ctx, state, &result))
+	more, err := c.tell(ctx, state, &result, changes)
+	return again(ctx, more, err)
 }
 
 // look waits for the cache to show what the pass before has written.
@@ -92,14 +97,14 @@ func (c *Controller) Alive(*http.Request) error {
 	return nil
 }
 
-func (c *Controller) decide(state *snapshot.State) federation.Result {
+func (c *Controller) decide(state *snapshot.State) (federation.Result, federation.Changes) {
 	start := time.Now()
 	result, changes := c.planner.Plan(state.Snapshot)
 	metrics.PlanSeconds.Observe(time.Since(start).Seconds())
 	metrics.Plans.Inc()
 	c.done.Unsettle(changes)
 	count(state, &result)
-	return result
+	return result, changes
 }
 
 // store makes the decision last: the finalizers that will remember what was distributed, and the ledgers. Nothing may be
@@ -112,31 +117,47 @@ func (c *Controller) store(ctx context.Context, state *snapshot.State, result *f
 	return errors.Join(err, <-held)
 }
 
-// tell writes what follows from the decision. What fails keeps nothing else from being written.
-func (c *Controller) tell(ctx context.Context, state *snapshot.State, result *federation.Result) error {
+// tell writes what follows from the decision; more is true when it was too much for one pass. What fails keeps nothing
+// else from being written.
+func (c *Controller) tell(ctx context.Context, state *snapshot.State, result *federation.Result, changes federation.Changes) (more bool, err error) {
 	writes := distribute.Diff(&c.done, state, result)
+	distribute.Urgent(writes, changes)
 	if len(writes) > 0 {
 		log.FromContext(ctx).Info("telling clusters", "objects", len(writes))
 	}
-	withdrawn, distributeErr := distribute.Apply(ctx, c.client, writes)
+	withdrawn, distributeErr := distribute.Apply(ctx, c.client, writes[:min(len(writes), maxWrites)])
 	c.announce(withdrawn)
 	releaseErr := distribute.Release(ctx, c.client, state, result.Released)
 
+	more = len(writes) > maxWrites
+	patches := c.answers(state, result, more)
+	news, statusErr := status.Write(ctx, c.client, patches[:min(len(patches), maxWrites)])
+	c.announce(news)
+
+	return more || len(patches) > maxWrites, errors.Join(distributeErr, releaseErr, statusErr)
+}
+
+// answers are the statuses to write. While clusters are still to be told, how far each object has come changes with
+// every pass: then only those are written that a person waits for.
+func (c *Controller) answers(state *snapshot.State, result *federation.Result, more bool) []status.Patch {
 	now := metav1.Now()
 	patches := status.Vpcs(&c.done.Vpcs, state.Vpcs, result.Vpcs, now)
 	patches = append(patches, status.Subnets(&c.done.Subnets, state.Subnets, result.Subnets, now)...)
 	patches = append(patches, status.Peerings(&c.done.Peerings, state.Peerings, result.Peerings, now)...)
-	news, statusErr := status.Write(ctx, c.client, patches)
-	c.announce(news)
-
-	return errors.Join(distributeErr, releaseErr, statusErr)
+	if more {
+		patches = slices.DeleteFunc(patches, func(p status.Patch) bool { return !p.Answers })
+	}
+	return patches
 }
 
-// again decides what an error means: an outdated snapshot is cured by another look and is nobody's concern.
-func again(ctx context.Context, err error) (reconcile.Result, error) {
-	if err != nil && stale.Only(err) {
+// again decides what comes next. An outdated snapshot is cured by another look and is nobody's concern.
+func again(ctx context.Context, more bool, err error) (reconcile.Result, error) {
+	switch {
+	case err != nil && stale.Only(err):
 		log.FromContext(ctx).V(1).Info("looking again", "because", err.Error())
 		return reconcile.Result{RequeueAfter: retryStale}, nil
+	case err == nil && more:
+		return reconcile.Result{RequeueAfter: holdOff}, nil
 	}
 	return reconcile.Result{}, err
 }
