@@ -193,10 +193,7 @@ func checkReach(t *rapid.T, w *world, r Result) {
 			must[pair] = must[pair] || allocated
 		}
 	}
-	usable := func(v Key) bool {
-		i := slices.IndexFunc(r.Vpcs[v].Conditions, func(c metav1.Condition) bool { return c.Type == networkv1alpha1.ConditionAccepted })
-		return i >= 0 && (r.Vpcs[v].Conditions[i].Status == metav1.ConditionTrue || r.Vpcs[v].Conditions[i].Reason == networkv1alpha1.ReasonClusterNotFound)
-	}
+	usable := func(v Key) bool { return holds(r.Vpcs[v].Conditions, networkv1alpha1.ConditionAllocated) }
 	f := &fabric{routers: slices.Collect(maps.Values(r.Routers))}
 	wrong := f.check(
 		func(a, b Key) bool { return a == b || may[[2]Key{a, b}] },
