@@ -23,9 +23,9 @@ func newIssuer(l *ledger, p *pools) *issuer {
 }
 
 // stocked lists the needs and the entries that meet them, and whether all are met.
-func (i *issuer) stocked(n *vpcNeeds) (inputs []any, complete bool) {
+func (i *issuer) stocked(n *vpcNeeds, scratch []any) (inputs []any, complete bool) {
 	vni := i.ledger.vni(n.vni)
-	inputs, complete = append(make([]any, 0, 2+len(n.links)), n, vni), vni != nil
+	inputs, complete = append(scratch[:0], n, vni), vni != nil
 	for _, need := range n.links {
 		e := i.ledger.prefix(need.owner)
 		inputs, complete = append(inputs, e), complete && e != nil
@@ -150,8 +150,9 @@ func (p *Planner) addressVpcs(issuer *issuer) {
 	for _, n := range p.vpcs.sorted {
 		a := n.admission.value
 		needs := n.needs.get(func() *vpcNeeds { return needsOf(a) }, a)
-		if inputs, complete := issuer.stocked(needs); complete || !a.usable {
+		if inputs, complete := issuer.stocked(needs, p.inputs); complete || !a.usable {
 			n.address.get(func() *vpcAddress { return issuer.vpc(needs, false) }, inputs...)
+			p.inputs = inputs
 		} else {
 			n.address.set(issuer.vpc(needs, true))
 		}

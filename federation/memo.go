@@ -23,14 +23,13 @@ type cell[T any] struct {
 	value  *T
 }
 
-// get returns the value for these inputs.
+// get returns the value for these inputs. It keeps no reference to the list of them.
 func (c *cell[T]) get(compute func() *T, inputs ...any) *T {
 	if c.inputs != nil && slices.Equal(c.inputs, inputs) {
 		return c.value
 	}
-	value := compute()
 	c.inputs = append(c.inputs[:0], inputs...)
-	return c.keep(value)
+	return c.keep(compute())
 }
 
 // set puts a value that was computed elsewhere.

@@ -163,10 +163,11 @@ func besides(v, newcomer *vpcNode) *refusal {
 	return nil
 }
 
-// decide judges a peering, unless nothing that it depends on has changed, and records it at both ends.
-func (n *peeringNode) decide() {
-	inputs := []any{n.view.value}
-	for _, end := range []*vpcNode{n.vpc, n.peer} {
+// decide judges a peering, unless nothing that it depends on has changed, and records it at both ends. It returns the
+// scratch space for the next one.
+func (n *peeringNode) decide(scratch []any) []any {
+	inputs := append(scratch[:0], n.view.value)
+	for _, end := range [2]*vpcNode{n.vpc, n.peer} {
 		if end == nil {
 			inputs = append(inputs, nil)
 			continue
@@ -184,6 +185,7 @@ func (n *peeringNode) decide() {
 		n.vpc.pairs = append(n.vpc.pairs, pair{peering: n, other: n.peer, active: verdict.active})
 		n.peer.pairs = append(n.peer.pairs, pair{peering: n, other: n.vpc, active: verdict.active})
 	}
+	return inputs
 }
 
 // peerNeeds are the clusters that both Vpcs are in.
@@ -212,7 +214,7 @@ func (p *Planner) judgePeerings(settled bool) {
 	for _, n := range p.peerings.sorted {
 		if n.settled == settled {
 			n.view.get(func() *peeringView { return readPeering(n) }, n.obj)
-			n.decide()
+			p.inputs = n.decide(p.inputs)
 		}
 	}
 }

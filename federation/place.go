@@ -306,10 +306,10 @@ func (p *Planner) settleSubnets() {
 		n.view.get(func() *subnetView { return readSubnet(n, a, around) }, n.obj, a, around.links, around.reserved)
 	}
 	for _, n := range p.vpcs.sorted {
-		views, inputs := make([]*subnetView, 0, len(n.subnets)), []any{n.admission.value, around.links, around.reserved}
+		inputs := append(p.inputs[:0], n.admission.value, around.links, around.reserved)
 		for _, s := range n.subnets {
 			v := s.view.value
-			views, inputs = append(views, v), append(inputs, v)
+			inputs = append(inputs, v)
 			if v.request == nil {
 				continue
 			}
@@ -318,10 +318,19 @@ func (p *Planner) settleSubnets() {
 			}
 		}
 		a := n.admission.value
-		s := n.settled.get(func() *settledSubnets { return settle(views, a, around, p.prefixOf) }, inputs...)
-		n.claims = n.settledClaims.set(claimsOf(a, s.set))
-		n.pairs = n.pairs[:0]
+		s := n.settled.get(func() *settledSubnets { return settle(n.views(), a, around, p.prefixOf) }, inputs...)
+		n.claims = n.settledClaims.get(func() *ipam.Set { return claimsOf(a, s.set) }, a, s)
+		n.pairs, p.inputs = n.pairs[:0], inputs
 	}
+}
+
+// views of the Vpc's subnets, in order of age.
+func (n *vpcNode) views() []*subnetView {
+	views := make([]*subnetView, 0, len(n.subnets))
+	for _, s := range n.subnets {
+		views = append(views, s.view.value)
+	}
+	return views
 }
 
 // prefixOf is what a subnet has in a cluster.
@@ -355,15 +364,16 @@ func (p *Planner) placeSubnets(issuer *issuer) {
 		t := n.territory.get(func() *territory {
 			return newTerritory(n.admission.value, slices.Concat(n.settled.value.placed, added.list))
 		}, n.admission.value, n.settled.value, added)
-		n.claims = n.allClaims.set(t.claims)
+		n.claims = n.allClaims.get(func() *ipam.Set { return t.claims }, t.claims)
 	}
 	for _, n := range p.subnets.sorted {
-		v, inputs := n.view.value, make([]any, 0, 5)
-		inputs = append(inputs, v, b.refused[v], b.unallocated[v])
+		v := n.view.value
+		inputs := append(p.inputs[:0], v, b.refused[v], b.unallocated[v])
 		if n.vpc != nil {
 			inputs = append(inputs, n.vpc.settled.value, n.vpc.territory.value)
 		}
 		n.verdict.get(func() *subnetVerdict { return b.verdict(n) }, inputs...)
+		p.inputs = inputs
 	}
 }
 

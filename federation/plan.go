@@ -48,6 +48,9 @@ type Planner struct {
 	routersByVpc map[Key][]*routerNode
 
 	out shelves
+
+	// inputs is where passes that go through many nodes put together the inputs of a cell.
+	inputs []any
 }
 
 // shelves are the maps of the Result.

@@ -30,14 +30,14 @@ func (p *Planner) report() {
 		n.status.get(func() *networkv1alpha1.SubnetStatus { return subnetStatus(v, verdict, r) }, v, verdict, r)
 	}
 	for _, n := range p.peerings.sorted {
-		n.report()
+		p.inputs = n.report(p.inputs)
 	}
 }
 
 // report makes the status of a peering.
-func (n *peeringNode) report() {
+func (n *peeringNode) report(scratch []any) []any {
 	v, verdict, address, programmable := n.view.value, n.verdict.value, n.address.value, n.programmable != nil
-	inputs := []any{v, verdict, address, programmable}
+	inputs := append(scratch[:0], v, verdict, address, programmable)
 	var a, b end
 	if verdict.active {
 		a, b = end{n.vpc.footprint.value, n.vpc.realization.value}, end{n.peer.footprint.value, n.peer.realization.value}
@@ -46,6 +46,7 @@ func (n *peeringNode) report() {
 	n.status.get(func() *networkv1alpha1.VpcPeeringStatus {
 		return peeringStatus(v, verdict, address, programmable, a, b)
 	}, inputs...)
+	return inputs
 }
 
 // room is true when a pool has at least one more of what it hands out by default.

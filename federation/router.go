@@ -221,13 +221,14 @@ func (p *Planner) makeRouters() {
 			p.trimRouters(n)
 			continue
 		}
-		inputs := []any{n.footprint.value, links}
+		inputs := append(p.inputs[:0], n.footprint.value, links)
 		for _, pair := range n.pairs {
 			if pair.active && pair.peering.programmable != nil {
 				inputs = append(inputs, pair.other.footprint.value, pair.peering.programmable)
 			}
 		}
 		n.routers.get(func() *routerSet { return newRouters(n.footprint.value, n.peers(), links, n.routers.value) }, inputs...)
+		p.inputs = inputs
 	}
 }
 
