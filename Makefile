@@ -14,6 +14,8 @@ MODULE := github.com/tombolo-io/tombolo
 PARALLEL ?= 2
 # Flags for every go test: make test TESTFLAGS='-v -run Peering'
 TESTFLAGS ?=
+# Flags for bench-fastpath: make bench-fastpath BENCHFLAGS='-short -json fastpath.json'
+BENCHFLAGS ?=
 
 # The directory with the lab's kube-apiserver, etcd and kubectl, which is built when it is not there.
 ASSETS = $$(go run ./e2e/lab/cmd/lab binaries)
@@ -66,6 +68,10 @@ test-lab: ## The lab that e2e runs in (root)
 .PHONY: bench
 bench: ## The benchmarks of the plan and the data path (root)
 	go test -run '^$$' -bench . -benchmem ./federation/... ./spoke-agent/internal/...
+
+.PHONY: bench-fastpath
+bench-fastpath: ## Packets between clusters, beside kernel VXLAN and others on the same machine (root)
+	go run ./e2e/bench/fastpath $(BENCHFLAGS)
 
 ##@ Change it
 

@@ -1,0 +1,90 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package topology
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+)
+
+const (
+	// UnderlayMTU is Ethernet's, and PodMTU what VXLAN over IPv4 (RFC 7348: 50 bytes) leaves of it.
+	UnderlayMTU = 1500
+	PodMTU      = UnderlayMTU - 50
+
+	vxlanPort = 4789
+)
+
+// Pod is one end of a path.
+type Pod struct {
+	// Namespace is the pod's network namespace, and Interface its only one beside loopback.
+	Namespace, Interface string
+	Address              netip.Addr
+}
+
+// Path is two pods and what carries packets between them.
+type Path struct {
+	// Name of the variant.
+	Name string
+	// Client and Server are the pods.
+	Client, Server Pod
+	// Gateways are the addresses that answer for the hops, in the order in which the client's packets meet them.
+	Gateways []netip.Addr
+
+	ctx context.Context
+	// hosts between the pods, by their short names.
+	between []string
+	wires   []end
+	podEnds []end
+	// restart makes the product set its state anew, as often as asked, on every gateway.
+	restart func(times int) error
+}
+
+// Variant builds one kind of path.
+type Variant struct {
+	Name string
+	// Says is what it is, for the report.
+	Says  string
+	Build func(ctx context.Context) (*Path, error)
+}
+
+// Pairs are the variants with one gateway per cluster (pod, gateway, gateway, pod) and, as the bound, one veth.
+func Pairs() []Variant {
+	return []Variant{
+		{"veth", "one veth pair from pod to pod", buildVeth},
+		{"routing", "kernel routing, no tunnel", buildRouting},
+		{"vxlan", "kernel VXLAN device and routes, as Submariner", buildVXLAN},
+		{"tombolo", "the product", buildTombolo},
+	}
+}
+
+// Namespaces are those of the pods and of all between them.
+func (p *Path) Namespaces() []string {
+	names := []string{p.Client.Namespace}
+	for _, host := range p.between {
+		names = append(names, p.namespace(host))
+	}
+	return append(names, p.Server.Namespace)
+}
+
+// Wire makes the underlay carry frames of at most its MTU, as a network between machines does, instead of
+// super-packets; the receiver may join them again (GRO). Off is how veth comes.
+func (p *Path) Wire(on bool) error {
+	split := map[string]bool{}
+	for _, feature := range []string{
+		"tx-tcp-segmentation", "tx-tcp-ecn-segmentation", "tx-tcp-mangleid-segmentation", "tx-tcp6-segmentation",
+		"tx-generic-segmentation", "tx-udp-segmentation", "tx-udp_tnl-segmentation", "tx-udp_tnl-csum-segmentation",
+	} {
+		split[feature] = !on
+	}
+	split["rx-gro"] = on
+	for _, e := range p.wires {
+		if err := p.features(e, maps.Clone(split)); err != nil {
+			return fmt.Errorf("make %s a wire: %w", p.Name, err)
+		}
+	}
+	return nil
+}
