@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -55,6 +56,12 @@ func PodPort(uid types.UID) string { return "pod-" + string(uid) }
 
 // GatewayEnd is the gateway's end of the veth pair of a Vpc.
 func GatewayEnd(vni int32) string { return GatewayEndPrefix + strconv.Itoa(int(vni)) }
+
+// IsGatewayEnd is true for what GatewayEnd makes, and not for everything else that begins like it.
+func IsGatewayEnd(name string) bool {
+	vni, err := strconv.ParseInt(strings.TrimPrefix(name, GatewayEndPrefix), 10, 32)
+	return err == nil && name == GatewayEnd(int32(vni))
+}
 
 // OVSEnd is the integration bridge's end of the veth pair of a Vpc.
 func OVSEnd(vni int32) string { return OVSEndPrefix + strconv.Itoa(int(vni)) }

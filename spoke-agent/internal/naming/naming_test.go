@@ -57,3 +57,11 @@ func TestLinkGateway(t *testing.T) {
 		})
 	}
 }
+
+func TestIsGatewayEnd(t *testing.T) {
+	for name, want := range map[string]bool{"tbg100": true, "tbg0100": false, "tbg": false, "tbg-lan": false, "tbgate1": false, "tbo100": false, "100": false} {
+		if got := IsGatewayEnd(name); got != want {
+			t.Errorf("IsGatewayEnd(%q) is %t, want %t: a node that is no gateway removes what it says yes to", name, got, want)
+		}
+	}
+}

@@ -150,8 +150,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconc
 		err = r.serve(ctx, in.Routers, p)
 	case gateway.RoleNone:
 		err = r.retire(ctx, in.Routers)
-	}
-	if err == nil {
+	default:
 		err = r.remove(ctx, in.Routers, p.Removed)
 	}
 	if apierrors.IsConflict(err) {

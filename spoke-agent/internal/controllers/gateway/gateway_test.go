@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -193,6 +194,7 @@ func TestGateway(t *testing.T) {
 			return nil
 		})
 	})
+	t.Run("VswitchAwayStopsNothing", func(t *testing.T) { f.testVswitchAway(t) })
 	t.Run("TombstoneRemoves", func(t *testing.T) { f.testTombstone(t) })
 	t.Run("HubWithdraws", func(t *testing.T) {
 		own := interconnect("east", true)
@@ -205,6 +207,59 @@ func TestGateway(t *testing.T) {
 		}
 		f.eventuallyWorld(t, "nothing is left", "")
 		f.eventuallyStatus(t, "demo.a", spokev1alpha1.LocalRouterStatus{})
+	})
+}
+
+// testVswitchAway: Open vSwitch goes on forwarding while its database or daemon restarts, and so must the fast path. Nor
+// does a router whose port can't be looked at hold up the deletion of another.
+func (f *fixture) testVswitchAway(t *testing.T) {
+	f.world.fail("tbo100", errors.New("wait for ovs-vswitchd"))
+	defer f.world.fail("tbo100", nil)
+	doomed := localRouter("d", 400)
+	f.mustCreate(t, doomed)
+	clustertest.Eventually(t, "router d to be served", func(context.Context) error {
+		if !strings.Contains(f.world.String(), "fastpath port tbg400") {
+			return errors.New(f.world.String())
+		}
+		return nil
+	})
+	if diff := cmp.Diff(true, strings.Contains(f.world.String(), "fastpath port tbg100 demo/a remotes 1\n")); diff != "" {
+		t.Errorf("router a lost its fast path because Open vSwitch did not answer:\n%s", f.world)
+	}
+	if err := f.Client.Delete(t.Context(), doomed); err != nil {
+		t.Fatal(err)
+	}
+	clustertest.Eventually(t, "router d to be taken down while router a has a problem", func(ctx context.Context) error {
+		err := f.Client.Get(ctx, client.ObjectKeyFromObject(doomed), doomed)
+		if f.world.has("tbg400") || err == nil && slices.Contains(doomed.Finalizers, local.GatewayFinalizer("e1")) {
+			return fmt.Errorf("finalizers are %v, %w; the node has\n%s", doomed.Finalizers, err, f.world)
+		}
+		return nil
+	})
+	doomed.Finalizers = nil
+	if err := f.Client.Update(t.Context(), doomed); client.IgnoreNotFound(err) != nil {
+		t.Fatal(err)
+	}
+	clustertest.Eventually(t, "router a to say so", func(ctx context.Context) error {
+		a := localRouter("a", 100)
+		if err := f.Client.Get(ctx, client.ObjectKeyFromObject(a), a); err != nil {
+			return err
+		}
+		if a.Status.Gateways[0].Message != "wait for ovs-vswitchd" {
+			return fmt.Errorf("status is %+v", a.Status)
+		}
+		return nil
+	})
+	f.world.fail("tbo100", nil)
+	clustertest.Eventually(t, "router a to be well", func(ctx context.Context) error {
+		a := localRouter("a", 100)
+		if err := f.Client.Get(ctx, client.ObjectKeyFromObject(a), a); err != nil {
+			return err
+		}
+		if a.Status.Gateways[0].Message != "" {
+			return fmt.Errorf("status is %+v", a.Status)
+		}
+		return nil
 	})
 }
 
@@ -243,7 +298,7 @@ func (f *fixture) testProbes(t *testing.T) {
 	}
 	wantSeries := map[string]int{
 		"tombolo_probe_reachable": 1, "tombolo_probe_rtt_seconds": 1,
-		"tombolo_fastpath_packets_total": 1, "tombolo_fastpath_bytes_total": 1, "tombolo_fastpath_drops_total": 1,
+		"tombolo_fastpath_packets_total": 3, "tombolo_fastpath_bytes_total": 3, "tombolo_fastpath_drops_total": 1,
 	}
 	if diff := cmp.Diff(wantSeries, series); diff != "" {
 		t.Errorf("series per metric (-want +got):\n%s", diff)

@@ -4,6 +4,7 @@
 package gateway
 
 import (
+	"cmp"
 	"fmt"
 	"sync"
 
@@ -77,7 +78,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	for _, f := range flows {
-		labels := []string{f.Vpc, f.RemoteVpc, f.Cluster, f.Direction}
+		labels := []string{vpcLabel(f.Vpc, f.VNI), vpcLabel(f.RemoteVpc, f.RemoteVNI), f.Cluster, f.Direction}
 		ch <- prometheus.MustNewConstMetric(packetsDesc, prometheus.CounterValue, float64(f.Packets), labels...)
 		ch <- prometheus.MustNewConstMetric(bytesDesc, prometheus.CounterValue, float64(f.Bytes), labels...)
 	}
@@ -85,6 +86,10 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(dropsDesc, prometheus.CounterValue, float64(packets), reason)
 	}
 }
+
+// vpcLabel is never empty: two flows of the same labels, such as those of two Vpcs whose names nobody has told yet, would
+// fail the whole scrape, and every other metric with it.
+func vpcLabel(name string, vni uint32) string { return cmp.Or(name, fmt.Sprintf("vni-%d", vni)) }
 
 func (m *metrics) collectProbes(ch chan<- prometheus.Metric) {
 	m.mu.Lock()

@@ -19,27 +19,23 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/probe"
 )
 
-// serve makes interfaces, then maps, then probes, and says in every copy how far it came. A router whose interface can't
-// be made does not stop the others.
+// serve makes interfaces, then maps, then probes, takes down the routers under deletion, and says in every copy how far
+// it came. A router whose interface can't be made stops neither the others nor a deletion.
 func (r *Reconciler) serve(ctx context.Context, routers []spokev1alpha1.LocalRouter, p gateway.Plan) error {
 	if err := r.hold(ctx, routers, p.Ports); err != nil {
 		return err
 	}
 	problems := maps.Clone(p.Errors) // another attempt would not solve those
-	config := p.Fastpath
-	config.Ports = nil
-	var probes []probe.Target
 	var errs []error
 	for _, port := range p.Ports {
 		if err := r.plug(ctx, port); err != nil {
 			problems[port.Router] = err
 			errs = append(errs, fmt.Errorf("plug LocalRouter %s: %w", port.Router, err))
-			continue
 		}
-		config.Ports = append(config.Ports, port.Fastpath)
-		for _, target := range port.Probes {
-			probes = append(probes, target.Target)
-		}
+	}
+	config, probes, err := r.carried(p)
+	if err != nil {
+		return errors.Join(append(errs, err)...)
 	}
 	if err := r.setFastpath(ctx, config); err != nil {
 		errs = append(errs, err)
@@ -47,11 +43,34 @@ func (r *Reconciler) serve(ctx context.Context, routers []spokev1alpha1.LocalRou
 			problems[port.Router] = errors.Join(problems[port.Router], err)
 		}
 	}
+	errs = append(errs, r.remove(ctx, routers, p.Removed))
 	if err := r.Prober.Set(probes); err != nil {
 		errs = append(errs, fmt.Errorf("set probes: %w", err))
 	}
 	r.metrics.describe(p.Ports)
 	return errors.Join(append(errs, r.report(ctx, routers, p.Ports, problems))...)
+}
+
+// carried are configuration and probes of the ports that have their interface. What goes through it goes on while Open
+// vSwitch is away, or refuses to look at it anew.
+func (r *Reconciler) carried(p gateway.Plan) (fastpath.Config, []probe.Target, error) {
+	ends, err := r.Links.List(naming.GatewayEndPrefix)
+	if err != nil {
+		return fastpath.Config{}, nil, fmt.Errorf("list gateway ports: %w", err)
+	}
+	config := p.Fastpath
+	config.Ports = nil
+	var probes []probe.Target
+	for _, port := range p.Ports {
+		if !slices.Contains(ends, port.Link.GatewayEnd) {
+			continue
+		}
+		config.Ports = append(config.Ports, port.Fastpath)
+		for _, target := range port.Probes {
+			probes = append(probes, target.Target)
+		}
+	}
+	return config, probes, nil
 }
 
 // hold marks the copies before anything of them is on the node.
@@ -94,7 +113,8 @@ func (r *Reconciler) setFastpath(ctx context.Context, config fastpath.Config) er
 	return nil
 }
 
-// remove takes down the routers under deletion, whose maps are gone by now, and lets go of them.
+// remove takes down the routers under deletion, and lets go of them. Their maps are gone by now; should an entry be left,
+// because one of another router could not be written, it leads to an interface that is no more, and so to a drop.
 func (r *Reconciler) remove(ctx context.Context, routers []spokev1alpha1.LocalRouter, removed []gateway.Removed) error {
 	finalizer := local.GatewayFinalizer(r.Node)
 	var errs []error
@@ -134,7 +154,8 @@ func (r *Reconciler) retire(ctx context.Context, routers []spokev1alpha1.LocalRo
 	if err != nil {
 		return fmt.Errorf("list gateway ports: %w", err)
 	}
-	if len(ends) > 0 {
+	ends = slices.DeleteFunc(ends, func(name string) bool { return !naming.IsGatewayEnd(name) })
+	if _, open := r.Fastpath.Peek(); open || len(ends) > 0 { // a gateway without a router has programs too
 		programs, err := r.Fastpath.Get(ctx)
 		if err != nil {
 			return err

@@ -127,6 +127,9 @@ func (w *world) Underlay(name string) (string, netip.Addr, int, error) {
 func (w *world) AddPort(_ context.Context, _ string, p ovn.VswitchPort) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if err := w.failures[p.Interface]; err != nil {
+		return err
+	}
 	w.ports[p.Interface] = p
 	return nil
 }
@@ -154,7 +157,10 @@ func (f fastpathView) Set(c fastpath.Config) error {
 func (f fastpathView) Remove() error { return f.Set(fastpath.Config{}) }
 
 func (f fastpathView) Counters() ([]fastpath.FlowCounter, map[string]uint64, error) {
-	return []fastpath.FlowCounter{{VNI: 100, RemoteVNI: 900, Vpc: "demo/a", RemoteVpc: "demo/far", Cluster: "west", Direction: "out", Packets: 3, Bytes: 300}},
+	unnamed := fastpath.FlowCounter{VNI: 300, RemoteVNI: 900, Cluster: "west", Direction: "out"} // as after a Set that failed
+	another := unnamed
+	another.VNI = 400
+	return []fastpath.FlowCounter{{VNI: 100, RemoteVNI: 900, Vpc: "demo/a", RemoteVpc: "demo/far", Cluster: "west", Direction: "out", Packets: 3, Bytes: 300}, unnamed, another},
 		map[string]uint64{"no_route": 1}, nil
 }
 
