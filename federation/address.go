@@ -16,10 +16,21 @@ type issuer struct {
 	pools  *pools
 	links  []*poolView
 	vnis   []*poolView
+	// recover is called once, before anything is taken.
+	recover func()
 }
 
-func newIssuer(l *ledger, p *pools) *issuer {
-	return &issuer{ledger: l, pools: p, links: p.open(networkv1alpha1.PurposeLink), vnis: p.open(networkv1alpha1.PurposeVNI)}
+func newIssuer(l *ledger, p *pools, recover func()) *issuer {
+	return &issuer{ledger: l, pools: p, links: p.open(networkv1alpha1.PurposeLink), vnis: p.open(networkv1alpha1.PurposeVNI), recover: recover}
+}
+
+// begin returns a mark to roll back to, for somebody who is about to take something.
+func (i *issuer) begin() int {
+	if i.recover != nil {
+		i.recover()
+		i.recover = nil
+	}
+	return len(i.ledger.fresh)
 }
 
 // stocked lists the needs and the entries that meet them, and whether all are met.
@@ -35,8 +46,12 @@ func (i *issuer) stocked(n *vpcNeeds, scratch []any) (inputs []any, complete boo
 
 // vpc finds what a Vpc has, and takes what is missing if it may: all of it or nothing.
 func (i *issuer) vpc(n *vpcNeeds, take bool) *vpcAddress {
-	mark := len(i.ledger.fresh)
-	address, refused := i.tryVpc(n, take)
+	if !take {
+		address, _ := i.tryVpc(n, false)
+		return address
+	}
+	mark := i.begin()
+	address, refused := i.tryVpc(n, true)
 	if refused != nil {
 		i.ledger.rollBack(mark)
 		address, _ = i.tryVpc(n, false)
@@ -87,7 +102,10 @@ func (p *pools) empty(purpose networkv1alpha1.IPPoolPurpose, asked string) *refu
 
 // peer finds the links between two routers in each of the clusters that both are in; it takes what is missing, all or nothing.
 func (i *issuer) peer(needs []linkNeed) *peerAddress {
-	mark := len(i.ledger.fresh)
+	if has := i.stored(needs); len(has) == len(needs) {
+		return &peerAddress{links: has}
+	}
+	mark := i.begin()
 	a := &peerAddress{}
 	for _, need := range needs {
 		e := i.ledger.prefix(need.owner)

@@ -5,6 +5,7 @@ package federation
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -119,28 +120,30 @@ func BenchmarkPlanOneChange(b *testing.B) {
 	if active < benchPeerings/2 {
 		b.Fatalf("only %d of %d peerings are active", active, benchPeerings)
 	}
-	key := Key("tenant-1/extra")
-	w.write(newPeering("tenant-1", "extra", 1, 901))
-	with := w.snapshot()
-	peering := w.peerings[key]
-	delete(w.peerings, key)
-	without := w.snapshot()
-	b.Run("Nothing", func(b *testing.B) { planAlternately(b, planner, without, without) })
-	b.Run("Peering", func(b *testing.B) { planAlternately(b, planner, with, without) })
-	_ = peering
-
-	routers := slices.Sorted(keysInOrder(w.routers))
-	change(w, w.routers, routers[0], func(o *spokev1alpha1.LocalRouter) { o.Status.ObservedGeneration-- })
-	b.Run("Realized", func(b *testing.B) { planAlternately(b, planner, w.snapshot(), without) })
-
-	w.write(&networkv1alpha1.Subnet{ObjectMeta: metav1.ObjectMeta{Namespace: "tenant-1", Name: "extra"}, Spec: networkv1alpha1.SubnetSpec{Vpc: "vpc-1", Cluster: w.vpcs["tenant-1/vpc-1"].Spec.Clusters.Names[0], CIDRBlock: "10.250.0.0/24"}})
-	b.Run("Subnet", func(b *testing.B) { planAlternately(b, planner, w.snapshot(), without) })
-
-	w.write(&networkv1alpha1.Vpc{ObjectMeta: metav1.ObjectMeta{Namespace: "tenant-1", Name: "extra"}, Spec: networkv1alpha1.VpcSpec{Clusters: networkv1alpha1.ClusterSelection{Names: []networkv1alpha1.ClusterName{"cluster-1", "cluster-2"}}}})
-	b.Run("VpcAllocated", func(b *testing.B) { planAlternately(b, planner, w.snapshot(), without) })
-
-	change(w, w.pools, "links", func(*networkv1alpha1.IPPool) {})
-	b.Run("LedgerStored", func(b *testing.B) { planAlternately(b, planner, w.snapshot(), without) })
+	base := w.snapshot()
+	for _, c := range []struct {
+		name string
+		make func(*world)
+	}{
+		{"Nothing", func(*world) {}},
+		{"Peering", func(w *world) { w.write(newPeering("tenant-1", "extra", 1, 901)) }},
+		{"Realized", func(w *world) {
+			change(w, w.routers, slices.Min(slices.Collect(maps.Keys(w.routers))), func(o *spokev1alpha1.LocalRouter) { o.Status.ObservedGeneration-- })
+		}},
+		{"Subnet", func(w *world) {
+			w.write(&networkv1alpha1.Subnet{ObjectMeta: metav1.ObjectMeta{Namespace: "tenant-1", Name: "extra"}, Spec: networkv1alpha1.SubnetSpec{Vpc: "vpc-1", Cluster: w.vpcs["tenant-1/vpc-1"].Spec.Clusters.Names[0], CIDRBlock: "10.250.0.0/24"}})
+		}},
+		{"Vpc", func(w *world) {
+			w.write(&networkv1alpha1.Vpc{ObjectMeta: metav1.ObjectMeta{Namespace: "tenant-1", Name: "extra"}, Spec: networkv1alpha1.VpcSpec{Clusters: networkv1alpha1.ClusterSelection{Names: []networkv1alpha1.ClusterName{"cluster-1", "cluster-2"}}}})
+		}},
+		{"LedgerStored", func(w *world) { change(w, w.pools, "links", func(*networkv1alpha1.IPPool) {}) }},
+	} {
+		changed := *w
+		changed.pools, changed.vpcs, changed.subnets = maps.Clone(w.pools), maps.Clone(w.vpcs), maps.Clone(w.subnets)
+		changed.peerings, changed.routers = maps.Clone(w.peerings), maps.Clone(w.routers)
+		c.make(&changed)
+		b.Run(c.name, func(b *testing.B) { planAlternately(b, planner, base, changed.snapshot()) })
+	}
 }
 
 // planAlternately plans two snapshots in turn, so that each plan sees one change.

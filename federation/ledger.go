@@ -42,19 +42,24 @@ type poolEntries struct {
 
 // readEntries reads a ledger. Lines that stay as they were keep their entry.
 func readEntries(pool *networkv1alpha1.IPPool, before *poolEntries) *poolEntries {
-	known := map[networkv1alpha1.Allocation]*entry{}
+	var known []*entry
 	if before != nil {
-		for _, e := range before.list {
-			known[e.allocation()] = e
-		}
+		known = before.list
 	}
 	read := &poolEntries{list: make([]*entry, 0, len(pool.Status.Allocations))}
+	next := 0
 	for _, a := range pool.Status.Allocations {
-		e := known[a]
-		if e == nil {
-			e = newEntry(pool.Name, a)
+		if next == len(known) || known[next].allocation() != a {
+			e := newEntry(pool.Name, a)
+			i, found := slices.BinarySearchFunc(known, e, (*entry).compare)
+			if !found {
+				read.list = append(read.list, e)
+				continue
+			}
+			next = i
 		}
-		read.list = append(read.list, e)
+		read.list = append(read.list, known[next])
+		next++
 	}
 	slices.SortFunc(read.list, (*entry).compare)
 	read.list = slices.CompactFunc(read.list, func(a, b *entry) bool { return a.compare(b) == 0 })
@@ -118,6 +123,11 @@ func (l *ledger) vni(o owner) *entry {
 	return first(l.byOwner[o], func(e *entry) bool { return e.number > 0 })
 }
 
+// has is true when an owner has an entry that matches.
+func (l *ledger) has(o owner, match func(*entry) bool) bool {
+	return slices.ContainsFunc(l.byOwner[o], match)
+}
+
 func first(entries []*entry, match func(*entry) bool) *entry {
 	if i := slices.IndexFunc(entries, match); i >= 0 {
 		return entries[i]
@@ -125,13 +135,25 @@ func first(entries []*entry, match func(*entry) bool) *entry {
 	return nil
 }
 
-// add takes an entry's value.
-func (l *ledger) add(e *entry) {
-	entries := append(l.byOwner[e.owner], e)
-	if len(entries) > 1 {
-		slices.SortFunc(entries, func(a, b *entry) int { return cmp.Or(cmp.Compare(a.pool, b.pool), a.compare(b)) })
+// isFree is true when nobody has an entry's value.
+func (l *ledger) isFree(e *entry) bool {
+	if e.prefix.IsValid() {
+		_, free := l.space.Find(ipam.Request{Bits: e.prefix.Bits(), From: []netip.Prefix{e.prefix}})
+		return free
 	}
-	l.byOwner[e.owner] = entries
+	_, free := l.numbers.Find(e.number, e.number)
+	return free
+}
+
+// add takes an entry's value. An entry of no pool only keeps its value from others.
+func (l *ledger) add(e *entry) {
+	if e.pool != "" {
+		entries := append(l.byOwner[e.owner], e)
+		if len(entries) > 1 {
+			slices.SortFunc(entries, func(a, b *entry) int { return cmp.Or(cmp.Compare(a.pool, b.pool), a.compare(b)) })
+		}
+		l.byOwner[e.owner] = entries
+	}
 	if e.prefix.IsValid() {
 		l.space.Reserve(e.prefix)
 	} else if e.number > 0 {

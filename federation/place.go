@@ -108,6 +108,9 @@ func (v *subnetView) fits(p netip.Prefix, cluster string, a *admission, around s
 	if v.request == nil {
 		return nil
 	}
+	if p.Bits() > smallestSubnetBits {
+		return refuse(networkv1alpha1.ReasonInvalid, "%s %s has no room for pods: use a /%d or larger", v.field(), p, smallestSubnetBits)
+	}
 	if refused := keepsClear(v.field(), p, cluster, a, around); refused != nil {
 		return refused
 	}
@@ -153,7 +156,7 @@ func (b *builder) placeNew(pending []pendingSubnet) {
 		return cmp.Or(cmpTrueFirst(x.view.request == nil, y.view.request == nil), x.view.node.older(&y.view.node.tracked))
 	})
 	for _, s := range pending {
-		mark := len(b.issuer.ledger.fresh)
+		mark := b.issuer.begin()
 		placed, refused, unallocated := b.place(s)
 		if refused != nil || unallocated != nil {
 			b.issuer.ledger.rollBack(mark)

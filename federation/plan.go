@@ -42,6 +42,10 @@ type Planner struct {
 	// released are the stored entries that count no more.
 	released map[*entry]bool
 	orphaned cell[poolEntries]
+	// carried is another pointer whenever a distributed router carries something else; astray is what of all that the
+	// ledger does not have.
+	carried *int
+	astray  cell[poolEntries]
 	// owners is another pointer whenever the set of objects that own entries may be another.
 	owners *int
 	// routersByVpc is made when it is needed, and again when a router is new or gone.
@@ -74,7 +78,7 @@ func (p *Planner) Plan(s Snapshot) (Result, Changes) {
 
 	p.admitPools() // ranges that may be handed out
 	p.openLedger() // what was handed out and stays so
-	issuer := newIssuer(p.ledger, p.admitted.value)
+	issuer := newIssuer(p.ledger, p.admitted.value, p.recover)
 
 	p.admitVpcs()         // against the fleet and each other
 	p.addressVpcs(issuer) // VNIs and links
@@ -101,8 +105,8 @@ func (p *Planner) read(s *Snapshot) {
 	peerings := p.peerings.sync(s.Peerings, (*peeringNode).read, comparePeerings)
 	p.pools.sync(s.Pools, func(*poolNode) {}, func(a, b *poolNode) int { return a.older(&b.tracked) })
 	p.routers.sync(s.Routers, p.readRouter, func(a, b *routerNode) int { return a.older(&b.tracked) })
-	if len(p.routers.gone) > 0 {
-		p.routersByVpc = nil
+	if len(p.routers.gone) > 0 || p.carried == nil {
+		p.routersByVpc, p.carried = nil, new(int)
 	}
 	p.gateways.sync(s.Gateways, func(*gatewayNode) {}, func(a, b *gatewayNode) int { return a.older(&b.tracked) })
 	if vpcs || subnets || peerings || p.owners == nil {

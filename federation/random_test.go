@@ -78,6 +78,7 @@ var steps = []struct {
 	{"cluster", (*world).randomCluster},
 	{"report", (*world).randomReport},
 	{"pool", (*world).randomPool},
+	{"loss", (*world).randomLoss},
 }
 
 func (w *world) randomStep(t *rapid.T) {
@@ -210,6 +211,15 @@ func (w *world) randomPool(t *rapid.T) {
 		o.Spec.Purpose = networkv1alpha1.PurposeVpc
 	}
 	w.write(o)
+}
+
+// randomLoss is what should not happen: a ledger is lost, or an object goes at once, without its finalizer.
+func (w *world) randomLoss(t *rapid.T) {
+	if rapid.Bool().Draw(t, "loses ledger") {
+		change(w, w.pools, Key(rapid.SampledFrom([]string{"links", "vnis", "tenants"}).Draw(t, "lost")), func(o *networkv1alpha1.IPPool) { o.Status = networkv1alpha1.IPPoolStatus{} })
+	} else if keys := slices.Collect(keysInOrder(w.vpcs)); len(keys) > 0 {
+		delete(w.vpcs, rapid.SampledFrom(keys).Draw(t, "torn out"))
+	}
 }
 
 func keysInOrder[V any](m map[Key]V) func(yield func(Key) bool) {

@@ -21,6 +21,10 @@ type routerNode struct {
 	// desired is what this plan wants of it; nil when it wants nothing.
 	desired  *spokev1alpha1.LocalRouter
 	realized cell[realized]
+	// spec is that of obj, and stays the same pointer as long as it says the same.
+	spec *spokev1alpha1.LocalRouterSpec
+	// vpcOwner and linkOwner own the router's VNI and link in the ledger.
+	vpcOwner, linkOwner string
 }
 
 // readRouter takes from a new object whose router it is: by its labels, or else by its name.
@@ -32,6 +36,11 @@ func (p *Planner) readRouter(n *routerNode) {
 	}
 	if key := joinKey(namespace, name); key != n.vpcKey {
 		n.vpcKey, p.routersByVpc = key, nil
+		n.vpcOwner = "Vpc/" + string(key)
+		n.linkOwner = n.vpcOwner + "/" + n.cluster
+	}
+	if n.spec == nil || !sameSpec(n.spec, &n.obj.Spec) {
+		n.spec, p.carried = &n.obj.Spec, new(int)
 	}
 }
 

@@ -117,7 +117,7 @@ func (n *routerNode) synced() bool { return n.realized.value.synced }
 func (p *Planner) forgotSubnet(n *subnetNode) bool {
 	for _, r := range p.routersOf(n.vpcKey) {
 		has := slices.ContainsFunc(r.obj.Spec.Subnets, func(s spokev1alpha1.RouterSubnet) bool { return s.Name == n.obj.Name })
-		if r.desired != nil && !r.synced() || r.desired == nil && has {
+		if has || r.desired != nil && !r.synced() {
 			return false
 		}
 	}
