@@ -62,8 +62,8 @@ func (s *Server) look(ctx context.Context, request cni.Request) (*corev1.Pod, at
 	}
 	value, ok := pod.Annotations[networkv1alpha1.AnnotationNetwork]
 	if !ok {
-		return nil, attachment.Attachment{}, fmt.Errorf("OVN has given it no address in Subnet %s %w: look at the Programmed condition of LocalRouter %s/%s",
-			bound.SubnetKey(), errNotYet, local.Namespace, bound.Router.Name)
+		return nil, attachment.Attachment{}, fmt.Errorf("OVN has given it no address in Subnet %s (%s) %w: look at the Programmed condition of LocalRouter %s/%s; if it is True, the Subnet may be full",
+			bound.SubnetKey(), bound.Subnet.CIDR, errNotYet, local.Namespace, bound.Router.Name)
 	}
 	a, err := attachment.Parse(value)
 	if err != nil {
@@ -77,6 +77,12 @@ func (s *Server) look(ctx context.Context, request cni.Request) (*corev1.Pod, at
 	return pod, a, nil
 }
 
+// isPod is true when the runtime's UID is the pod's. Of a static pod the runtime knows the UID that the kubelet made from its
+// file, and the apiserver the one of its mirror, which carries the former in an annotation.
+func isPod(pod *corev1.Pod, uid string) bool {
+	return string(pod.UID) == uid || pod.Annotations[corev1.MirrorPodAnnotationKey] == uid
+}
+
 // bind finds the pod and the subnet that it joins; nil means none.
 func (s *Server) bind(ctx context.Context, request cni.Request) (*corev1.Pod, *binding.Binding, error) {
 	if request.PodName == "" {
@@ -87,7 +93,7 @@ func (s *Server) bind(ctx context.Context, request cni.Request) (*corev1.Pod, *b
 	if client.IgnoreNotFound(err) != nil {
 		return nil, nil, fmt.Errorf("get pod: %w", err)
 	}
-	if err != nil || request.PodUID != "" && string(pod.UID) != request.PodUID {
+	if err != nil || request.PodUID != "" && !isPod(pod, request.PodUID) {
 		return nil, nil, fmt.Errorf("the agent has %w seen pod %s/%s with UID %s: is it still there?", errNotYet, request.PodNamespace, request.PodName, request.PodUID)
 	}
 	namespace := &corev1.Namespace{}

@@ -102,6 +102,10 @@ func (s *Server) listen() (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on --cni-socket: %w", err)
 	}
+	// The path may be a successor's by the time that this one ends. listen removes what is left.
+	if unix, ok := listener.(*net.UnixListener); ok {
+		unix.SetUnlinkOnClose(false)
+	}
 	if err := os.Chmod(s.Socket, 0o600); err != nil {
 		listener.Close()
 		return nil, fmt.Errorf("restrict --cni-socket: %w", err)

@@ -35,7 +35,6 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/lazy"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/link"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
-	"github.com/tombolo-io/tombolo/spoke-agent/internal/naming"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn"
 )
 
@@ -139,8 +138,8 @@ func newFixture(t *testing.T, objects ...client.Object) *fixture {
 	return f
 }
 
-// serve runs the agent's end of the socket until the test ends.
-func (f *fixture) serve(t *testing.T) {
+// serve runs the agent's end of the socket until the test ends, or stop is called.
+func (f *fixture) serve(t *testing.T) (stop func()) {
 	t.Helper()
 	s := &server.Server{
 		Socket: f.socket, Bridge: "br-int", Reader: f.client, Links: f.node, Log: testr.New(t), Patience: 700 * time.Millisecond,
@@ -149,12 +148,13 @@ func (f *fixture) serve(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
 	go func() { ended <- s.Start(ctx) }()
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Errorf("the server ended with: %v", err)
 		}
 	})
+	t.Cleanup(stop)
 	clustertest.Eventually(t, "the socket", func(context.Context) error {
 		info, err := os.Stat(f.socket)
 		if err == nil && info.Mode().Perm() != 0o600 {
@@ -162,6 +162,7 @@ func (f *fixture) serve(t *testing.T) {
 		}
 		return err
 	})
+	return stop
 }
 
 // call runs the plugin as a container runtime does.
@@ -370,29 +371,5 @@ func TestRefused(t *testing.T) {
 				t.Errorf("%s: the delegate was called: %s", tc.reason, got)
 			}
 		})
-	}
-}
-
-func TestGCNeedsTwoWitnesses(t *testing.T) {
-	f := newFixture(t, append(world(), pod("p", "net1"))...)
-	f.serve(t)
-	valid, running, stale := naming.PodHostEnd("valid", "eth0"), naming.PodHostEnd("running", "eth0"), naming.PodHostEnd("stale", "eth0")
-	for iface, id := range map[string]string{valid: "pod-a", running: "pod-uid-1", stale: "pod-b", "tbo100": "gw-demo.v:n1"} {
-		if err := f.node.AddPort(t.Context(), "br-int", ovn.VswitchPort{Interface: iface, IfaceID: id, Owner: "o"}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	f.mustCall(t, "GC", "", "", "", `, "cni.dev/valid-attachments": [{"containerID": "valid", "ifname": "eth0"}]`)
-	ports, err := f.node.Ports(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var left []string
-	for _, p := range ports {
-		left = append(left, p.IfaceID)
-	}
-	slices.Sort(left)
-	if diff := cmp.Diff([]string{"gw-demo.v:n1", "pod-a", "pod-uid-1"}, left); diff != "" {
-		t.Errorf("ports after GC: only what neither the runtime nor a pod vouches for may go (-want +got):\n%s", diff)
 	}
 }

@@ -1,0 +1,85 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package server_test
+
+import (
+	"context"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+
+	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/clustertest"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/naming"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn"
+)
+
+// TestStaticPod: the runtime names a static pod by the UID of its file, the apiserver by that of its mirror.
+func TestStaticPod(t *testing.T) {
+	plain, inVpc := pod("plain", ""), pod("static", "net1")
+	for _, p := range []*corev1.Pod{plain, inVpc} {
+		p.Annotations[corev1.MirrorPodAnnotationKey] = "hash-of-file"
+	}
+	inVpc.Annotations[networkv1alpha1.AnnotationNetwork] = annotation("pod-uid-1")
+	f := newFixture(t, append(world(), plain, inVpc)...)
+	f.serve(t)
+	if out := f.mustCall(t, "ADD", "s1", "plain", "hash-of-file"); !strings.Contains(out, "10.9.0.7/24") {
+		t.Errorf("result is %s, want the delegate's", out)
+	}
+	f.mustCall(t, "ADD", "s2", "static", "hash-of-file")
+	f.expect(t, "its port is the mirror's, which the controller knows", `eth0 of s2 is 10.0.0.2/24 0a:58:0a:00:00:02 via 10.0.0.1 mtu 1400, offload off true
+port pod-uid-1 of uid-1
+`)
+	if out, err := f.call(t, "ADD", "s3", "static", "hash-of-former-file"); err == nil {
+		t.Errorf("the mirror of another file was taken for this one's: %s", out)
+	}
+}
+
+// TestSuccessor: an agent that ends after its successor has begun leaves it its socket.
+func TestSuccessor(t *testing.T) {
+	f := newFixture(t, append(world(), pod("plain", ""))...)
+	stop := f.serve(t)
+	before, err := os.Stat(f.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.serve(t)
+	clustertest.Eventually(t, "the successor's socket", func(context.Context) error {
+		after, err := os.Stat(f.socket)
+		if err == nil && os.SameFile(before, after) {
+			err = os.ErrExist
+		}
+		return err
+	})
+	stop()
+	f.mustCall(t, "ADD", "s1", "plain", "uid-1")
+}
+
+func TestGCNeedsTwoWitnesses(t *testing.T) {
+	f := newFixture(t, append(world(), pod("p", "net1"))...)
+	f.serve(t)
+	valid, running, stale := naming.PodHostEnd("valid", "eth0"), naming.PodHostEnd("running", "eth0"), naming.PodHostEnd("stale", "eth0")
+	for iface, id := range map[string]string{valid: "pod-a", running: "pod-uid-1", stale: "pod-b", "tbo100": "gw-demo.v:n1"} {
+		if err := f.node.AddPort(t.Context(), "br-int", ovn.VswitchPort{Interface: iface, IfaceID: id, Owner: "o"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.mustCall(t, "GC", "", "", "", `, "cni.dev/valid-attachments": [{"containerID": "valid", "ifname": "eth0"}]`)
+	ports, err := f.node.Ports(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	for _, p := range ports {
+		left = append(left, p.IfaceID)
+	}
+	slices.Sort(left)
+	if diff := cmp.Diff([]string{"gw-demo.v:n1", "pod-a", "pod-uid-1"}, left); diff != "" {
+		t.Errorf("ports after GC: only what neither the runtime nor a pod vouches for may go (-want +got):\n%s", diff)
+	}
+}
