@@ -17,12 +17,13 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 )
 
-// routerStatus is the status of the hub's LocalRouter, from its copy. nodes are the approved gateway nodes of the cluster.
+// routerStatus is the status of the hub's LocalRouter, from its copy. nodes are the approved gateway nodes of the cluster:
+// a node that is none any more may have died without taking back what it said.
 func routerStatus(hub, copy *spokev1alpha1.LocalRouter, nodes []string) spokev1alpha1.LocalRouterStatus {
 	status := spokev1alpha1.LocalRouterStatus{
 		ObservedGeneration: copy.Status.ObservedGeneration,
-		Probes:             slices.Clone(copy.Status.Probes),
-		Gateways:           slices.Clone(copy.Status.Gateways),
+		Probes:             saidBy(nodes, copy.Status.Probes, func(p spokev1alpha1.ProbeResult) string { return p.Node }),
+		Gateways:           saidBy(nodes, copy.Status.Gateways, func(g spokev1alpha1.RouterGateway) string { return g.Node }),
 		Conditions:         slices.Clone(hub.Status.Conditions),
 	}
 	programmed := metav1.Condition{
@@ -44,6 +45,17 @@ func routerStatus(hub, copy *spokev1alpha1.LocalRouter, nodes []string) spokev1a
 	}
 	meta.SetStatusCondition(&status.Conditions, programmed)
 	return status
+}
+
+// saidBy are the entries of nodes; nil when there is none.
+func saidBy[T any](nodes []string, entries []T, nodeOf func(T) string) []T {
+	var said []T
+	for _, entry := range entries {
+		if slices.Contains(nodes, nodeOf(entry)) {
+			said = append(said, entry)
+		}
+	}
+	return said
 }
 
 // gatewaysBehind lowers observed to the oldest generation of a gateway node, and says which nodes are behind. A router
