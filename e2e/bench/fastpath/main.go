@@ -40,12 +40,12 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer g.Remove()
-	for _, v := range topology.Pairs() {
+	for _, v := range append(topology.Pairs(), topology.Chains()...) {
 		p, err := v.Build(ctx)
 		if err != nil {
 			return err
 		}
-		for _, k := range []load.Kind{load.RR, load.UDP, load.TCP} {
+		for _, k := range []load.Kind{load.RR, load.UDP} {
 			r, err := load.Run(ctx, load.Request{Kind: k, From: p.Client.Namespace, To: p.Server.Namespace, Address: p.Server.Address, Port: 7000, CPU: 1, Duration: 300 * time.Millisecond})
 			fmt.Printf("%s %s %+v %v  ns/unit %.1f\n", v.Name, k, r, err, float64(r.CPU)/float64(r.Count))
 		}

@@ -50,7 +50,7 @@ func Break(ctx context.Context) (*Ground, error) {
 		return nil, fmt.Errorf("lock %s: another bench runs; wait for it: %w", lock.Name(), err)
 	}
 	g := &Ground{lock: lock}
-	if err := clear(); err != nil {
+	if err := clearAway(); err != nil {
 		return nil, fmt.Errorf("clear away an earlier bench: %w", err)
 	}
 	if err := os.MkdirAll(pinsDirectory(), 0o700); err != nil {
@@ -73,10 +73,10 @@ func driverPath() string { return filepath.Join(directory, "fastpath-apply") }
 
 // Remove leaves nothing behind: namespaces with all that is in them, pins, files.
 func (g *Ground) Remove() error {
-	return errors.Join(clear(), os.RemoveAll(directory), g.lock.Close())
+	return errors.Join(clearAway(), os.RemoveAll(directory), g.lock.Close())
 }
 
-func clear() error {
+func clearAway() error {
 	names, err := netns.List(prefix)
 	if err != nil {
 		return err

@@ -5,7 +5,9 @@ package topology
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/netip"
 )
@@ -39,6 +41,8 @@ type Path struct {
 	between []string
 	wires   []end
 	podEnds []end
+	// open is what is attached as long as this process runs.
+	open []io.Closer
 	// restart makes the product set its state anew, as often as asked, on every gateway.
 	restart func(times int) error
 }
@@ -57,6 +61,8 @@ func Pairs() []Variant {
 		{"veth", "one veth pair from pod to pod", buildVeth},
 		{"routing", "kernel routing, no tunnel", buildRouting},
 		{"vxlan", "kernel VXLAN device and routes, as Submariner", buildVXLAN},
+		{"vxlan-ct", "the same, and nftables with connection tracking", buildConntrack},
+		{"collect-md", "kernel VXLAN device that eBPF tells the endpoint, as Cilium", buildCollect},
 		{"tombolo", "the product", buildTombolo},
 	}
 }
@@ -87,4 +93,22 @@ func (p *Path) Wire(on bool) error {
 		}
 	}
 	return nil
+}
+
+// Restart opens, sets and closes the product so many times on each of its gateways, with all their state pinned. A path
+// of others has nothing to restart.
+func (p *Path) Restart(times int) error {
+	if p.restart == nil {
+		return nil
+	}
+	return p.restart(times)
+}
+
+// Close detaches what is attached. The namespaces go with their Ground.
+func (p *Path) Close() error {
+	var errs []error
+	for _, c := range p.open {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
 }
