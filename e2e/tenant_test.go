@@ -134,9 +134,14 @@ func (n *tenant) world() string {
 	for _, cluster := range []string{"east", "west"} {
 		rows, err := fleet.OwnRows(n.ctx, cluster)
 		n.must(err)
-		maps, err := fleet.Maps(n.ctx, cluster, "n1")
+		all += "== " + cluster + "\n" + rows
+		c, err := fleet.Lab.Cluster(cluster)
 		n.must(err)
-		all += "== " + cluster + "\n" + rows + maps
+		for _, node := range c.Nodes { // all are gateways
+			maps, err := fleet.Maps(n.ctx, cluster, node.Name)
+			n.must(err)
+			all += "== " + cluster + " " + node.Name + "\n" + maps
+		}
 	}
 	return all
 }

@@ -91,29 +91,31 @@ func (c Counters) Packets(vpc, remoteVpc string) float64 {
 // Drops for a reason.
 func (c Counters) Drops(reason string) float64 { return c.drops[reason] }
 
-// Counters reads the counters of a cluster's first gateway node.
+// Counters reads the counters of all nodes of a cluster.
 func (f *Fleet) Counters(ctx context.Context, cluster string) (Counters, error) {
 	c, err := f.Lab.Cluster(cluster)
 	if err != nil {
 		return Counters{}, err
 	}
-	families, err := scrape(ctx, c.Nodes[0].NetNS)
-	if err != nil {
-		return Counters{}, fmt.Errorf("read metrics of %s: %w", cluster, err)
-	}
 	counters := Counters{drops: map[string]float64{}}
 	var lines []string
-	for _, m := range families["tombolo_fastpath_packets_total"].GetMetric() {
-		l := labels(m)
-		packets := m.GetCounter().GetValue()
-		counters.flows = append(counters.flows, flowCount{l["vpc"], l["remote_vpc"], l["direction"], packets})
-		lines = append(lines, fmt.Sprintf("%-12s %-3s %-12s cluster %-6s %6.0f packets", l["vpc"], l["direction"], l["remote_vpc"], l["cluster"], packets))
-	}
-	for _, m := range families["tombolo_fastpath_drops_total"].GetMetric() {
-		reason, dropped := labels(m)["reason"], m.GetCounter().GetValue()
-		counters.drops[reason] = dropped
-		if dropped > 0 {
-			lines = append(lines, fmt.Sprintf("dropped as %s: %.0f", reason, dropped))
+	for _, node := range c.Nodes {
+		families, err := scrape(ctx, node.NetNS)
+		if err != nil {
+			return Counters{}, fmt.Errorf("read metrics of node %s of %s: %w", node.Name, cluster, err)
+		}
+		for _, m := range families["tombolo_fastpath_packets_total"].GetMetric() {
+			l := labels(m)
+			packets := m.GetCounter().GetValue()
+			counters.flows = append(counters.flows, flowCount{l["vpc"], l["remote_vpc"], l["direction"], packets})
+			lines = append(lines, fmt.Sprintf("%s %-12s %-3s %-12s cluster %-6s %6.0f packets", node.Name, l["vpc"], l["direction"], l["remote_vpc"], l["cluster"], packets))
+		}
+		for _, m := range families["tombolo_fastpath_drops_total"].GetMetric() {
+			reason, dropped := labels(m)["reason"], m.GetCounter().GetValue()
+			counters.drops[reason] += dropped
+			if dropped > 0 {
+				lines = append(lines, fmt.Sprintf("%s dropped as %s: %.0f", node.Name, reason, dropped))
+			}
 		}
 	}
 	slices.Sort(lines)

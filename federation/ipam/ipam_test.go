@@ -14,7 +14,7 @@ import (
 // prefixes reads a list of CIDRs separated by spaces.
 func prefixes(list string) []netip.Prefix {
 	var all []netip.Prefix
-	for _, s := range strings.FieldsSeq(list) {
+	for s := range strings.FieldsSeq(list) {
 		all = append(all, netip.MustParsePrefix(s))
 	}
 	return all

@@ -3,7 +3,8 @@
 
 package v1alpha1
 
-// ConditionProgrammed: OVN and the gateway nodes have it (LocalRouter), every gateway node serves every router (InterconnectGateway).
+// ConditionProgrammed is True when OVN and the gateway nodes have it (LocalRouter), and when every gateway node serves every
+// router (InterconnectGateway).
 const ConditionProgrammed = "Programmed"
 
 // Reasons of the Programmed condition.

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -28,8 +29,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/yaml"
-
-	"github.com/go-logr/logr"
 
 	"github.com/tombolo-io/tombolo/apis/crds"
 	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
@@ -141,7 +140,7 @@ func installChart(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for _, document := range bytes.Split(data, []byte("\n---\n")) {
+		for document := range bytes.SplitSeq(data, []byte("\n---\n")) {
 			var object unstructured.Unstructured
 			if err := yaml.Unmarshal(document, &object.Object); err != nil {
 				return fmt.Errorf("read %s: %w", file, err)

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -57,7 +58,7 @@ func AccessOf(cluster *clusterv1.ManagedCluster) Access {
 func ownedBy(cluster *clusterv1.ManagedCluster, namespace, name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{
 		Namespace: namespace, Name: name, Labels: OurLabels,
-		OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(cluster, clusterv1.SchemeGroupVersion.WithKind("ManagedCluster"))},
+		OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(cluster, schema.GroupVersion(clusterv1.GroupVersion).WithKind("ManagedCluster"))},
 	}
 }
 
