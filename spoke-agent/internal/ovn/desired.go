@@ -95,6 +95,9 @@ type Report struct {
 	Operations int
 	// Orphans are owners that have rows but are neither desired nor removed.
 	Orphans []string
+	// Refused are the desired owners, and why, whose rows were left as they are because a name is taken by a row of
+	// somebody else. Nothing tells when that row goes: call Set again after a while.
+	Refused map[string]error
 	// Ports are the pods' ports that have their address from OVN, by name.
 	Ports map[string]PortBinding
 }

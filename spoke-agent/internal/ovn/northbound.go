@@ -49,8 +49,9 @@ func DialNorthbound(ctx context.Context, endpoint string, log logr.Logger, optio
 
 // Set makes the rows of the desired owners what desired says, in one transaction, or in none when they are so already.
 // Rows of removed owners go; rows of owners that are neither stay and are reported. Set deletes nothing and makes
-// nothing when desired contradicts itself, when a name is taken by a row that is not ours, or when the database was
-// not read completely. After an error, call it again: it takes up whatever is there.
+// nothing when desired contradicts itself or when the database was not read completely; of a router that wants a name
+// which somebody else has, it leaves what is there and reports it (Report.Refused). After an error, call it again: it
+// takes up whatever is there.
 func (n *Northbound) Set(ctx context.Context, desired Desired) (Report, error) {
 	if err := desired.validate(); err != nil {
 		return Report{}, fmt.Errorf("validate desired state: %w", err)
@@ -61,10 +62,7 @@ func (n *Northbound) Set(ctx context.Context, desired Desired) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	ops, report, err := plan(s, desired)
-	if err != nil {
-		return Report{}, fmt.Errorf("compare with OVN_Northbound: %w", err)
-	}
+	ops, report := plan(s, desired)
 	if len(ops) == 0 {
 		return report, nil
 	}

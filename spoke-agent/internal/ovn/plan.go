@@ -26,16 +26,22 @@ type planner struct {
 }
 
 // plan decides the operations of one transaction. It is pure, and the same input gives the same operations in the same
-// order.
-func plan(s seen, desired Desired) ([]ovsdb.Operation, Report, error) {
-	p := &planner{seen: s, wanted: want(desired), parents: map[string]string{}, gone: map[string]*row{}}
-	p.match()
-	p.sort(desired)
-	if err := p.collisions(); err != nil {
-		return nil, Report{}, err
+// order. A router that wants a name which somebody else has is left as it is, and stops no other.
+func plan(s seen, desired Desired) ([]ovsdb.Operation, Report) {
+	refused := map[string]error{}
+	for {
+		p := &planner{seen: s, wanted: want(desired), parents: map[string]string{}, gone: map[string]*row{}}
+		p.match()
+		p.sort(desired)
+		taken := p.collisions()
+		if len(taken) == 0 {
+			ops := slices.Concat(p.deletes(), p.waits(), p.inserts(), p.updates(), p.mutations())
+			orphans := slices.DeleteFunc(p.orphans, func(owner string) bool { return refused[owner] != nil })
+			return ops, Report{Operations: len(ops), Orphans: orphans, Refused: refused, Ports: p.ports()}
+		}
+		maps.Copy(refused, taken)
+		desired.Routers = slices.DeleteFunc(slices.Clone(desired.Routers), func(r Router) bool { return taken[r.Owner] != nil })
 	}
-	ops := slices.Concat(p.deletes(), p.waits(), p.inserts(), p.updates(), p.mutations())
-	return ops, Report{Operations: len(ops), Orphans: p.orphans, Ports: p.ports()}, nil
 }
 
 // match gives each wanted row the UUID of the row that is there.
@@ -77,25 +83,24 @@ func (p *planner) sort(desired Desired) {
 	p.orphans = slices.Sorted(maps.Keys(orphans))
 }
 
-// collisions reports rows of others that have a name which we want. LRP and LSP names are unique in the database; LR and
-// LS names are not, but two with one name would make every name in ovn-nbctl ambiguous.
-func (p *planner) collisions() error {
-	var errs []error
+// collisions reports, by the owner who wants it, names that rows of others have. LRP and LSP names are unique in the
+// database; LR and LS names are not, but two with one name would make every name in ovn-nbctl ambiguous.
+func (p *planner) collisions() map[string]error {
+	taken := map[string]error{}
 	for _, w := range p.wanted {
 		for _, r := range p.seen.named[w.table][w.name] {
 			if _, going := p.gone[r.uuid]; w.name == "" || r.uuid == w.uuid || going {
 				continue
 			}
+			err := fmt.Errorf("%s %q (%s) belongs to owner %s, not to %s: remove that owner first", w.table, w.name, r.uuid, r.owner, w.owner)
 			if r.owner == "" {
-				errs = append(errs, fmt.Errorf("%s %q (%s) is there and is not ours (no external_ids:%s): "+
-					"rename or remove it in OVN_Northbound, or rename the Vpc or Subnet", w.table, w.name, r.uuid, KeyOwner))
-				continue
+				err = fmt.Errorf("%s %q (%s) is there and is not ours (no external_ids:%s): "+
+					"rename or remove it in OVN_Northbound, or rename the Vpc or Subnet", w.table, w.name, r.uuid, KeyOwner)
 			}
-			errs = append(errs, fmt.Errorf("%s %q (%s) belongs to owner %s, not to %s: remove that owner first",
-				w.table, w.name, r.uuid, r.owner, w.owner))
+			taken[w.owner] = errors.Join(taken[w.owner], err)
 		}
 	}
-	return errors.Join(errs...)
+	return taken
 }
 
 // deletes removes root rows; ovsdb-server then collects the rows that only they held.

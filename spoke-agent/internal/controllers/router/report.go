@@ -4,6 +4,7 @@
 package router
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,7 +39,7 @@ var orphanOwners = prometheus.NewGauge(prometheus.GaugeOpts{
 func init() { metrics.Registry.MustRegister(orphanOwners) }
 
 // writeConditions says in every copy whether OVN has it. The status's observedGeneration stays at what OVN had last.
-func (r *Reconciler) writeConditions(ctx context.Context, routers []spokev1alpha1.LocalRouter, p plan.Plan, setErr error) error {
+func (r *Reconciler) writeConditions(ctx context.Context, routers []spokev1alpha1.LocalRouter, p plan.Plan, report ovn.Report, setErr error) error {
 	var errs []error
 	for i := range routers {
 		router := &routers[i]
@@ -46,7 +47,7 @@ func (r *Reconciler) writeConditions(ctx context.Context, routers []spokev1alpha
 			continue
 		}
 		before := router.DeepCopy()
-		condition := r.programmed(p.RouterErrors[router.Name], setErr)
+		condition := r.programmed(p.RouterErrors[router.Name], cmp.Or(setErr, report.Refused[router.Spec.VpcUID]))
 		condition.ObservedGeneration = local.HubGeneration(router)
 		meta.SetStatusCondition(&router.Status.Conditions, condition)
 		if condition.Status == metav1.ConditionTrue {
@@ -84,8 +85,8 @@ func (r *Reconciler) annotatePods(ctx context.Context, p plan.Plan, report ovn.R
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(report.Ports)) {
 		port, wanted := p.Ports[name]
-		if !wanted {
-			continue
+		if !wanted || !port.Prefix.Contains(report.Ports[name].Address) {
+			continue // the port is moving between subnets: the address is still the former one's
 		}
 		want := port.Attachment(name, report.Ports[name])
 		have := port.Pod.Annotations[networkv1alpha1.AnnotationNetwork]

@@ -12,6 +12,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -103,7 +105,7 @@ func (r *Reconciler) realize(ctx context.Context) error {
 	}
 	p := plan.Make(in)
 	report, setErr := r.set(ctx, p.Desired)
-	errs := []error{r.writeConditions(ctx, in.Routers, p, setErr)}
+	errs := []error{r.writeConditions(ctx, in.Routers, p, report, setErr)}
 	r.tellPods(p.PodErrors)
 	if setErr == nil {
 		r.reportOrphans(ctx, report.Orphans)
@@ -111,6 +113,9 @@ func (r *Reconciler) realize(ctx context.Context) error {
 	}
 	if _, dialErr := r.northbound.get(); dialErr != nil {
 		return errors.Join(errs...) // the connection wakes us when it is there
+	}
+	for _, owner := range slices.Sorted(maps.Keys(report.Refused)) {
+		errs = append(errs, fmt.Errorf("realize Vpc %s: %w", owner, report.Refused[owner]))
 	}
 	return errors.Join(append(errs, setErr)...)
 }

@@ -35,6 +35,7 @@ import (
 type database struct {
 	mu      sync.Mutex
 	away    bool
+	refused map[string]error
 	desired ovn.Desired
 	given   map[string]ovn.PortBinding
 	changed chan struct{}
@@ -59,6 +60,12 @@ func (d *database) setAway(away bool) {
 	d.away = away
 }
 
+func (d *database) refuse(refused map[string]error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.refused = refused
+}
+
 func (d *database) last() ovn.Desired {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -74,7 +81,7 @@ func (d *database) Set(_ context.Context, desired ovn.Desired) (ovn.Report, erro
 		return ovn.Report{}, fmt.Errorf("wait for OVN_Northbound: %w", context.DeadlineExceeded)
 	}
 	d.desired = desired
-	report := ovn.Report{Ports: map[string]ovn.PortBinding{}}
+	report := ovn.Report{Ports: map[string]ovn.PortBinding{}, Refused: d.refused}
 	for _, r := range desired.Routers {
 		for _, s := range r.Subnets {
 			for _, p := range s.Ports {
@@ -216,6 +223,15 @@ func TestRouter(t *testing.T) {
 		f.eventuallyCondition(t, "demo.bad", metav1.ConditionFalse, spokev1alpha1.ReasonInvalid)
 		f.eventuallyCondition(t, "demo.a", metav1.ConditionTrue, spokev1alpha1.ReasonProgrammed)
 	})
+	t.Run("RefusedStopsOnlyItself", func(t *testing.T) {
+		f.db.refuse(map[string]error{"uid-taken": errors.New("somebody has the name")})
+		f.mustCreate(t, localRouter("taken"))
+		f.eventuallyCondition(t, "demo.taken", metav1.ConditionFalse, spokev1alpha1.ReasonNorthboundError)
+		f.eventuallyCondition(t, "demo.a", metav1.ConditionTrue, spokev1alpha1.ReasonProgrammed)
+		f.db.refuse(nil) // nothing tells of it: it is tried again
+		f.eventuallyCondition(t, "demo.taken", metav1.ConditionTrue, spokev1alpha1.ReasonProgrammed)
+	})
+	t.Run("MovingPodWaits", func(t *testing.T) { f.testMovingPod(t) })
 	t.Run("TombstoneRemoves", func(t *testing.T) { f.testTombstoneRemoves(t) })
 }
 
@@ -232,6 +248,36 @@ func (f *fixture) testPodGetsItsAddress(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// testMovingPod: OVN still has the former subnet's address of a port that has just moved to another one.
+func (f *fixture) testMovingPod(t *testing.T) {
+	two := localRouter("two")
+	two.Spec.Subnets = append(two.Spec.Subnets, spokev1alpha1.RouterSubnet{Name: "net-other", CIDR: "10.7.0.0/24", Gateway: "10.7.0.1"})
+	pod := newPod("mover", "net-other")
+	f.mustCreate(t, pod)
+	f.db.mu.Lock()
+	f.db.given["pod-"+string(pod.UID)] = ovn.PortBinding{Address: netip.MustParseAddr("10.0.0.77"), MAC: "0a:00:00:00:00:01"}
+	f.db.mu.Unlock()
+	f.mustCreate(t, two)
+	f.eventuallyCondition(t, "demo.two", metav1.ConditionTrue, spokev1alpha1.ReasonProgrammed)
+	later := newPod("later", "net-two") // when this has its address, all others had their turn
+	f.mustCreate(t, later)
+	clustertest.Eventually(t, "the later pod's annotation", func(ctx context.Context) error {
+		if err := f.Client.Get(ctx, client.ObjectKeyFromObject(later), later); err != nil {
+			return err
+		}
+		if later.Annotations[networkv1alpha1.AnnotationNetwork] == "" {
+			return errors.New("none")
+		}
+		return nil
+	})
+	if err := f.Client.Get(t.Context(), client.ObjectKeyFromObject(pod), pod); err != nil {
+		t.Fatal(err)
+	}
+	if got := pod.Annotations[networkv1alpha1.AnnotationNetwork]; got != "" {
+		t.Errorf("the pod was told an address outside of its subnet: %s", got)
+	}
 }
 
 func (f *fixture) testPodIsTold(t *testing.T) {
