@@ -106,8 +106,8 @@ func (v *vpcView) overlaps(links *linkRanges) *refusal {
 		return refuse(networkv1alpha1.ReasonOverlappingCIDRs, "spec.cidrs %s and %s overlap: remove one of them", a, b)
 	}
 	for _, p := range v.cidrs {
-		if q, pool, found := links.overlap(p); found {
-			return refuse(networkv1alpha1.ReasonOverlappingCIDRs, "spec.cidrs %s overlaps %s of IPPool %q, which is for links: choose another range", p, q, pool)
+		if q, holder, found := links.overlap(p); found {
+			return refuse(networkv1alpha1.ReasonOverlappingCIDRs, "spec.cidrs %s overlaps %s of %s: choose another range", p, q, holder)
 		}
 	}
 	return nil

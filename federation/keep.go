@@ -3,7 +3,11 @@
 
 package federation
 
-import "net/netip"
+import (
+	"net/netip"
+
+	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
+)
 
 // openLedger brings the ledger to what is stored: without what the plan before handed out, and without the entries
 // whose owner is gone and that no cluster realizes.
@@ -92,6 +96,27 @@ func (p *Planner) handedOut(pool string, r netip.Prefix) bool {
 		}
 	}
 	return false
+}
+
+// linksInUse lists the links that pools have handed out and routers carry.
+func (p *Planner) linksInUse() []holding {
+	var all []holding
+	for _, n := range p.pools.sorted {
+		if n.obj.Spec.Purpose != networkv1alpha1.PurposeLink {
+			continue
+		}
+		for _, e := range n.entries.value.list {
+			if e.prefix.IsValid() {
+				all = append(all, holding{prefix: e.prefix, holder: "a link of " + e.name})
+			}
+		}
+	}
+	for _, n := range p.routers.sorted {
+		if n.linkPrefix.IsValid() {
+			all = append(all, holding{prefix: n.linkPrefix, holder: "a link of LocalRouter " + string(n.key)})
+		}
+	}
+	return all
 }
 
 // holdings lists what accepted Vpcs and Subnets use already.

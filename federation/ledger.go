@@ -33,6 +33,8 @@ type entry struct {
 	// kind and object that the owner's name begins with. Only stored entries have them.
 	kind   string
 	object Key
+	// counts is true while the entry is in the Planner's ledger, for its owner.
+	counts bool
 }
 
 // poolEntries is the ledger of one pool as it was stored, in order of value.
@@ -123,11 +125,6 @@ func (l *ledger) vni(o owner) *entry {
 	return first(l.byOwner[o], func(e *entry) bool { return e.number > 0 })
 }
 
-// has is true when an owner has an entry that matches.
-func (l *ledger) has(o owner, match func(*entry) bool) bool {
-	return slices.ContainsFunc(l.byOwner[o], match)
-}
-
 func first(entries []*entry, match func(*entry) bool) *entry {
 	if i := slices.IndexFunc(entries, match); i >= 0 {
 		return entries[i]
@@ -153,6 +150,7 @@ func (l *ledger) add(e *entry) {
 			slices.SortFunc(entries, func(a, b *entry) int { return cmp.Or(cmp.Compare(a.pool, b.pool), a.compare(b)) })
 		}
 		l.byOwner[e.owner] = entries
+		e.counts = true
 	}
 	if e.prefix.IsValid() {
 		l.space.Reserve(e.prefix)
@@ -163,6 +161,7 @@ func (l *ledger) add(e *entry) {
 
 // remove gives an entry's value back.
 func (l *ledger) remove(e *entry) {
+	e.counts = false
 	entries := slices.DeleteFunc(l.byOwner[e.owner], func(f *entry) bool { return f == e })
 	if len(entries) == 0 {
 		delete(l.byOwner, e.owner)

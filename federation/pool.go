@@ -5,6 +5,8 @@ package federation
 
 import (
 	"cmp"
+	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -67,19 +69,20 @@ type pools struct {
 	all []admittedPool
 }
 
-// linkRanges are the prefixes that links are taken from: nothing else may lie there.
+// linkRanges are the prefixes that links are taken from, and links outside of them: nothing else may lie there.
 type linkRanges struct {
 	set ipam.Set
-	// cidrs are the same as text, in order of address.
-	cidrs []string
-	// pool of each prefix.
-	pool map[netip.Prefix]string
+	// ranges are the prefixes that links are taken from, in order of address; cidrs are the same as text.
+	ranges []netip.Prefix
+	cidrs  []string
+	// holder of each prefix of the set.
+	holder map[netip.Prefix]string
 }
 
-// overlap finds a link range that overlaps p, and its pool.
+// overlap finds a prefix for links that overlaps p, and says whose it is.
 func (l *linkRanges) overlap(p netip.Prefix) (netip.Prefix, string, bool) {
 	q, found := l.set.Overlap(p)
-	return q, l.pool[q], found
+	return q, l.holder[q], found
 }
 
 // named finds a pool by name.
@@ -202,25 +205,30 @@ func (v *poolView) overlapsHoldings(taken []holding) *refusal {
 	return nil
 }
 
-// linkRanges are the ranges of all pools of links, and of refused ones what is still handed out of them.
-func (p *pools) linkRanges(handedOut func(pool string, r netip.Prefix) bool) *linkRanges {
-	l := &linkRanges{pool: map[netip.Prefix]string{}}
+// linkRanges are the ranges of all pools of links, of refused ones those that something is handed out of, and the
+// links that are in use outside of these.
+func (p *pools) linkRanges(handedOut func(pool string, r netip.Prefix) bool, inUse []holding) *linkRanges {
+	l := &linkRanges{holder: map[netip.Prefix]string{}}
 	for _, pool := range p.all {
 		if pool.purpose != networkv1alpha1.PurposeLink {
 			continue
 		}
 		for _, r := range pool.ranges {
-			if _, doubled := l.pool[r]; !doubled && (pool.refused == nil || handedOut(pool.name, r)) {
-				l.pool[r] = pool.name
+			if l.holder[r] == "" && (pool.refused == nil || handedOut(pool.name, r)) {
+				l.holder[r] = fmt.Sprintf("IPPool %q, which is for links", pool.name)
 			}
 		}
 	}
-	prefixes := make([]netip.Prefix, 0, len(l.pool))
-	for r := range l.pool {
-		prefixes = append(prefixes, r)
+	l.set = ipam.NewSet(slices.Collect(maps.Keys(l.holder))...)
+	l.ranges, l.cidrs = l.set.Prefixes(), texts(l.set.Prefixes())
+	for _, h := range inUse {
+		if _, inside := l.set.Around(h.prefix); !inside && l.holder[h.prefix] == "" {
+			l.holder[h.prefix] = h.holder
+		}
 	}
-	l.set = ipam.NewSet(prefixes...)
-	l.cidrs = texts(l.set.Prefixes())
+	if len(l.holder) > len(l.ranges) {
+		l.set = ipam.NewSet(slices.Collect(maps.Keys(l.holder))...)
+	}
 	return l
 }
 
@@ -295,7 +303,11 @@ func (p *Planner) admitPools() {
 		inputs = append(inputs, p.owners)
 	}
 	p.admitted.get(func() *pools { return admitPools(views, p.holdings) }, inputs...)
-	p.links.set(p.admitted.value.linkRanges(p.handedOut))
+	inputs = append(inputs[:0], p.admitted.value, p.carried)
+	for _, n := range p.pools.sorted {
+		inputs = append(inputs, n.entries.value)
+	}
+	p.links.get(func() *linkRanges { return p.admitted.value.linkRanges(p.handedOut, p.linksInUse()) }, inputs...)
 	inputs = inputs[:0]
 	for _, g := range p.gateways.sorted {
 		inputs = append(inputs, g.obj)

@@ -6,12 +6,14 @@ package federation
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/federation/ipam"
 )
 
 type routerNode struct {
@@ -23,8 +25,12 @@ type routerNode struct {
 	realized cell[realized]
 	// spec is that of obj, and stays the same pointer as long as it says the same.
 	spec *spokev1alpha1.LocalRouterSpec
+	// linkPrefix is its link, the zero prefix when that can't be read.
+	linkPrefix netip.Prefix
 	// vpcOwner and linkOwner own the router's VNI and link in the ledger.
 	vpcOwner, linkOwner string
+	// vni and link are the entries in which these were found last.
+	vni, link *entry
 }
 
 // readRouter takes from a new object whose router it is: by its labels, or else by its name.
@@ -41,6 +47,7 @@ func (p *Planner) readRouter(n *routerNode) {
 	}
 	if n.spec == nil || !sameSpec(n.spec, &n.obj.Spec) {
 		n.spec, p.carried = &n.obj.Spec, new(int)
+		n.linkPrefix, _ = ipam.ParsePrefix(n.spec.LinkCIDR)
 	}
 }
 

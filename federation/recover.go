@@ -45,37 +45,54 @@ func (p *Planner) strays() *poolEntries {
 	for _, n := range p.routers.sorted {
 		p.carriedBy(n, add)
 	}
+	for _, n := range p.subnets.sorted {
+		if n.obj.Spec.FromPool != nil {
+			p.carriedOf(n, add)
+		}
+	}
 	return found
 }
 
-// carriedBy finds what a router carries and the ledger does not have.
+// carriedBy finds the VNI and the link of a router that the ledger does not have. The router remembers the entries that
+// it was found in, because this goes through all routers whenever something is to be handed out.
 func (p *Planner) carriedBy(n *routerNode, add func(*entry)) {
+	if vni := n.spec.Vpc.VNI; vni > 0 && vni <= maxVNI && !(n.vni != nil && n.vni.counts && n.vni.number == uint32(vni)) {
+		n.vni = p.seek(n, n.vpcOwner, &entry{value: strconv.Itoa(int(vni)), number: uint32(vni)}, add)
+	}
+	if link := n.spec.LinkCIDR; n.linkPrefix.IsValid() && !(n.link != nil && n.link.counts && n.link.value == link) {
+		n.link = p.seek(n, n.linkOwner, &entry{value: link, prefix: n.linkPrefix}, add)
+	}
+}
+
+// seek finds the entry of a value that a router carries, or adds one: it belongs to the Vpc that the router was made
+// for, or to the one of that name which there is now.
+func (p *Planner) seek(n *routerNode, name string, carried *entry, add func(*entry)) *entry {
 	uid := n.spec.VpcUID
 	if vpc := p.vpcs.byKey[n.vpcKey]; vpc != nil {
 		uid = string(vpc.obj.UID)
 	}
-	isVNI := func(e *entry) bool { return int64(e.number) == int64(n.spec.Vpc.VNI) }
-	if vni := n.spec.Vpc.VNI; vni > 0 && vni <= maxVNI && !p.ledger.has(owner{n.vpcOwner, uid}, isVNI) && !p.ledger.has(owner{n.vpcOwner, n.spec.VpcUID}, isVNI) {
-		add(&entry{owner: owner{n.vpcOwner, uid}, value: strconv.Itoa(int(vni)), number: uint32(vni)})
-	}
-	if !p.ledger.has(owner{n.linkOwner, n.spec.VpcUID}, func(e *entry) bool { return e.value == n.spec.LinkCIDR }) {
-		p.addPrefix(owner{n.linkOwner, uid}, n.spec.LinkCIDR, add)
-	}
-	for _, s := range n.spec.Subnets {
-		subnet := p.subnets.byKey[joinKey(n.spec.Vpc.Namespace, s.Name)]
-		if subnet != nil && subnet.obj.Spec.FromPool != nil && subnet.vpcKey == n.vpcKey {
-			p.addPrefix(owner{name: "Subnet/" + string(subnet.key) + "/" + n.cluster, uid: string(subnet.obj.UID)}, s.CIDR, add)
+	for _, o := range []owner{{name, n.spec.VpcUID}, {name, uid}} {
+		if e := first(p.ledger.byOwner[o], func(e *entry) bool { return e.value == carried.value }); e != nil {
+			return e
 		}
 	}
+	carried.owner = owner{name, uid}
+	add(carried)
+	return nil
 }
 
-// addPrefix adds a CIDR that the ledger does not have for its owner.
-func (p *Planner) addPrefix(o owner, cidr string, add func(*entry)) {
-	if p.ledger.has(o, func(e *entry) bool { return e.value == cidr }) {
-		return
-	}
-	if prefix, err := ipam.ParsePrefix(cidr); err == nil {
-		add(&entry{owner: o, value: cidr, prefix: prefix})
+// carriedOf finds the CIDRs of a subnet from a pool that routers carry and the ledger does not have.
+func (p *Planner) carriedOf(n *subnetNode, add func(*entry)) {
+	for _, r := range p.routersOf(n.vpcKey) {
+		for _, s := range r.spec.Subnets {
+			o := owner{"Subnet/" + string(n.key) + "/" + r.cluster, string(n.obj.UID)}
+			if s.Name != n.obj.Name || first(p.ledger.byOwner[o], func(e *entry) bool { return e.value == s.CIDR }) != nil {
+				continue
+			}
+			if prefix, err := ipam.ParsePrefix(s.CIDR); err == nil {
+				add(&entry{owner: o, value: s.CIDR, prefix: prefix})
+			}
+		}
 	}
 }
 

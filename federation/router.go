@@ -189,7 +189,7 @@ func routes(f *footprint, here *site, peers []peerOf, links *linkRanges) []strin
 		}
 		all = aggregate(all, p.footprint, here.cluster)
 	}
-	all = append(all, links.set.Prefixes()...)
+	all = append(all, links.ranges...)
 	all = slices.DeleteFunc(all, func(p netip.Prefix) bool { return slices.Contains(known, p) })
 	slices.SortFunc(all, ipam.Compare)
 	return texts(slices.Compact(all))

@@ -191,8 +191,8 @@ func keepsClear(field string, p netip.Prefix, cluster string, a *admission, arou
 	if len(a.cidrs) > 0 && !slices.ContainsFunc(a.cidrs, func(c netip.Prefix) bool { return c.Bits() <= p.Bits() && c.Contains(p.Addr()) }) {
 		return refuse(networkv1alpha1.ReasonOutsideVpc, "%s %s is outside spec.cidrs %s of Vpc %s: choose a CIDR inside, or widen the Vpc", field, p, strings.Join(texts(a.cidrs), ", "), a.key())
 	}
-	if q, pool, found := around.links.overlap(p); found {
-		return refuse(networkv1alpha1.ReasonOverlappingCIDRs, "%s %s overlaps %s of IPPool %q, which is for links: choose another CIDR", field, p, q, pool)
+	if q, holder, found := around.links.overlap(p); found {
+		return refuse(networkv1alpha1.ReasonOverlappingCIDRs, "%s %s overlaps %s of %s: choose another CIDR", field, p, q, holder)
 	}
 	if q, found := around.reserved.byCluster[cluster].Overlap(p); found {
 		return refuse(networkv1alpha1.ReasonOverlappingCIDRs, "%s %s overlaps %s, which cluster %q uses for its own pods, services or nodes: choose another CIDR", field, p, q, cluster)
