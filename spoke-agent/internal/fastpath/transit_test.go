@@ -57,6 +57,7 @@ func TestTransit(t *testing.T) {
 		}
 	})
 	t.Run("drops are counted by the end that drops", x.testDrops)
+	t.Run("another VLAN of the underlay", x.testVLAN)
 	t.Run("restart of both gateways loses no packet", x.testRestart)
 	t.Run("a change of the layout loses no packet", x.testLayout)
 	t.Run("changes beside a flow lose none of it", x.testChanges)

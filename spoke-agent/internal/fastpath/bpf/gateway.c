@@ -94,7 +94,7 @@ int tombolo_out(struct __sk_buff *skb)
 	__u64 hash;
 	__u8 tos;
 
-	if (!vni || !underlay || skb->protocol != bpf_htons(ETH_P_IP))
+	if (!vni || !underlay || !untagged_ipv4(skb))
 		return TCX_NEXT;
 	// A switch that floods gives the packet to every gateway: only the one it is for may send it.
 	if (skb->pkt_type != PACKET_HOST)
@@ -197,7 +197,7 @@ int tombolo_in(struct __sk_buff *skb)
 	__u64 *cluster;
 	int verdict;
 
-	if (!underlay || skb->protocol != bpf_htons(ETH_P_IP) || skb->pkt_type != PACKET_HOST)
+	if (!underlay || !untagged_ipv4(skb) || skb->pkt_type != PACKET_HOST)
 		return TCX_NEXT;
 	if (pull(skb, sizeof(*o) + sizeof(*ip)) && pull(skb, sizeof(*o)))
 		return TCX_NEXT;

@@ -67,6 +67,12 @@ static __always_inline void count_flow(const struct flow *flow, __u64 packets, _
 	count->bytes += bytes;
 }
 
+// untagged_ipv4 is false for a VLAN's IPv4 too: the kernel has taken the tag off the frame, and keeps it beside it.
+static __always_inline int untagged_ipv4(const struct __sk_buff *skb)
+{
+	return skb->protocol == bpf_htons(ETH_P_IP) && !skb->vlan_present;
+}
+
 // pull makes the first len bytes readable and writable through data and data_end.
 static __always_inline int pull(struct __sk_buff *skb, __u32 len)
 {
