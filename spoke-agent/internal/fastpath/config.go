@@ -5,6 +5,9 @@ package fastpath
 
 import "net/netip"
 
+// Overhead is what encapsulation adds to an IPv4 packet, in bytes: Ethernet, IPv4, UDP and VXLAN (RFC 7348).
+const Overhead = 50
+
 // Config is everything that the gateway of one node forwards. Set(Config) makes it so.
 type Config struct {
 	// Underlay is where encapsulated packets leave and arrive.

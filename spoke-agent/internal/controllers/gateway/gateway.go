@@ -27,6 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
@@ -101,6 +102,7 @@ type Reconciler struct {
 	Options
 	client  client.Client
 	metrics *metrics
+	toldMTU int // the underlay's MTU that was told to be too small
 }
 
 // Add adds the controller to the manager.
@@ -171,11 +173,12 @@ func (r *Reconciler) gather(ctx context.Context) (gateway.Inputs, error) {
 	}
 	in.Labelled = node.Labels[local.LabelGateway] == "true"
 	if in.Labelled {
-		name, address, _, err := r.Links.Underlay(r.EndpointInterface)
+		name, address, mtu, err := r.Links.Underlay(r.EndpointInterface)
 		if err != nil {
 			return in, fmt.Errorf("find the interface to the other clusters (--endpoint-interface %q): %w", r.EndpointInterface, err)
 		}
 		in.Underlay = name
+		r.checkMTU(ctx, name, mtu)
 		if err := r.announce(ctx, &node, address); err != nil {
 			return in, err
 		}
@@ -193,10 +196,29 @@ func (r *Reconciler) gather(ctx context.Context) (gateway.Inputs, error) {
 	return in, nil
 }
 
+// checkMTU tells once that what fits a pod's interface does not fit the underlay: it would vanish without an ICMP error,
+// large packets only.
+func (r *Reconciler) checkMTU(ctx context.Context, underlay string, mtu int) {
+	if told := r.toldMTU; told == mtu || mtu >= r.MTU+fastpath.Overhead {
+		return
+	}
+	r.toldMTU = mtu
+	log.FromContext(ctx).Error(nil, "Large packets of pods will be dropped (tombolo_fastpath_drops_total, too_big): raise the MTU of the interface or lower --pod-mtu",
+		"interface", underlay, "mtu", mtu, "pod-mtu", r.MTU, "needed", r.MTU+fastpath.Overhead)
+}
+
 // announce writes the node's address on the underlay, which the hub then approves.
 func (r *Reconciler) announce(ctx context.Context, node *corev1.Node, address netip.Addr) error {
 	if node.Annotations[local.AnnotationGatewayEndpoint] == address.String() {
 		return nil
+	}
+	// Once announced and approved, this node gets its share of all flows. So the first to know that it can't carry them,
+	// because its kernel has no tcx, is this agent, and nobody else.
+	if _, err := r.Fastpath.Get(ctx); err != nil {
+		return fmt.Errorf("announce no endpoint on Node %s, for it could not serve: %w", node.Name, err)
+	}
+	if _, err := r.Vswitch.Get(ctx); err != nil {
+		return fmt.Errorf("announce no endpoint on Node %s, for it could not serve: %w", node.Name, err)
 	}
 	before := node.DeepCopy()
 	if node.Annotations == nil {

@@ -48,7 +48,7 @@ func (f *fixture) agent(t *testing.T) (stop func()) {
 	err = Add(manager, Options{
 		Node: "e1", EndpointInterface: "wan0", Bridge: "br-int", MTU: 1400, Links: f.world, Prober: proberOf(f.world),
 		Vswitch:  lazy.New(func(context.Context) (Vswitch, error) { return f.world, nil }),
-		Fastpath: lazy.New(func(context.Context) (Fastpath, error) { return fastpathOf(f.world), nil }),
+		Fastpath: lazy.New(func(context.Context) (Fastpath, error) { return fastpathOf(f.world), f.world.failure("tcx") }),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -144,8 +144,19 @@ func TestGateway(t *testing.T) {
 	f.mustCreate(t, node, localRouter("a", 100), interconnect("west", false, spokev1alpha1.GatewayEndpoint{Node: "w1", Address: "192.0.2.20"}))
 	stop := f.agent(all)
 
-	t.Run("LabelAnnouncesTheNode", func(t *testing.T) {
+	t.Run("NodeThatCannotServeIsSilent", func(t *testing.T) {
+		f.world.fail("tcx", errors.New("no tcx"))
 		f.label(t, "true")
+		time.Sleep(500 * time.Millisecond) // long enough to have written
+		if err := f.Client.Get(t.Context(), client.ObjectKeyFromObject(node), node); err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := node.Annotations[local.AnnotationGatewayEndpoint]; ok {
+			t.Errorf("a node without tcx announced %s, and would get its share of all flows", got)
+		}
+		f.world.fail("tcx", nil)
+	})
+	t.Run("LabelAnnouncesTheNode", func(t *testing.T) {
 		clustertest.Eventually(t, "the endpoint on the Node", func(ctx context.Context) error {
 			if err := f.Client.Get(ctx, client.ObjectKeyFromObject(node), node); err != nil {
 				return err

@@ -71,6 +71,12 @@ func (w *world) fail(name string, err error) {
 	w.failures[name] = err
 }
 
+func (w *world) failure(name string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.failures[name]
+}
+
 func (w *world) has(name string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
