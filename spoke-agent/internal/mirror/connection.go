@@ -21,7 +21,9 @@ var hubConnected = prometheus.NewGauge(prometheus.GaugeOpts{
 	Help: "1 while the hub answers, 0 while it is away. Away, the cluster goes on with its copies.",
 })
 
-func init() { metrics.Registry.MustRegister(hubConnected) }
+// offerMetrics is called by the one who talks to the hub: a node's agent, or a replica that waits for its turn, would say
+// that the hub is away.
+var offerMetrics = sync.OnceFunc(func() { metrics.Registry.MustRegister(hubConnected) })
 
 // connection is whether the hub answers, as seen by every request that the agent sends anyway.
 type connection struct {

@@ -23,6 +23,8 @@ const (
 	remove verdict = "remove"
 	// release the hub's object: nothing of it is left here.
 	release verdict = "release"
+	// older: what is here is newer than what the hub says.
+	older verdict = "older"
 	// refuse to overwrite a copy that realizes something else.
 	refuse verdict = "refuse"
 )
@@ -33,8 +35,8 @@ type sides struct {
 	hub client.Object
 	// copy in this cluster; nil when there is none.
 	copy client.Object
-	// same is true when the copy says what the hub says.
-	same bool
+	// sameSpec is true when the copy says what the hub says, same when it is also stamped as that generation's.
+	sameSpec, same bool
 	// adoptable is true when the copy may be taken for the hub's object although that has another UID (the hub was
 	// restored, or the copy was made by hand): it realizes the same thing.
 	adoptable bool
@@ -66,9 +68,14 @@ func decide(s sides) verdict {
 	if deleting {
 		return remove
 	}
-	// An older generation comes from a restored hub or from a slow replica: what is here is newer.
-	if s.same || s.hub.GetGeneration() < local.HubGeneration(s.copy) {
+	switch {
+	case s.same:
 		return keep
+	case s.sameSpec: // a restored hub counts anew from there
+		return update
+	case s.hub.GetGeneration() < local.HubGeneration(s.copy):
+		return older // of a restored hub or a slow replica
+	default:
+		return update
 	}
-	return update
 }

@@ -34,9 +34,10 @@ func TestDecide(t *testing.T) {
 		want   verdict
 	}{
 		"New":              {"what is new is copied", sides{hub: hub("a", 1, false)}, create},
-		"Same":             {"what did not change is not written", sides{hub: hub("a", 2, false), copy: copyOf("a", 2, false), same: true}, keep},
+		"Same":             {"what did not change is not written", sides{hub: hub("a", 2, false), copy: copyOf("a", 2, false), sameSpec: true, same: true}, keep},
 		"Newer":            {"a newer generation is taken", sides{hub: hub("a", 3, false), copy: copyOf("a", 2, false)}, update},
-		"Older":            {"an older generation of the same object is never taken", sides{hub: hub("a", 1, false), copy: copyOf("a", 2, false)}, keep},
+		"Older":            {"an older generation of the same object is never taken", sides{hub: hub("a", 1, false), copy: copyOf("a", 2, false)}, older},
+		"OlderSameSpec":    {"a restored hub that says the same counts anew from there", sides{hub: hub("a", 1, false), copy: copyOf("a", 2, false), sameSpec: true}, update},
 		"EditedHere":       {"a copy that was edited by hand is put right", sides{hub: hub("a", 2, false), copy: copyOf("a", 2, false)}, update},
 		"Tombstone":        {"the tombstone of the same UID removes the copy", sides{hub: hub("a", 2, true), copy: copyOf("a", 2, false)}, remove},
 		"TombstoneOlder":   {"even an older one: a deletion is not undone", sides{hub: hub("a", 1, true), copy: copyOf("a", 2, false)}, remove},

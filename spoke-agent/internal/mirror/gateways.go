@@ -40,14 +40,15 @@ func (g *gateways) Reconcile(ctx context.Context, request reconcile.Request) (re
 	s := sides{hub: hub, adoptable: true}
 	if copy != nil {
 		s.copy = copy
-		s.same = equality.Semantic.DeepEqual(copy.Spec, hub.Spec) && sameMeta(copy, wanted)
+		s.sameSpec = equality.Semantic.DeepEqual(copy.Spec, hub.Spec)
+		s.same = s.sameSpec && sameMeta(copy, wanted)
 	}
 	own := hub.Name == g.cluster
 	v := decide(s)
 	switch {
 	case v == release && own:
 		return reconcile.Result{}, g.release(ctx, hub, &spokev1alpha1.InterconnectGateway{})
-	case v == keep && own:
+	case (v == keep || v == older) && own:
 		return reconcile.Result{}, g.report(ctx, hub, local.HubGeneration(copy))
 	default:
 		return reconcile.Result{}, g.apply(ctx, v, wanted)

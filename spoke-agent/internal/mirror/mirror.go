@@ -10,7 +10,7 @@
 // The hub may be away, at the start or later, for any time: nothing in the cluster waits for it.
 // A copy is only ever removed by the tombstone (deletionTimestamp) of the object that it is the copy
 // of, found by UID; that an object is not there is never an argument. An older generation never
-// replaces a newer one.
+// replaces a newer one that says something else.
 package mirror
 
 import (
@@ -57,6 +57,7 @@ func (m *Mirror) NeedLeaderElection() bool { return true }
 
 // Start mirrors until ctx ends. Whatever happens to the hub is no error of the cluster's.
 func (m *Mirror) Start(ctx context.Context) error {
+	offerMetrics()
 	conn := &connection{log: m.Log}
 	for ctx.Err() == nil {
 		raw, err := os.ReadFile(m.HubKubeconfig)

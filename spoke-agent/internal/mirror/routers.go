@@ -36,13 +36,16 @@ func (r *routers) Reconcile(ctx context.Context, request reconcile.Request) (rec
 	s := sides{hub: hub}
 	if copy != nil {
 		s.copy, s.adoptable = copy, copy.Spec.VpcUID == hub.Spec.VpcUID
-		s.same = equality.Semantic.DeepEqual(copy.Spec, hub.Spec) && sameMeta(copy, wanted)
+		s.sameSpec = equality.Semantic.DeepEqual(copy.Spec, hub.Spec)
+		s.same = s.sameSpec && sameMeta(copy, wanted)
 	}
 	switch v := decide(s); v {
 	case release:
 		return reconcile.Result{}, r.release(ctx, hub, &spokev1alpha1.LocalRouter{})
 	case refuse:
 		return reconcile.Result{}, r.report(ctx, hub, nameTaken(hub, copy))
+	case older:
+		return reconcile.Result{}, r.report(ctx, hub, copyNewer(hub, copy))
 	case keep:
 		nodes, err := r.gatewayNodes(ctx)
 		if err != nil || local.HubUID(copy) != string(hub.UID) {

@@ -21,7 +21,7 @@ import (
 // a node that is none any more may have died without taking back what it said.
 func routerStatus(hub, copy *spokev1alpha1.LocalRouter, nodes []string) spokev1alpha1.LocalRouterStatus {
 	status := spokev1alpha1.LocalRouterStatus{
-		ObservedGeneration: copy.Status.ObservedGeneration,
+		ObservedGeneration: counted(copy.Status.ObservedGeneration, hub),
 		Probes:             saidBy(nodes, copy.Status.Probes, func(p spokev1alpha1.ProbeResult) string { return p.Node }),
 		Gateways:           saidBy(nodes, copy.Status.Gateways, func(g spokev1alpha1.RouterGateway) string { return g.Node }),
 		Conditions:         slices.Clone(hub.Status.Conditions),
@@ -45,6 +45,15 @@ func routerStatus(hub, copy *spokev1alpha1.LocalRouter, nodes []string) spokev1a
 	}
 	meta.SetStatusCondition(&status.Conditions, programmed)
 	return status
+}
+
+// counted is a generation that was realized, or 0 when the hub's object has not come that far: then it is one of the
+// object before the hub was restored, and says nothing about this one's.
+func counted(generation int64, hub *spokev1alpha1.LocalRouter) int64 {
+	if generation > hub.Generation {
+		return 0
+	}
+	return generation
 }
 
 // saidBy are the entries of nodes; nil when there is none.
@@ -73,6 +82,7 @@ func gatewaysBehind(hub, copy *spokev1alpha1.LocalRouter, nodes []string, observ
 			continue
 		}
 		g := copy.Status.Gateways[i]
+		g.ObservedGeneration = counted(g.ObservedGeneration, hub)
 		*observed = min(*observed, g.ObservedGeneration)
 		switch {
 		case g.Message != "":
@@ -82,6 +92,19 @@ func gatewaysBehind(hub, copy *spokev1alpha1.LocalRouter, nodes []string, observ
 		}
 	}
 	return strings.Join(behind, "; ")
+}
+
+// copyNewer is the status of a hub's LocalRouter that is older than its copy, and says something else.
+func copyNewer(hub, copy *spokev1alpha1.LocalRouter) spokev1alpha1.LocalRouterStatus {
+	status := *hub.Status.DeepCopy()
+	status.ObservedGeneration = 0
+	meta.SetStatusCondition(&status.Conditions, metav1.Condition{
+		Type: spokev1alpha1.ConditionProgrammed, Status: metav1.ConditionFalse, ObservedGeneration: hub.Generation, Reason: spokev1alpha1.ReasonInvalid,
+		Message: fmt.Sprintf("The cluster has generation %d of it, and the hub only %d, which says something else: was the hub restored from a backup? "+
+			"The cluster keeps what it has. When the hub is right: kubectl -n %s annotate --overwrite localrouter %s %s=0 in the cluster.",
+			local.HubGeneration(copy), hub.Generation, local.Namespace, copy.Name, spokev1alpha1.AnnotationHubGeneration),
+	})
+	return status
 }
 
 // nameTaken is the status of a hub's LocalRouter whose name a copy of another Vpc has.

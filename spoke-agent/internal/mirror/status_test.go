@@ -4,9 +4,11 @@
 package mirror
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
 
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 )
@@ -42,5 +44,46 @@ func TestRouterStatusOfNodes(t *testing.T) {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}
 		})
+	}
+}
+
+// TestGenerations: a generation of before the hub's restore must not pass for one that the hub counts now, or the hub
+// lets go of what is still in use.
+func TestGenerations(t *testing.T) {
+	cases := map[string]struct {
+		reason            string
+		hub, ovn, gateway int64
+		want              int64
+		programmed        bool
+	}{
+		"Realized":         {"all have it", 5, 5, 5, 5, true},
+		"GatewayBehind":    {"the last one counts", 5, 5, 4, 4, false},
+		"OVNBehind":        {"whoever that is", 5, 4, 5, 4, false},
+		"OVNFormerHub":     {"10 is of another count", 5, 10, 5, 0, false},
+		"GatewayFormerHub": {"10 is of another count", 5, 5, 10, 0, false},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			hub, copy := hubRouter("vpc-1"), hubRouter("vpc-1")
+			hub.Generation, hub.Spec.Remotes = tc.hub, []spokev1alpha1.Remote{{Cluster: "west"}}
+			copy.Status.ObservedGeneration = tc.ovn
+			copy.Status.Gateways = []spokev1alpha1.RouterGateway{{Node: "e1", ObservedGeneration: tc.gateway}}
+			got := routerStatus(hub, copy, []string{"e1"})
+			if programmed := meta.IsStatusConditionTrue(got.Conditions, spokev1alpha1.ConditionProgrammed); got.ObservedGeneration != tc.want || programmed != tc.programmed {
+				t.Errorf("%s: observed %d, programmed %t, want %d, %t", tc.reason, got.ObservedGeneration, programmed, tc.want, tc.programmed)
+			}
+		})
+	}
+}
+
+func TestCopyNewer(t *testing.T) {
+	hub, copy := hubRouter("vpc-1"), hubRouter("vpc-1")
+	hub.Generation, hub.Status.ObservedGeneration = 5, 10
+	copy.Annotations = map[string]string{spokev1alpha1.AnnotationHubGeneration: "10"}
+	got := copyNewer(hub, copy)
+	message := got.Conditions[0].Message
+	if got.ObservedGeneration != 0 || meta.IsStatusConditionTrue(got.Conditions, spokev1alpha1.ConditionProgrammed) ||
+		!strings.Contains(message, "generation 10") || !strings.Contains(message, "localrouter demo.vpc-1 spoke.tombolo.io/hub-generation=0") {
+		t.Errorf("status is %+v: want it to claim nothing, and to say what to do", got)
 	}
 }
