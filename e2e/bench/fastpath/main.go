@@ -4,17 +4,31 @@
 // Command fastpath measures packets between clusters: the product beside kernel
 // routing, kernel VXLAN and others, on the same machine, in the same minutes, each
 // in network namespaces of its own.
+//
+//	topology  pods, gateways, and what carries packets between them
+//	load      what pods send to each other, and what CPU time it takes
+//	frames    what a gateway costs per packet
+//	measure   rounds, and ratios of what the same round has given
+//	gate      what may not be given up for speed
+//	report    JSON, text, a drawing, floors
 package main
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
+	"regexp"
+	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/tombolo-io/tombolo/e2e/bench/fastpath/load"
+	"github.com/tombolo-io/tombolo/e2e/bench/fastpath/measure"
+	"github.com/tombolo-io/tombolo/e2e/bench/fastpath/report"
 	"github.com/tombolo-io/tombolo/e2e/bench/fastpath/topology"
 )
 
@@ -26,29 +40,78 @@ func main() {
 		}
 		return
 	}
+	jsonFile := flag.String("json", "", "file to write the whole report to")
+	svgFile := flag.String("svg", "", "file to draw the medians into")
+	floors := flag.Bool("floors", false, "exit with 1 when a ratio is below its floor, or a gate is not passed, and say which")
+	isShort := flag.Bool("short", false, "fewer and shorter rounds: less than two minutes")
+	rounds := flag.Int("rounds", 0, "number of rounds; 0 is 9, or 3 with -short")
+	cpu := flag.Int("cpu", runtime.NumCPU()-1, "the core that all loads run on")
+	only := flag.String("run", "", "regular expression: only measures whose names begin so (and gates)")
+	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx); err != nil {
+
+	o := options{rounds: 9, cpu: *cpu, frames: 200_000, swaps: 40, duration: 400 * time.Millisecond}
+	if *isShort {
+		o.rounds, o.frames, o.duration = 3, 100_000, 150*time.Millisecond
+	}
+	if *rounds > 0 {
+		o.rounds = *rounds
+	}
+	r, err := run(ctx, o, *only)
+	if err == nil {
+		err = write(r, *jsonFile, *svgFile)
+	}
+	if below := r.Below(); err == nil && *floors && len(below) > 0 {
+		err = errors.New("below the floors:\n" + strings.Join(below, "\n"))
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "fastpath:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context) error {
-	g, err := topology.Break(ctx)
+func run(ctx context.Context, o options, only string) (r *report.Report, err error) {
+	r = report.New(o.rounds)
+	expression, err := regexp.Compile("^(?:" + only + ")")
 	if err != nil {
-		return err
+		return r, fmt.Errorf("flag -run: %w", err)
 	}
-	defer g.Remove()
-	for _, v := range append(topology.Pairs(), topology.Chains()...) {
-		p, err := v.Build(ctx)
-		if err != nil {
-			return err
-		}
-		for _, k := range []load.Kind{load.RR, load.UDP} {
-			r, err := load.Run(ctx, load.Request{Kind: k, From: p.Client.Namespace, To: p.Server.Namespace, Address: p.Server.Address, Port: 7000, CPU: 1, Duration: 300 * time.Millisecond})
-			fmt.Printf("%s %s %+v %v  ns/unit %.1f\n", v.Name, k, r, err, float64(r.CPU)/float64(r.Count))
-		}
+	o.only = expression
+	progress("building")
+	ground, err := topology.Break(ctx)
+	if err != nil {
+		return r, err
 	}
-	return nil
+	defer func() { err = errors.Join(err, ground.Remove()) }()
+	s, err := build(ctx, o)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	table, err := measure.Rounds(ctx, o.rounds, s.tasks, func(round int) { progress("round %d of %d", round+1, o.rounds) })
+	if err != nil {
+		return r, err
+	}
+	progress("gates")
+	gates, err := s.gates(ctx)
+	if err != nil {
+		return r, err
+	}
+	r.Fill(table, gates, s.realTime)
+	return r, nil
+}
+
+func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, "fastpath: "+format+"\n", args...) }
+
+func write(r *report.Report, jsonFile, svgFile string) error {
+	fmt.Print(r)
+	var errs []error
+	if jsonFile != "" {
+		errs = append(errs, r.WriteJSON(jsonFile))
+	}
+	if svgFile != "" {
+		errs = append(errs, r.WriteSVG(svgFile))
+	}
+	return errors.Join(errs...)
 }

@@ -40,7 +40,7 @@ func serve(r Request) (Result, error) {
 	}
 	ready, halves := make(chan struct{}), make(chan half, 2)
 	run := func(ns string, end func(Request, chan<- struct{}) (Result, error)) {
-		realTime, err := enter(ns, r.CPU)
+		realTime, err := Enter(ns, r.CPU)
 		if err != nil {
 			halves <- half{err: err}
 			return

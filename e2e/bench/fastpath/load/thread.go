@@ -16,9 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// enter makes the calling goroutine's thread one that runs on cpu only, in the namespace ns, before everything else.
+// Enter makes the calling goroutine's thread one that runs on cpu only, in the namespace ns, before everything else.
 // The thread ends with the goroutine.
-func enter(ns string, cpu int) (realTime bool, err error) {
+func Enter(ns string, cpu int) (realTime bool, err error) {
 	runtime.LockOSThread()
 	target, err := netns.GetFromName(ns)
 	if err != nil {

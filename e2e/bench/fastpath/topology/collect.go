@@ -12,8 +12,8 @@ import (
 )
 
 // buildCollect makes what Cilium does with tunnels: eBPF names the endpoint, the kernel's VXLAN device encapsulates.
-func buildCollect(ctx context.Context) (*Path, error) {
-	b := newBuilder(ctx, "collect-md")
+func buildCollect(ctx context.Context, name string) (*Path, error) {
+	b := newBuilder(ctx, name)
 	b.gateways()
 	b.routers()
 	b.collect(podA, clientEnd, clientAddress, endpointB, subnetB)

@@ -29,8 +29,8 @@ table ip bench {
 }
 `
 
-func buildConntrack(ctx context.Context) (*Path, error) {
-	b := newBuilder(ctx, "vxlan-ct")
+func buildConntrack(ctx context.Context, name string) (*Path, error) {
+	b := newBuilder(ctx, name)
 	b.vxlanGateways()
 	b.conntrack("ga", "gb")
 	return b.finish()

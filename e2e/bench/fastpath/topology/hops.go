@@ -6,7 +6,6 @@ package topology
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"os"
 
 	"github.com/vishvananda/netlink"
@@ -72,22 +71,21 @@ func Chains() []Variant {
 	}
 }
 
-func buildKernelChain(ctx context.Context) (*Path, error) {
-	b := newBuilder(ctx, "hops-vxlan")
+func buildKernelChain(ctx context.Context, name string) (*Path, error) {
+	b := newBuilder(ctx, name)
 	b.nodes()
 	b.tunnel(nodeTunnelA, gatewayTunnelA, 100, nodeTunnelPort)
 	b.tunnel(nodeTunnelB, gatewayTunnelB, 100, nodeTunnelPort)
 	a := tunnelEnd{end{"ga", "vx0"}, "241.0.0.1", endpointA, subnetA}
 	z := tunnelEnd{end{"gb", "vx0"}, "241.0.0.2", endpointB, subnetB}
 	b.tunnel(a, z, 1000, vxlanPort)
-	b.path.Gateways = addresses(routerA, gatewayTunnelA.address, z.address, nodeTunnelB.address)
 	return b.finish()
 }
 
 // buildProductChain has the Vpc's router of each gateway, OVN's in the product, in a namespace of its own: the node's
 // tunnel ends there, and the gateway port begins.
-func buildProductChain(ctx context.Context) (*Path, error) {
-	b := newBuilder(ctx, "hops-tombolo")
+func buildProductChain(ctx context.Context, name string) (*Path, error) {
+	b := newBuilder(ctx, name)
 	b.nodes()
 	b.hosts("ra", "rb")
 	b.path.between = append(b.path.between, "ra", "rb")
@@ -142,12 +140,4 @@ func (b *builder) move(e end, host string) {
 		}
 		return netns.LinkUp(b.path.namespace(host), e.name)
 	})
-}
-
-func addresses(texts ...string) []netip.Addr {
-	var all []netip.Addr
-	for _, text := range texts {
-		all = append(all, netip.MustParseAddr(text))
-	}
-	return all
 }

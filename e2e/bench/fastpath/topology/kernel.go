@@ -31,8 +31,8 @@ const (
 	subnetA, subnetB             = "10.77.1.0/24", "10.77.2.0/24"
 )
 
-func buildVeth(ctx context.Context) (*Path, error) {
-	b := newBuilder(ctx, "veth")
+func buildVeth(ctx context.Context, name string) (*Path, error) {
+	b := newBuilder(ctx, name)
 	b.hosts("pa", "pb")
 	b.join(clientEnd, serverEnd, PodMTU)
 	b.link(clientEnd, clientAddress+"/16", serverEnd, serverAddress+"/16")
@@ -62,8 +62,7 @@ func (b *builder) gateways() {
 	b.route("pb", "0.0.0.0/0", routerB, "eth0")
 	b.pods()
 	b.path.between = []string{"ga", "gb"}
-	b.path.podEnds = []end{podA, podB}
-	b.path.Gateways = []netip.Addr{netip.MustParseAddr(routerA), netip.MustParseAddr(endpointB)}
+	b.path.podLink = []end{clientEnd, podA}
 }
 
 // routers makes the gateways routers of their pods' subnets.
@@ -74,8 +73,8 @@ func (b *builder) routers() {
 	b.neighbour(podB, serverAddress, serverEnd)
 }
 
-func buildRouting(ctx context.Context) (*Path, error) {
-	b := newBuilder(ctx, "routing")
+func buildRouting(ctx context.Context, name string) (*Path, error) {
+	b := newBuilder(ctx, name)
 	b.gateways()
 	b.routers()
 	b.route("ga", subnetB, endpointB, "ul0")
@@ -83,8 +82,8 @@ func buildRouting(ctx context.Context) (*Path, error) {
 	return b.finish()
 }
 
-func buildVXLAN(ctx context.Context) (*Path, error) {
-	b := newBuilder(ctx, "vxlan")
+func buildVXLAN(ctx context.Context, name string) (*Path, error) {
+	b := newBuilder(ctx, name)
 	b.vxlanGateways()
 	return b.finish()
 }
@@ -95,7 +94,6 @@ func (b *builder) vxlanGateways() {
 	a := tunnelEnd{end{"ga", "vx0"}, "241.0.0.1", endpointA, subnetA}
 	z := tunnelEnd{end{"gb", "vx0"}, "241.0.0.2", endpointB, subnetB}
 	b.tunnel(a, z, 1000, vxlanPort)
-	b.path.Gateways[1] = netip.MustParseAddr(z.address)
 }
 
 // tunnelEnd is a VXLAN device.

@@ -10,12 +10,18 @@ import (
 	"io"
 	"maps"
 	"net/netip"
+
+	"github.com/vishvananda/netlink"
 )
 
 const (
-	// UnderlayMTU is Ethernet's, and PodMTU what VXLAN over IPv4 (RFC 7348: 50 bytes) leaves of it.
+	// UnderlayMTU is Ethernet's.
 	UnderlayMTU = 1500
-	PodMTU      = UnderlayMTU - 50
+	// PodMTU is what VXLAN over IPv4 (RFC 7348: 50 bytes) leaves of it.
+	PodMTU = UnderlayMTU - 50
+
+	// PairHops is how many gateways the packets of Pairs meet, but for veth's.
+	PairHops = 2
 
 	vxlanPort = 4789
 )
@@ -33,14 +39,13 @@ type Path struct {
 	Name string
 	// Client and Server are the pods.
 	Client, Server Pod
-	// Gateways are the addresses that answer for the hops, in the order in which the client's packets meet them.
-	Gateways []netip.Addr
 
 	ctx context.Context
 	// hosts between the pods, by their short names.
 	between []string
 	wires   []end
-	podEnds []end
+	// podLink is the client's interface and its gateway's.
+	podLink []end
 	// open is what is attached as long as this process runs.
 	open []io.Closer
 	// restart makes the product set its state anew, as often as asked, on every gateway.
@@ -52,7 +57,7 @@ type Variant struct {
 	Name string
 	// Says is what it is, for the report.
 	Says  string
-	Build func(ctx context.Context) (*Path, error)
+	Build func(ctx context.Context, name string) (*Path, error)
 }
 
 // Pairs are the variants with one gateway per cluster (pod, gateway, gateway, pod) and, as the bound, one veth.
@@ -95,14 +100,38 @@ func (p *Path) Wire(on bool) error {
 	return nil
 }
 
-// Restart opens, sets and closes the product so many times on each of its gateways, with all their state pinned. A path
-// of others has nothing to restart.
-func (p *Path) Restart(times int) error {
-	if p.restart == nil {
-		return nil
+// SetPodMTU changes the MTU between the client and its gateway.
+func (p *Path) SetPodMTU(mtu int) error {
+	for _, e := range p.podLink {
+		err := p.in(e.host, func(h *netlink.Handle) error {
+			l, err := h.LinkByName(e.name)
+			if err != nil {
+				return err
+			}
+			return h.LinkSetMTU(l, mtu)
+		})
+		if err != nil {
+			return fmt.Errorf("set MTU of %s of %s: %w", e.name, e.host, err)
+		}
 	}
-	return p.restart(times)
+	return nil
 }
+
+// SetPodChecksums lets the pods leave their checksums to the devices behind them (as veth comes), or compute them.
+func (p *Path) SetPodChecksums(offload bool) error {
+	for _, e := range []end{clientEnd, serverEnd} {
+		if err := p.features(e, map[string]bool{"tx-checksum-ip-generic": offload}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Restarts says whether there is something that Restart restarts.
+func (p *Path) Restarts() bool { return p.restart != nil }
+
+// Restart opens, sets and closes the product so many times on each of its gateways, with all their state pinned.
+func (p *Path) Restart(times int) error { return p.restart(times) }
 
 // Close detaches what is attached. The namespaces go with their Ground.
 func (p *Path) Close() error {

@@ -103,8 +103,8 @@ func (b *builder) product(gateways ...gateway) {
 	b.try(func() error { return b.path.restart(1) })
 }
 
-func buildTombolo(ctx context.Context) (*Path, error) {
-	b := newBuilder(ctx, "tombolo")
+func buildTombolo(ctx context.Context, name string) (*Path, error) {
+	b := newBuilder(ctx, name)
 	b.gateways()
 	b.product(
 		gateway{"ga", b.config(underA, endpointA, endpointB, podA, clientEnd, subnetA, subnetB)},

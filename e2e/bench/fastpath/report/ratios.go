@@ -1,0 +1,108 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package report says what was measured: as JSON, as text, as a drawing, and as the
+// list of floors that it is below.
+package report
+
+import (
+	"fmt"
+
+	"github.com/tombolo-io/tombolo/e2e/bench/fastpath/measure"
+)
+
+// side is one series.
+type side struct{ measure, variant string }
+
+// ratio of two series of costs, and what it must be.
+type ratio struct {
+	key  string
+	a, b side
+	// floor is what the median must reach at least, ceiling at most. 0 is none.
+	floor, ceiling float64
+	// missing says why it is not measured.
+	missing string
+}
+
+const (
+	kernel = "vxlan"
+	ours   = "tombolo"
+	xdp    = "tombolo-xdp"
+
+	noTransit = "the product forwards nothing from tunnel to tunnel"
+	noXDP     = "the product has no XDP program"
+)
+
+// ratios in the order of reports. Those without a floor explain those that have one.
+var ratios = []ratio{
+	{key: "transit_kernel_over_tcx", a: side{"transit", kernel}, b: side{"transit", ours}, floor: 2.5, missing: noTransit},
+	{key: "transit_kernel_over_xdp", a: side{"transit", kernel}, b: side{"transit", xdp}, floor: 7, missing: noXDP},
+	{key: "rr_over_kernel_vxlan", a: side{"rr", kernel}, b: side{"rr", ours}, floor: 1.40},
+	{key: "rr_over_veth", a: side{"rr", "veth"}, b: side{"rr", ours}, floor: 0.80},
+	{key: "udp_cpu_kernel_over_ours", a: side{"udp", kernel}, b: side{"udp", ours}, floor: 1.9},
+	{key: "tcp_over_kernel_vxlan", a: side{"tcp", kernel}, b: side{"tcp", ours}, floor: 1.03},
+	{key: "tcp_wire_over_kernel_vxlan", a: side{"tcp_wire", kernel}, b: side{"tcp_wire", ours}, floor: 1.0},
+	{key: "hops4_rr", a: side{"hops4_rr", kernel}, b: side{"hops4_rr", ours}, floor: 1.6},
+	{key: "hops4_udp", a: side{"hops4_udp", kernel}, b: side{"hops4_udp", ours}, floor: 2.3},
+	{key: "lpm_100k_over_10_tcx", a: side{"lpm_100k_zipf", ours}, b: side{"lpm_10_zipf", ours}, ceiling: 1.3},
+	{key: "lpm_100k_over_10_xdp", a: side{"lpm_100k_zipf", xdp}, b: side{"lpm_10_zipf", xdp}, ceiling: 1.6, missing: noXDP},
+
+	{key: "encap_kernel_over_tcx", a: side{"encap", kernel}, b: side{"encap", ours}},
+	{key: "decap_kernel_over_tcx", a: side{"decap", kernel}, b: side{"decap", ours}},
+	{key: "lpm_100k_over_10_tcx_uniform", a: side{"lpm_100k_uniform", ours}, b: side{"lpm_10_uniform", ours}},
+	{key: "rr_over_kernel_vxlan_ct", a: side{"rr", "vxlan-ct"}, b: side{"rr", ours}},
+	{key: "udp_cpu_kernel_ct_over_ours", a: side{"udp", "vxlan-ct"}, b: side{"udp", ours}},
+	{key: "rr_over_collect_md", a: side{"rr", "collect-md"}, b: side{"rr", ours}},
+	{key: "udp_cpu_collect_md_over_ours", a: side{"udp", "collect-md"}, b: side{"udp", ours}},
+	{key: "rr_over_routing", a: side{"rr", "routing"}, b: side{"rr", ours}},
+	{key: "udp_cpu_routing_over_ours", a: side{"udp", "routing"}, b: side{"udp", ours}},
+}
+
+// unmeasured variants have no ratio of their own.
+var unmeasured = map[string]string{"wireguard-go": "not built into the bench"}
+
+// fillRatios computes all ratios that t has both sides of.
+func (r *Report) fillRatios(t *measure.Table) {
+	r.Ratios, r.Ranges, r.Reasons = map[string]float64{}, map[string]measure.Summary{}, map[string]string{}
+	for _, q := range ratios {
+		got, ok := measure.Ratio(t.Find(q.a.measure, q.a.variant), t.Find(q.b.measure, q.b.variant))
+		if ok {
+			r.Ratios[q.key], r.Ranges[q.key] = got.Median, got
+			continue
+		}
+		reason := q.missing
+		if reason == "" {
+			reason = "this run did not measure both sides in most of its rounds"
+		}
+		r.NotMeasured = append(r.NotMeasured, q.key)
+		r.Reasons[q.key] = reason
+	}
+	for name, reason := range unmeasured {
+		r.NotMeasured = append(r.NotMeasured, name)
+		r.Reasons[name] = reason
+	}
+}
+
+// Below names every floor that r is below, every ceiling that it is above, what has a floor and was not measured, and
+// every gate of the product's that it did not pass.
+func (r *Report) Below() []string {
+	var out []string
+	for _, q := range ratios {
+		got, measured := r.Ratios[q.key]
+		switch {
+		case q.floor == 0 && q.ceiling == 0:
+		case !measured:
+			out = append(out, fmt.Sprintf("%s: not measured: %s", q.key, r.Reasons[q.key]))
+		case q.floor != 0 && got < q.floor:
+			out = append(out, fmt.Sprintf("%s: %.2f is below %.2f", q.key, got, q.floor))
+		case q.ceiling != 0 && got > q.ceiling:
+			out = append(out, fmt.Sprintf("%s: %.2f is above %.2f", q.key, got, q.ceiling))
+		}
+	}
+	for _, g := range r.Gates {
+		if !g.Passed {
+			out = append(out, fmt.Sprintf("gate %s of %s: %s", g.Gate, g.Variant, g.Detail))
+		}
+	}
+	return out
+}

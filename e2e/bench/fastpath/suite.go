@@ -1,0 +1,280 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/tombolo-io/tombolo/e2e/bench/fastpath/frames"
+	"github.com/tombolo-io/tombolo/e2e/bench/fastpath/gate"
+	"github.com/tombolo-io/tombolo/e2e/bench/fastpath/load"
+	"github.com/tombolo-io/tombolo/e2e/bench/fastpath/measure"
+	"github.com/tombolo-io/tombolo/e2e/bench/fastpath/topology"
+)
+
+// suite is everything that is measured, built.
+type suite struct {
+	options options
+	tasks   []measure.Task
+	open    []io.Closer
+	// realTime is false when some load had to share its core.
+	realTime bool
+}
+
+// build makes all topologies, and a task for each that options asks for.
+func build(ctx context.Context, o options) (*suite, error) {
+	s := &suite{options: o, realTime: true}
+	for _, add := range []func(context.Context) error{s.pairs, s.chains, s.stations, s.scale} {
+		if err := add(ctx); err != nil {
+			return nil, errors.Join(err, s.close())
+		}
+	}
+	return s, nil
+}
+
+func (s *suite) close() error {
+	var errs []error
+	for _, c := range slices.Backward(s.open) {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (s *suite) add(t measure.Task) { s.tasks = append(s.tasks, t) }
+
+func (s *suite) wants(measures ...string) bool {
+	return slices.ContainsFunc(measures, s.options.only.MatchString)
+}
+
+func (s *suite) pairs(ctx context.Context) error {
+	for _, v := range topology.Pairs() {
+		if !s.wants("rr", "udp", "tcp", "tcp_wire") {
+			return nil
+		}
+		p, err := v.Build(ctx, v.Name)
+		if err != nil {
+			return err
+		}
+		s.open = append(s.open, p)
+		s.load("rr", v.Name, load.RR, p)
+		s.load("udp", v.Name, load.UDP, p)
+		s.load("tcp", v.Name, load.TCP, p)
+		if v.Name != "veth" {
+			s.wire(v.Name, p)
+		}
+	}
+	return nil
+}
+
+func (s *suite) chains(ctx context.Context) error {
+	for _, v := range topology.Chains() {
+		if !s.wants("hops4_rr", "hops4_udp") {
+			return nil
+		}
+		p, err := v.Build(ctx, "hops-"+v.Name)
+		if err != nil {
+			return err
+		}
+		s.open = append(s.open, p)
+		s.load("hops4_rr", v.Name, load.RR, p)
+		s.load("hops4_udp", v.Name, load.UDP, p)
+	}
+	return nil
+}
+
+// load adds what pods of p send to each other.
+func (s *suite) load(name, variant string, kind load.Kind, p *topology.Path) {
+	if !s.wants(name) {
+		return
+	}
+	s.add(measure.Task{Measure: name, Variant: variant, Run: func(ctx context.Context) ([]measure.Value, error) {
+		return s.run(ctx, name, kind, p)
+	}})
+}
+
+// wire adds a stream over an underlay that carries frames of its MTU only.
+func (s *suite) wire(variant string, p *topology.Path) {
+	const name = "tcp_wire"
+	if !s.wants(name) {
+		return
+	}
+	s.add(measure.Task{Measure: name, Variant: variant, Run: func(ctx context.Context) ([]measure.Value, error) {
+		if err := p.Wire(true); err != nil {
+			return nil, err
+		}
+		values, err := s.run(ctx, name, load.TCP, p)
+		return values, errors.Join(err, p.Wire(false))
+	}})
+}
+
+func (s *suite) run(ctx context.Context, name string, kind load.Kind, p *topology.Path) ([]measure.Value, error) {
+	r, err := load.Run(ctx, load.Request{
+		Kind: kind, From: p.Client.Namespace, To: p.Server.Namespace, Address: p.Server.Address, Port: 7000,
+		CPU: s.options.cpu, Duration: s.options.duration,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.realTime = s.realTime && r.RealTime
+	each := float64(r.CPU) / float64(r.Count) // nanoseconds
+	switch kind {
+	case load.RR:
+		return []measure.Value{
+			{Measure: name, Unit: "us CPU/txn", Value: each / 1e3},
+			{Measure: name + "_p50", Unit: "us", Value: float64(r.P50) / 1e3},
+			{Measure: name + "_rate", Unit: "txn/s", Value: float64(r.Count) / r.Wall.Seconds()},
+		}, nil
+	case load.UDP:
+		return []measure.Value{{Measure: name, Unit: "ns CPU/packet", Value: each}}, nil
+	default:
+		return []measure.Value{{Measure: name, Unit: "us CPU/MB", Value: each * 1e3}}, nil
+	}
+}
+
+// stations adds what a gateway costs per packet, by what it does. The product has no transit from tunnel to tunnel yet:
+// one with XDP, and the ratios that name it, wait for it.
+func (s *suite) stations(ctx context.Context) error {
+	if s.wants(string(topology.Base)) {
+		if err := s.station(string(topology.Base), "none", one(topology.BaseStation(ctx))); err != nil {
+			return err
+		}
+	}
+	for _, role := range []topology.Role{topology.Encap, topology.Decap, topology.Transit} {
+		name := string(role)
+		if !s.wants(name) {
+			continue
+		}
+		err := errors.Join(
+			s.station(name, "vxlan", one(topology.KernelStation(ctx, role, false))),
+			s.station(name, "vxlan-ct", one(topology.KernelStation(ctx, role, true))),
+		)
+		if role != topology.Transit {
+			err = errors.Join(err, s.station(name, "tombolo",
+				one(topology.ProductStation(ctx, role, []netip.Prefix{topology.Remote}))))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// built is a station or why there is none.
+type built struct {
+	station *topology.Station
+	err     error
+}
+
+func one(station *topology.Station, err error) built { return built{station, err} }
+
+func (s *suite) station(name, variant string, b built) error {
+	if b.err != nil {
+		return b.err
+	}
+	to := topology.Far
+	if b.station.Role != topology.Decap {
+		to = topology.Remote.Addr().Next()
+	}
+	bench, err := s.bench(b.station)
+	if err != nil {
+		return err
+	}
+	return s.frames(name, variant, bench, []netip.Addr{to})
+}
+
+func (s *suite) bench(station *topology.Station) (*frames.Bench, error) {
+	b, err := frames.New(station)
+	if err == nil {
+		s.open = append(s.open, b)
+	}
+	return b, err
+}
+
+// scale adds encapsulation with few and with many prefixes in the product's maps.
+func (s *suite) scale(ctx context.Context) error {
+	for _, n := range []int{10, 1_000, 100_000} {
+		uniform, zipf := fmt.Sprintf("lpm_%s_uniform", short(n)), fmt.Sprintf("lpm_%s_zipf", short(n))
+		if !s.wants(uniform, zipf) {
+			continue
+		}
+		prefixes := frames.Prefixes(n)
+		station, err := topology.ProductStation(ctx, topology.Encap, prefixes)
+		if err != nil {
+			return err
+		}
+		bench, err := s.bench(station)
+		if err != nil {
+			return err
+		}
+		err = errors.Join(
+			s.frames(uniform, "tombolo", bench, frames.Draw(prefixes, false)),
+			s.frames(zipf, "tombolo", bench, frames.Draw(prefixes, true)),
+		)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func short(n int) string {
+	if n >= 1000 {
+		return fmt.Sprintf("%dk", n/1000)
+	}
+	return fmt.Sprint(n)
+}
+
+func (s *suite) frames(name, variant string, bench *frames.Bench, to []netip.Addr) error {
+	if !s.wants(name) {
+		return nil
+	}
+	traffic, err := bench.To(to)
+	if err != nil {
+		return err
+	}
+	s.open = append(s.open, traffic)
+	s.add(measure.Task{Measure: name, Variant: variant, Run: func(context.Context) ([]measure.Value, error) {
+		r, err := traffic.Run(s.options.cpu, s.options.frames)
+		if err != nil {
+			return nil, err
+		}
+		return []measure.Value{{Measure: name, Unit: "ns CPU/packet", Value: float64(r.CPU) / float64(r.Arrived)}}, nil
+	}})
+	return nil
+}
+
+// gates tries what may not be given up, on paths of its own.
+func (s *suite) gates(ctx context.Context) ([]gate.Result, error) {
+	var out []gate.Result
+	for _, v := range topology.Pairs() {
+		if v.Name != "vxlan" && v.Name != "tombolo" || !s.wants("gates") {
+			continue
+		}
+		p, err := v.Build(ctx, "gate-"+v.Name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, gate.All(v.Name, p, s.options.swaps)...)
+		if err := p.Close(); err != nil {
+			return nil, err
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+	}
+	return out, nil
+}
+
+// options of a run.
+type options struct {
+	rounds, cpu, frames, swaps int
+	duration                   time.Duration
+	only                       interface{ MatchString(string) bool }
+}
