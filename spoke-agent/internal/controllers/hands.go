@@ -23,7 +23,8 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/probe"
 )
 
-// dialTimeout bounds an attempt to reach a database; another one follows.
+// dialTimeout bounds an attempt to reach Open vSwitch, for which a pod's call waits; another one follows. The northbound
+// database is dialled in the background and may be large: package ovn knows how long to read it.
 const dialTimeout = 5 * time.Second
 
 // PinPath is where maps and links are pinned in a bpf file system.
@@ -31,8 +32,6 @@ func PinPath(bpffs string) string { return filepath.Join(bpffs, "tombolo") }
 
 func dialNorthbound(o options.Controller, log logr.Logger) func(context.Context) (router.Northbound, error) {
 	return func(ctx context.Context) (router.Northbound, error) {
-		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-		defer cancel()
 		var tls []ovn.Option
 		if o.NorthboundCA != "" {
 			tls = append(tls, ovn.WithTLS(ovn.TLS{CA: o.NorthboundCA, Cert: o.NorthboundCert, Key: o.NorthboundKey}))

@@ -11,10 +11,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/containernetworking/cni/pkg/types"
+	cnitypes "github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
+	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/attachment"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/binding"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/cni"
@@ -74,7 +76,7 @@ func result(p link.PodLink) *types100.Result {
 			Interface: new(1), Gateway: p.Gateway.AsSlice(),
 			Address: net.IPNet{IP: p.Address.Addr().AsSlice(), Mask: net.CIDRMask(p.Address.Bits(), bits)},
 		}},
-		Routes: []*types.Route{{Dst: net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, bits)}, GW: p.Gateway.AsSlice()}},
+		Routes: []*cnitypes.Route{{Dst: net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, bits)}, GW: p.Gateway.AsSlice()}},
 	}
 }
 
@@ -82,6 +84,9 @@ func result(p link.PodLink) *types100.Result {
 // be the delegate's.
 func (s *Server) del(ctx context.Context, request cni.Request) (cni.Response, error) {
 	vswitch, port, err := s.portOf(ctx, request)
+	if err != nil && s.neverOurs(ctx, request) {
+		return cni.Response{Delegate: true}, nil // an Open vSwitch that is away is none of this pod's business
+	}
 	if err != nil {
 		return cni.Response{}, err
 	}
@@ -95,6 +100,15 @@ func (s *Server) del(ctx context.Context, request cni.Request) (cni.Response, er
 		return cni.Response{}, err
 	}
 	return cni.Response{Delegate: port == nil}, nil
+}
+
+// neverOurs is true for a pod that is known, has its address, and was not told one of a Vpc: it is on the cluster's own
+// network.
+func (s *Server) neverOurs(ctx context.Context, request cni.Request) bool {
+	pod := &corev1.Pod{}
+	err := s.Reader.Get(ctx, types.NamespacedName{Namespace: request.PodNamespace, Name: request.PodName}, pod)
+	_, told := pod.Annotations[networkv1alpha1.AnnotationNetwork]
+	return err == nil && request.PodUID != "" && isPod(pod, request.PodUID) && pod.Status.PodIP != "" && !told
 }
 
 // portOf is the sandbox's port in the integration bridge; nil when it has none.

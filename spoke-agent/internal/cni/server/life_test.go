@@ -5,6 +5,7 @@ package server_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"slices"
 	"strings"
@@ -37,6 +38,31 @@ port pod-uid-1 of uid-1
 `)
 	if out, err := f.call(t, "ADD", "s3", "static", "hash-of-former-file"); err == nil {
 		t.Errorf("the mirror of another file was taken for this one's: %s", out)
+	}
+}
+
+// TestDeleteWithoutVswitch: Open vSwitch is away. Pods that have nothing to do with it can be deleted, and of the others
+// nothing is left behind.
+func TestDeleteWithoutVswitch(t *testing.T) {
+	plain, inVpc, unknown := pod("plain", ""), pod("in-vpc", "net1"), pod("unknown", "")
+	plain.Status.PodIP, inVpc.Status.PodIP = "10.9.0.7", "10.0.0.2"
+	inVpc.Annotations[networkv1alpha1.AnnotationNetwork] = annotation("pod-uid-1")
+	f := newFixture(t, append(world(), plain, inVpc, unknown)...)
+	f.node.away = errors.New("no database")
+	f.serve(t)
+	f.mustCall(t, "DEL", "s1", "plain", "uid-1")
+	for _, p := range []struct{ name, uid, reason string }{
+		{"in-vpc", "uid-1", "its port would stay"},
+		{"unknown", "uid-1", "a pod without an address may have been plugged halfway"},
+		{"plain", "uid-2", "another pod of that name says nothing"},
+		{"gone", "uid-1", "nor does one that is not known"},
+	} {
+		if out, err := f.call(t, "DEL", "s1", p.name, p.uid); err == nil {
+			t.Errorf("DEL of %s succeeded: %s: %s", p.name, p.reason, out)
+		}
+	}
+	if got := f.delegated(t); got != "DEL s1\n" {
+		t.Errorf("calls of the delegate are %q, want the one for the plain pod", got)
 	}
 }
 

@@ -43,6 +43,7 @@ type node struct {
 	mu    sync.Mutex
 	links map[string]link.PodLink
 	ports map[string]ovn.VswitchPort
+	away  error // why Open vSwitch can't be reached
 }
 
 func (n *node) AddPod(p link.PodLink) error {
@@ -143,7 +144,7 @@ func (f *fixture) serve(t *testing.T) (stop func()) {
 	t.Helper()
 	s := &server.Server{
 		Socket: f.socket, Bridge: "br-int", Reader: f.client, Links: f.node, Log: testr.New(t), Patience: 700 * time.Millisecond,
-		Vswitch: lazy.New(func(context.Context) (server.Vswitch, error) { return f.node, nil }),
+		Vswitch: lazy.New(func(context.Context) (server.Vswitch, error) { return f.node, f.node.away }),
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
