@@ -32,7 +32,9 @@ func compile(cfg Config, devices map[string]device) map[string]entries {
 		port:    cfg.Underlay.UDPPort,
 	}.encode())
 	for _, c := range cfg.Clusters {
-		put(gatewayMapTomboloClusters, encodeUint64(clusterID(c.Name)), clusterEntry{name: c.Name, endpoints: c.Endpoints}.encode())
+		// More gateways than there is room for send to us all the same; we send to the first ones.
+		first := c.Endpoints[:min(len(c.Endpoints), maxEndpoints)]
+		put(gatewayMapTomboloClusters, encodeUint64(clusterID(c.Name)), clusterEntry{name: c.Name, endpoints: first}.encode())
 		for _, a := range c.Endpoints {
 			put(gatewayMapTomboloSources, a.AsSlice(), encodeUint64(clusterID(c.Name)))
 		}

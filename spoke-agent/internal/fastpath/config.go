@@ -63,6 +63,6 @@ type Remote struct {
 type Cluster struct {
 	// Name of the cluster.
 	Name string
-	// Endpoints of its gateway nodes; a flow sticks to one by hash.
+	// Endpoints of its gateway nodes; a flow sticks to one of the first 16 by hash. All of them may send.
 	Endpoints []netip.Addr
 }

@@ -66,9 +66,6 @@ func validateClusters(cfg Config) []error {
 			errs = append(errs, fmt.Errorf("cluster %q: has the id of %q; list it once, or rename one", c.Name, other))
 		}
 		ids[clusterID(c.Name)] = c.Name
-		if len(c.Endpoints) > maxEndpoints {
-			errs = append(errs, fmt.Errorf("cluster %s: %d endpoints; %d at most", c.Name, len(c.Endpoints), maxEndpoints))
-		}
 		for _, a := range c.Endpoints {
 			if !a.Is4() {
 				errs = append(errs, fmt.Errorf("cluster %s: endpoint %s is not IPv4; only IPv4 is encapsulated", c.Name, a))
