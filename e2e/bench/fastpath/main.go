@@ -59,6 +59,9 @@ func main() {
 		o.rounds = *rounds
 	}
 	r, err := run(ctx, o, *only)
+	if err != nil && ctx.Err() != nil {
+		err = errors.New("interrupted; everything is removed")
+	}
 	if err == nil {
 		err = write(r, *jsonFile, *svgFile)
 	}

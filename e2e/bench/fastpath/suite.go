@@ -115,9 +115,13 @@ func (s *suite) wire(variant string, p *topology.Path) {
 }
 
 func (s *suite) run(ctx context.Context, name string, kind load.Kind, p *topology.Path) ([]measure.Value, error) {
+	duration := s.options.duration
+	if kind == load.TCP {
+		duration *= 2 // copies and caches make it the noisiest of all
+	}
 	r, err := load.Run(ctx, load.Request{
 		Kind: kind, From: p.Client.Namespace, To: p.Server.Namespace, Address: p.Server.Address, Port: 7000,
-		CPU: s.options.cpu, Duration: s.options.duration,
+		CPU: s.options.cpu, Duration: duration,
 	})
 	if err != nil {
 		return nil, err

@@ -138,7 +138,7 @@ func offender(fd int) (netip.Addr, error) {
 // swaps restarts the product under a stream of datagrams.
 func swaps(p *topology.Path, times int) (string, error) {
 	if !p.Restarts() {
-		return "nothing to swap", nil
+		return "", errNotHere
 	}
 	r, err := receive(p, 7105, 100)
 	if err != nil {

@@ -94,9 +94,9 @@ func (r *Report) Below() []string {
 		case !measured:
 			out = append(out, fmt.Sprintf("%s: not measured: %s", q.key, r.Reasons[q.key]))
 		case q.floor != 0 && got < q.floor:
-			out = append(out, fmt.Sprintf("%s: %.2f is below %.2f", q.key, got, q.floor))
+			out = append(out, fmt.Sprintf("%s: %.3f is below %.2f", q.key, got, q.floor))
 		case q.ceiling != 0 && got > q.ceiling:
-			out = append(out, fmt.Sprintf("%s: %.2f is above %.2f", q.key, got, q.ceiling))
+			out = append(out, fmt.Sprintf("%s: %.3f is above %.2f", q.key, got, q.ceiling))
 		}
 	}
 	for _, g := range r.Gates {

@@ -129,7 +129,7 @@ func (r *Report) String() string {
 	fmt.Fprintln(table, "RATIO\t\tMIN\tMEDIAN\tMAX\tWANT")
 	for _, q := range ratios {
 		if got, ok := r.Ranges[q.key]; ok {
-			fmt.Fprintf(table, "%s\t\t%.2f\t%.2f\t%.2f\t%s\n", q.key, got.Min, got.Median, got.Max, q.want(got.Median))
+			fmt.Fprintf(table, "%s\t\t%.3f\t%.3f\t%.3f\t%s\n", q.key, got.Min, got.Median, got.Max, q.want(got.Median))
 		}
 	}
 	table.Flush()

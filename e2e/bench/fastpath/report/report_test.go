@@ -51,8 +51,8 @@ func TestBelow(t *testing.T) {
 		}
 	}
 	if diff := cmp.Diff([]string{
-		"udp_cpu_kernel_over_ours: 1.80 is below 1.90",
-		"lpm_100k_over_10_tcx: 1.40 is above 1.30",
+		"udp_cpu_kernel_over_ours: 1.800 is below 1.90",
+		"lpm_100k_over_10_tcx: 1.400 is above 1.30",
 		"gate g of tombolo: lost",
 	}, below); diff != "" {
 		t.Errorf("a floor that is just reached holds (-want +got):\n%s", diff)
