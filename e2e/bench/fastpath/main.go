@@ -60,7 +60,7 @@ func main() {
 	}
 	r, err := run(ctx, o, *only)
 	if err != nil && ctx.Err() != nil {
-		err = errors.New("interrupted; everything is removed")
+		err = fmt.Errorf("interrupted: %w", err)
 	}
 	if err == nil {
 		err = write(r, *jsonFile, *svgFile)
