@@ -17,6 +17,10 @@ TESTFLAGS ?=
 # Flags for bench-fastpath: make bench-fastpath BENCHFLAGS='-short -json fastpath.json'
 BENCHFLAGS ?=
 
+# One way to compile for tests, linters, programs and the lab, so that each package is compiled once.
+export CGO_ENABLED := 0
+export GOFLAGS := $(GOFLAGS) -trimpath
+
 # The directory with the lab's kube-apiserver, etcd and kubectl, which is built when it is not there.
 ASSETS = $$(go run ./e2e/lab/cmd/lab binaries)
 GOTEST = go test $(TESTFLAGS)
@@ -77,7 +81,7 @@ bench-fastpath: ## Packets between clusters, beside kernel VXLAN and others on t
 
 .PHONY: build
 build: ## Programs into bin/
-	CGO_ENABLED=0 go build -trimpath -o bin/ ./hub/cmd/... ./spoke-agent/cmd/...
+	go build -o bin/ ./hub/cmd/... ./spoke-agent/cmd/...
 
 .PHONY: generate
 generate: ## Deep copies, CRDs, OVN models, eBPF objects and docs/api.md from their sources
