@@ -16,6 +16,8 @@ type Config struct {
 	Ports []Port
 	// Clusters are the other clusters' gateways.
 	Clusters []Cluster
+	// Relays are what may pass this node from one cluster to another. What is not listed does not.
+	Relays []Relay
 }
 
 // Underlay is the interface between clusters.
@@ -26,6 +28,10 @@ type Underlay struct {
 	Address netip.Addr
 	// UDPPort of the encapsulation.
 	UDPPort uint16
+	// XDP relays before the kernel makes an skb of a packet (tombolo_xdp on the interface); what it can't send goes
+	// the way that it goes without. Physical interfaces whose driver has XDP gain by it. Two ends of a veth must both
+	// poll (NAPI: an XDP program on each, or generic-receive-offload on), and the node must forward IPv4 (ip_forward).
+	XDP bool
 }
 
 // Port is one Vpc's gateway port on this node.
@@ -65,4 +71,19 @@ type Cluster struct {
 	Name string
 	// Endpoints of its gateway nodes; a flow sticks to one of the first 16 by hash. All of them may send.
 	Endpoints []netip.Addr
+}
+
+// Relay lets packets of one VNI pass from one cluster to another, in one direction, for clusters that don't reach each
+// other: the outer header is rewritten and the packet sent on, and no port of the VNI is needed here. Both ends take this
+// node's cluster for the one that has the prefixes (Remote.Cluster), and on a way with several relays From and To are
+// the neighbours of this one.
+type Relay struct {
+	// VNI that the packets carry: that of the Vpc they are for.
+	VNI uint32
+	// From is the cluster that sends, and Sources the only inner sources that it may send from.
+	From    string
+	Sources []netip.Prefix
+	// To is the cluster that gets them, and Destinations the inner destinations there.
+	To           string
+	Destinations []netip.Prefix
 }

@@ -16,17 +16,23 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	gatewayMapTomboloCache    = "tombolo_cache"
 	gatewayMapTomboloClusters = "tombolo_clusters"
 	gatewayMapTomboloDrops    = "tombolo_drops"
+	gatewayMapTomboloEpoch    = "tombolo_epoch"
 	gatewayMapTomboloFlows    = "tombolo_flows"
 	gatewayMapTomboloLocals   = "tombolo_locals"
+	gatewayMapTomboloLookups  = "tombolo_lookups"
 	gatewayMapTomboloPorts    = "tombolo_ports"
+	gatewayMapTomboloRelays   = "tombolo_relays"
 	gatewayMapTomboloRemotes  = "tombolo_remotes"
 	gatewayMapTomboloSources  = "tombolo_sources"
+	gatewayMapTomboloTransit  = "tombolo_transit"
 	gatewayMapTomboloUnderlay = "tombolo_underlay"
 	gatewayMapTomboloVnis     = "tombolo_vnis"
 	gatewayProgTomboloIn      = "tombolo_in"
 	gatewayProgTomboloOut     = "tombolo_out"
+	gatewayProgTomboloXdp     = "tombolo_xdp"
 )
 
 // loadGateway returns the embedded CollectionSpec for gateway.
@@ -73,19 +79,25 @@ type gatewaySpecs struct {
 type gatewayProgramSpecs struct {
 	TomboloIn  *ebpf.ProgramSpec `ebpf:"tombolo_in"`
 	TomboloOut *ebpf.ProgramSpec `ebpf:"tombolo_out"`
+	TomboloXdp *ebpf.ProgramSpec `ebpf:"tombolo_xdp"`
 }
 
 // gatewayMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type gatewayMapSpecs struct {
+	TomboloCache    *ebpf.MapSpec `ebpf:"tombolo_cache"`
 	TomboloClusters *ebpf.MapSpec `ebpf:"tombolo_clusters"`
 	TomboloDrops    *ebpf.MapSpec `ebpf:"tombolo_drops"`
+	TomboloEpoch    *ebpf.MapSpec `ebpf:"tombolo_epoch"`
 	TomboloFlows    *ebpf.MapSpec `ebpf:"tombolo_flows"`
 	TomboloLocals   *ebpf.MapSpec `ebpf:"tombolo_locals"`
+	TomboloLookups  *ebpf.MapSpec `ebpf:"tombolo_lookups"`
 	TomboloPorts    *ebpf.MapSpec `ebpf:"tombolo_ports"`
+	TomboloRelays   *ebpf.MapSpec `ebpf:"tombolo_relays"`
 	TomboloRemotes  *ebpf.MapSpec `ebpf:"tombolo_remotes"`
 	TomboloSources  *ebpf.MapSpec `ebpf:"tombolo_sources"`
+	TomboloTransit  *ebpf.MapSpec `ebpf:"tombolo_transit"`
 	TomboloUnderlay *ebpf.MapSpec `ebpf:"tombolo_underlay"`
 	TomboloVnis     *ebpf.MapSpec `ebpf:"tombolo_vnis"`
 }
@@ -116,26 +128,36 @@ func (o *gatewayObjects) Close() error {
 //
 // It can be passed to loadGatewayObjects or ebpf.CollectionSpec.LoadAndAssign.
 type gatewayMaps struct {
+	TomboloCache    *ebpf.Map `ebpf:"tombolo_cache"`
 	TomboloClusters *ebpf.Map `ebpf:"tombolo_clusters"`
 	TomboloDrops    *ebpf.Map `ebpf:"tombolo_drops"`
+	TomboloEpoch    *ebpf.Map `ebpf:"tombolo_epoch"`
 	TomboloFlows    *ebpf.Map `ebpf:"tombolo_flows"`
 	TomboloLocals   *ebpf.Map `ebpf:"tombolo_locals"`
+	TomboloLookups  *ebpf.Map `ebpf:"tombolo_lookups"`
 	TomboloPorts    *ebpf.Map `ebpf:"tombolo_ports"`
+	TomboloRelays   *ebpf.Map `ebpf:"tombolo_relays"`
 	TomboloRemotes  *ebpf.Map `ebpf:"tombolo_remotes"`
 	TomboloSources  *ebpf.Map `ebpf:"tombolo_sources"`
+	TomboloTransit  *ebpf.Map `ebpf:"tombolo_transit"`
 	TomboloUnderlay *ebpf.Map `ebpf:"tombolo_underlay"`
 	TomboloVnis     *ebpf.Map `ebpf:"tombolo_vnis"`
 }
 
 func (m *gatewayMaps) Close() error {
 	return _GatewayClose(
+		m.TomboloCache,
 		m.TomboloClusters,
 		m.TomboloDrops,
+		m.TomboloEpoch,
 		m.TomboloFlows,
 		m.TomboloLocals,
+		m.TomboloLookups,
 		m.TomboloPorts,
+		m.TomboloRelays,
 		m.TomboloRemotes,
 		m.TomboloSources,
+		m.TomboloTransit,
 		m.TomboloUnderlay,
 		m.TomboloVnis,
 	)
@@ -153,12 +175,14 @@ type gatewayVariables struct {
 type gatewayPrograms struct {
 	TomboloIn  *ebpf.Program `ebpf:"tombolo_in"`
 	TomboloOut *ebpf.Program `ebpf:"tombolo_out"`
+	TomboloXdp *ebpf.Program `ebpf:"tombolo_xdp"`
 }
 
 func (p *gatewayPrograms) Close() error {
 	return _GatewayClose(
 		p.TomboloIn,
 		p.TomboloOut,
+		p.TomboloXdp,
 	)
 }
 

@@ -14,13 +14,19 @@ import (
 
 // layoutVersion is the version of bpf/maps.h. Maps of another version are left to the programs that still use them,
 // until Set has filled new ones and replaced these programs.
-const layoutVersion = 1
+const layoutVersion = 2
 
 // maxEndpoints is MAX_ENDPOINTS of bpf/maps.h.
 const maxEndpoints = 16
 
 // maxClusterName is what the name in struct cluster can hold, one octet less than its size: it ends in a zero.
 const maxClusterName = 63
+
+// isCounter has the maps whose values are struct flow_count, of each CPU.
+var isCounter = map[string]bool{
+	gatewayMapTomboloFlows:  true,
+	gatewayMapTomboloRelays: true,
+}
 
 // dropReasons are the names of enum drop_reason, in its order.
 var dropReasons = []string{
@@ -38,6 +44,9 @@ var dropReasons = []string{
 	"gso_not_tcp",      // in: a super-packet of UDP, which the kernel loses after decapsulation
 	"congested",        // in: marked CE outside but not ECN-capable inside (RFC 6040)
 	"decapsulate",      // in: the kernel refused to take the room away
+	"not_relayed",      // in: from this cluster to that one nothing may pass this node
+	"ttl",              // in: relayed so often that the outer TTL is used up
+	"checksum",         // in: to be relayed, but with a UDP checksum over the outer addresses
 }
 
 // flowDirections are the names of enum direction, in its order.
@@ -56,6 +65,7 @@ type underlayEntry struct {
 	ifindex, mtu uint32
 	address      netip.Addr
 	port         uint16
+	mac          [6]byte
 }
 
 func (e underlayEntry) encode() []byte {
@@ -63,11 +73,11 @@ func (e underlayEntry) encode() []byte {
 	b = native.AppendUint32(b, e.mtu)
 	b = append(b, e.address.AsSlice()...)
 	b = binary.BigEndian.AppendUint16(b, e.port)
-	return append(b, 0, 0)
+	return append(b, e.mac[:]...)
 }
 
 func decodeUnderlay(b []byte) (underlayEntry, error) {
-	if err := wantLen("underlay", b, 16); err != nil {
+	if err := wantLen("underlay", b, 20); err != nil {
 		return underlayEntry{}, err
 	}
 	return underlayEntry{
@@ -75,6 +85,7 @@ func decodeUnderlay(b []byte) (underlayEntry, error) {
 		mtu:     native.Uint32(b[4:]),
 		address: netip.AddrFrom4([4]byte(b[8:])),
 		port:    binary.BigEndian.Uint16(b[12:]),
+		mac:     [6]byte(b[14:]),
 	}, nil
 }
 
@@ -210,6 +221,26 @@ func decodeFlow(b []byte) (flowKey, error) {
 		return flowKey{}, fmt.Errorf("decode flow: direction %d is none", k.direction)
 	}
 	return k, nil
+}
+
+// relayKey is struct relay.
+type relayKey struct {
+	from, to uint64
+	vni      uint32
+}
+
+func (k relayKey) encode() []byte {
+	b := native.AppendUint64(nil, k.from)
+	b = native.AppendUint64(b, k.to)
+	b = native.AppendUint32(b, k.vni)
+	return append(b, 0, 0, 0, 0)
+}
+
+func decodeRelay(b []byte) (relayKey, error) {
+	if err := wantLen("relay", b, 24); err != nil {
+		return relayKey{}, err
+	}
+	return relayKey{from: native.Uint64(b), to: native.Uint64(b[8:]), vni: native.Uint32(b[16:])}, nil
 }
 
 // flowCount is struct flow_count, of one CPU.

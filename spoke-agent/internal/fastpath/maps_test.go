@@ -34,6 +34,11 @@ func TestLayout(t *testing.T) {
 		gatewayMapTomboloClusters: {"struct cluster", encodeUint64(1), clusterEntry{}.encode()},
 		gatewayMapTomboloSources:  {"address → cluster id", any4.AsSlice(), encodeUint64(1)},
 		gatewayMapTomboloFlows:    {"struct flow", flowKey{}.encode(), make([]byte, binary.Size(flowCount{}))},
+		gatewayMapTomboloTransit:  {"struct prefix → struct remote", prefixKey{prefix: netip.PrefixFrom(any4, 32)}.encode(), remoteEntry{}.encode()},
+		gatewayMapTomboloRelays:   {"struct relay", relayKey{}.encode(), make([]byte, binary.Size(flowCount{}))},
+		gatewayMapTomboloEpoch:    {"the word that epoch.go maps", encodeUint32(0), encodeUint64(0)},
+		gatewayMapTomboloCache:    {"half a cache line: only programs write it", encodeUint32(0), make([]byte, 32)},
+		gatewayMapTomboloLookups:  {"hit, miss → number", encodeUint32(0), encodeUint64(0)},
 		gatewayMapTomboloDrops:    {"reason → number", encodeUint32(0), encodeUint64(0)},
 	} {
 		m := spec.Maps[name]
@@ -80,7 +85,8 @@ func TestEncode(t *testing.T) {
 		got, want []byte
 	}{
 		"prefix":    {"length with the VNI's 32 bits; VNI and address as on the wire, or the trie would compare wrong bits first", prefixKey{0x123456, netip.MustParsePrefix("10.1.0.0/16")}.encode(), append(encodeUint32(48), 0, 0x12, 0x34, 0x56, 10, 1, 0, 0)},
-		"underlay":  {"address and port as on the wire", underlayEntry{1, 1500, netip.MustParseAddr("192.0.2.1"), 4789}.encode(), append(append(encodeUint32(1), encodeUint32(1500)...), 192, 0, 2, 1, 0x12, 0xb5, 0, 0)},
+		"relay":     {"from before to", relayKey{1, 2, 0x123456}.encode(), append(append(encodeUint64(1), encodeUint64(2)...), append(encodeUint32(0x123456), 0, 0, 0, 0)...)},
+		"underlay":  {"address and port as on the wire", underlayEntry{1, 1500, netip.MustParseAddr("192.0.2.1"), 4789, [6]byte{2, 0, 0, 0, 0, 7}}.encode(), append(append(encodeUint32(1), encodeUint32(1500)...), 192, 0, 2, 1, 0x12, 0xb5, 2, 0, 0, 0, 0, 7)},
 		"delivery":  {"router before gateway", deliveryEntry{7, [6]byte{1}, [6]byte{2}}.encode(), append(encodeUint32(7), 1, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0)},
 		"cluster":   {"name, number, endpoints, zeros", clusterEntry{"west", []netip.Addr{netip.MustParseAddr("192.0.2.1")}}.encode(), append(append(append([]byte("west"), make([]byte, 60)...), encodeUint32(1)...), append([]byte{192, 0, 2, 1}, make([]byte, 60)...)...)},
 		"clusterID": {"the first 8 bytes of the SHA-256 (echo -n west | sha256sum), as every gateway computes it", binary.BigEndian.AppendUint64(nil, clusterID("west")), []byte{0x76, 0xa7, 0x96, 0x20, 0x8b, 0x71, 0x77, 0x9c}},
@@ -102,8 +108,9 @@ func TestDecodeRefuses(t *testing.T) {
 		"remote":          {"own is a truth value", second(decodeRemote(append(make([]byte, 12), encodeUint32(2)...)))},
 		"cluster":         {"more endpoints than there is room", second(decodeCluster(append(append(make([]byte, 64), encodeUint32(17)...), make([]byte, 64)...)))},
 		"cluster name":    {"no end", second(decodeCluster(append(bytes.Repeat([]byte("x"), 64), make([]byte, 68)...)))},
+		"relay length":    {"half an entry", second(decodeRelay(make([]byte, 23)))},
 		"flow direction":  {"there are two", second(decodeFlow(append(append(make([]byte, 16), encodeUint32(2)...), 0, 0, 0, 0)))},
-		"underlay length": {"half an entry", second(decodeUnderlay(make([]byte, 15)))},
+		"underlay length": {"half an entry", second(decodeUnderlay(make([]byte, 16)))},
 		"delivery length": {"half an entry", second(decodeDelivery(make([]byte, 15)))},
 	} {
 		if tc.err == nil {
@@ -117,7 +124,7 @@ func second[T any](_ T, err error) error { return err }
 // FuzzDecode: what decodes, encodes to the same bytes; nothing panics.
 func FuzzDecode(f *testing.F) {
 	for _, cfg := range []Config{storyConfig()} {
-		for _, content := range compile(cfg, map[string]device{"ul0": {1, 1500}, "tbg100": {2, 1450}}) {
+		for _, content := range compile(cfg, map[string]device{"ul0": {index: 1, mtu: 1500}, "tbg100": {index: 2, mtu: 1450}}) {
 			for key, value := range content {
 				f.Add([]byte(key))
 				f.Add(value)
@@ -125,7 +132,8 @@ func FuzzDecode(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		same(t, b, decodeUnderlay, 14)
+		same(t, b, decodeUnderlay, 20)
+		same(t, b, decodeRelay, 20)
 		same(t, b, decodeDelivery, 16)
 		same(t, b, decodePrefix, 12)
 		same(t, b, decodeRemote, 16)

@@ -37,6 +37,7 @@ func validate(cfg Config) error {
 			errs = append(errs, fmt.Errorf("port of %s: %w", p.Vpc, err))
 		}
 	}
+	errs = append(errs, validateRelays(cfg.Relays, clusters)...)
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("check gateway config: %w", err)
 	}
@@ -118,6 +119,58 @@ func validatePort(p Port, clusters map[string]bool) []error {
 		remotes = append(remotes, r.Prefixes...)
 	}
 	return append(errs, overlaps(remotes)...)
+}
+
+func validateRelays(relays []Relay, clusters map[string]bool) []error {
+	var errs []error
+	for _, r := range relays {
+		where := fmt.Sprintf("relay of vni %d from %s to %s", r.VNI, r.From, r.To)
+		if err := validateVNI(r.VNI); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", where, err))
+		}
+		for _, name := range []string{r.From, r.To} {
+			if !clusters[name] {
+				errs = append(errs, fmt.Errorf("%s: cluster %q is unknown; add it to the clusters, with its endpoints", where, name))
+			}
+		}
+		if r.From == r.To {
+			errs = append(errs, fmt.Errorf("%s: both are one cluster; packets don't go back where they came from", where))
+		}
+		for _, prefix := range slices.Concat(r.Sources, r.Destinations) {
+			if err := validatePrefix(prefix); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", where, err))
+			}
+		}
+	}
+	return append(errs, relayOverlaps(relays)...)
+}
+
+// relayOverlaps reports prefixes of one VNI that two clusters have. Relays may name a cluster's prefix often.
+func relayOverlaps(relays []Relay) []error {
+	var errs []error
+	owner, byVNI := map[prefixKey]string{}, map[uint32][]netip.Prefix{}
+	add := func(vni uint32, cluster string, prefixes []netip.Prefix) {
+		for _, prefix := range prefixes {
+			key := prefixKey{vni, prefix}
+			switch now, ok := owner[key]; {
+			case !ok:
+				owner[key] = cluster
+				byVNI[vni] = append(byVNI[vni], prefix)
+			case now != cluster:
+				errs = append(errs, fmt.Errorf("relays of vni %d: prefix %s is %s's and %s's; an address is in one place", vni, prefix, now, cluster))
+			}
+		}
+	}
+	for _, r := range relays {
+		add(r.VNI, r.From, r.Sources)
+		add(r.VNI, r.To, r.Destinations)
+	}
+	for vni, all := range byVNI {
+		for _, err := range overlaps(all) {
+			errs = append(errs, fmt.Errorf("relays of vni %d: %w", vni, err))
+		}
+	}
+	return errs
 }
 
 func validateVNI(vni uint32) error {

@@ -1,7 +1,7 @@
 // Copyright The Tombolo Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-#include "packet.h"
+#include "relay.h"
 
 // wire_length is the longest inner IPv4 packet that leaves this skb: a super-packet counts as one of its segments.
 // It is 0 when the headers can't be read.
@@ -84,11 +84,10 @@ int tombolo_out(struct __sk_buff *skb)
 	__u32 ifindex = skb->ifindex, zero = 0;
 	__u32 *vni = bpf_map_lookup_elem(&tombolo_ports, &ifindex);
 	struct underlay *underlay = bpf_map_lookup_elem(&tombolo_underlay, &zero);
-	__u32 packets = skb->gso_segs ?: 1, bytes = skb->len - ETH_HLEN, length, index, to;
-	struct prefix destination = {};
+	__u32 packets = skb->gso_segs ?: 1, bytes = skb->len - ETH_HLEN, length, to;
+	struct remote remote = {};
 	struct flow flow = {};
 	struct cluster *cluster;
-	struct remote *remote;
 	struct iphdr *ip;
 	__be32 endpoint;
 	__u64 hash;
@@ -105,19 +104,15 @@ int tombolo_out(struct __sk_buff *skb)
 	if ((void *)(ip + 1) > (void *)(long)skb->data_end || ip->version != 4 || ip->ihl < 5)
 		return drop(DROP_MALFORMED);
 
-	destination.prefixlen = 64;
-	destination.vni = bpf_htonl(*vni);
-	destination.address = ip->daddr;
-	remote = bpf_map_lookup_elem(&tombolo_remotes, &destination);
-	if (!remote)
+	if (find(TRIE_REMOTES, *vni, ip->daddr, &remote))
 		return drop(DROP_NO_ROUTE);
-	if (remote->own) {
+	if (remote.own) {
 		// For the prober's packet socket, and not for the node: its stack drops what is for another host.
 		bpf_skb_change_type(skb, PACKET_OTHERHOST);
 		return TCX_NEXT;
 	}
-	to = remote->vni;
-	flow.cluster = remote->cluster;
+	to = remote.vni;
+	flow.cluster = remote.cluster;
 	flow.vni = *vni;
 	flow.remote_vni = to;
 	flow.direction = DIRECTION_OUT;
@@ -131,8 +126,7 @@ int tombolo_out(struct __sk_buff *skb)
 	if (length + OVERHEAD > underlay->mtu)
 		return drop(DROP_TOO_BIG);
 	hash = flow_hash(skb, ip);
-	index = (hash >> 32) * cluster->count >> 32;
-	endpoint = cluster->endpoints[index & (MAX_ENDPOINTS - 1)];
+	endpoint = choose(cluster, hash);
 	tos = ip->tos;
 	if (encapsulate(skb, underlay, endpoint, to, hash, tos))
 		return drop(DROP_ENCAPSULATE);
@@ -174,24 +168,17 @@ static __always_inline int deliver(struct __sk_buff *skb, const struct delivery 
 	return bpf_redirect(delivery->ifindex, 0);
 }
 
-// ours says whether o is the encapsulation of this fleet's gateways, sent to this node.
-static __always_inline int ours(const struct outer *o, const struct underlay *underlay)
-{
-	return o->ip.daddr == underlay->address && o->udp.dest == underlay->port && o->ip.protocol == IPPROTO_UDP &&
-	       *(const __u8 *)&o->ip == IPV4_VERSION_IHL && !(o->ip.frag_off & bpf_htons(IP_MF | IP_OFFSET)) &&
-	       o->vxlan.flags & bpf_htonl(VXLAN_FLAG_I);
-}
-
 // tombolo_in takes what other clusters' gateways send to this node.
 SEC("tcx/ingress")
 int tombolo_in(struct __sk_buff *skb)
 {
 	__u32 zero = 0, vni, packets = skb->gso_segs ?: 1, bytes = skb->len - sizeof(struct outer);
 	struct underlay *underlay = bpf_map_lookup_elem(&tombolo_underlay, &zero);
-	struct prefix source = {}, destination = {};
+	enum drop_reason refused;
+	struct remote source = {};
 	struct delivery *delivery;
-	struct remote *remote;
 	struct flow flow = {};
+	struct hop hop = {};
 	struct outer *o;
 	struct iphdr *ip;
 	__u64 *cluster;
@@ -208,28 +195,26 @@ int tombolo_in(struct __sk_buff *skb)
 	vni = bpf_ntohl(o->vxlan.vni) >> 8;
 	delivery = bpf_map_lookup_elem(&tombolo_vnis, &vni);
 	cluster = bpf_map_lookup_elem(&tombolo_sources, &o->ip.saddr);
-	if (!delivery) {
-		if (!cluster)
+	if (!cluster) {
+		if (!delivery)
 			return TCX_NEXT; // somebody else's VXLAN
-		return drop(DROP_UNKNOWN_VNI);
-	}
-	if (!cluster)
 		return drop(DROP_UNKNOWN_ENDPOINT);
+	}
 	if (o->inner.h_proto != bpf_htons(ETH_P_IP))
 		return drop(DROP_NOT_IPV4);
 	ip = (void *)(o + 1);
 	if ((void *)(ip + 1) > (void *)(long)skb->data_end || ip->version != 4 || ip->ihl < 5)
 		return drop(DROP_MALFORMED);
 
-	source.prefixlen = destination.prefixlen = 64;
-	source.vni = destination.vni = bpf_htonl(vni);
-	source.address = ip->saddr;
-	remote = bpf_map_lookup_elem(&tombolo_remotes, &source);
-	if (!remote || remote->own || remote->cluster != *cluster)
+	if (!delivery || find(TRIE_LOCALS, vni, ip->daddr, NULL)) {
+		refused = may_relay(o, ip, *cluster, delivery ? DROP_NOT_LOCAL : DROP_UNKNOWN_VNI, &hop);
+		if (refused != DROP_REASONS)
+			return drop(refused);
+		rewrite(o, underlay, &hop, packets, bytes);
+		return bpf_redirect_neigh(underlay->ifindex, NULL, 0, 0);
+	}
+	if (find(TRIE_REMOTES, vni, ip->saddr, &source) || source.own || source.cluster != *cluster)
 		return drop(DROP_SPOOFED_SOURCE);
-	destination.address = ip->daddr;
-	if (!bpf_map_lookup_elem(&tombolo_locals, &destination))
-		return drop(DROP_NOT_LOCAL);
 	// adjust_room leaves the mark of a tunnel on the super-packet: TCP bears it, UDP would be lost without a count.
 	if (skb->gso_size && ip->protocol != IPPROTO_TCP)
 		return drop(DROP_GSO_NOT_TCP);
@@ -238,7 +223,7 @@ int tombolo_in(struct __sk_buff *skb)
 
 	flow.cluster = *cluster;
 	flow.vni = vni;
-	flow.remote_vni = remote->vni;
+	flow.remote_vni = source.vni;
 	flow.direction = DIRECTION_IN;
 	verdict = deliver(skb, delivery);
 	if (verdict != TCX_DROP)
@@ -246,5 +231,5 @@ int tombolo_in(struct __sk_buff *skb)
 	return verdict;
 }
 
-// No helper used here is for GPL programs only.
-char _license[] SEC("license") = "Apache-2.0";
+// bpf_fib_lookup is for GPL programs only.
+char _license[] SEC("license") = "Dual BSD/GPL";

@@ -19,7 +19,7 @@ struct underlay {
 	__u32 mtu;
 	__be32 address;
 	__be16 port;
-	__u16 unused;
+	__u8 mac[6];
 };
 
 // delivery is where tombolo_in puts packets for a VNI.
@@ -69,6 +69,38 @@ struct flow_count {
 	__u64 bytes;
 };
 
+// relay is a permission: packets with this VNI may go from one cluster through this node to another.
+struct relay {
+	__u64 from;
+	__u64 to;
+	__u32 vni;
+	__u32 unused;
+};
+
+// trie says which of the longest-prefix-match maps something was found in.
+enum trie {
+	TRIE_REMOTES = 1, // not 0: a slot that nobody has written holds nothing
+	TRIE_LOCALS,
+	TRIE_TRANSIT,
+};
+
+// cached is an answer of a trie, and the epoch in which it was asked.
+struct cached {
+	__u32 trie_vni; // the trie in the octet that a VNI leaves free
+	__be32 address;
+	__u64 epoch;
+	struct remote remote;
+};
+
+// CACHE_BITS: 32768 answers of 32 bytes make 1 MiB per CPU.
+#define CACHE_BITS 15
+
+enum lookup {
+	LOOKUP_HIT,
+	LOOKUP_MISS,
+	LOOKUPS,
+};
+
 // drop_reason is the index in tombolo_drops. maps.go has their names, in this order.
 enum drop_reason {
 	DROP_OTHER_MAC,
@@ -85,6 +117,9 @@ enum drop_reason {
 	DROP_GSO_NOT_TCP,
 	DROP_CONGESTED,
 	DROP_DECAPSULATE,
+	DROP_NOT_RELAYED,
+	DROP_TTL,
+	DROP_CHECKSUM,
 	DROP_REASONS,
 };
 
@@ -173,3 +208,52 @@ struct {
 	__type(value, __u64);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } tombolo_drops SEC(".maps");
+
+// Which cluster has a prefix, for packets that only pass this node.
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 131072);
+	__type(key, struct prefix);
+	__type(value, struct remote);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} tombolo_transit SEC(".maps");
+
+// Who may send through this node to whom, and how much it was. Without an entry nothing passes.
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct relay);
+	__type(value, struct flow_count);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} tombolo_relays SEC(".maps");
+
+// The agent adds one after each change of a trie: what was cached before is then not used any more.
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} tombolo_epoch SEC(".maps");
+
+// Per CPU and no hash map: programs on one CPU come one after another, so nobody writes what another reads. The kernel
+// gives elements of an LRU hash map to new keys while a program may still read the old one: that could send a packet to
+// another Vpc.
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1 << CACHE_BITS);
+	__type(key, __u32);
+	__type(value, struct cached);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} tombolo_cache SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, LOOKUPS);
+	__type(key, enum lookup);
+	__type(value, __u64);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} tombolo_lookups SEC(".maps");

@@ -103,3 +103,11 @@ static __always_inline __u64 flow_hash(struct __sk_buff *skb, const struct iphdr
 		bpf_skb_load_bytes(skb, ETH_HLEN + ip->ihl * 4, &ports, sizeof(ports));
 	return mix(h + ((__u64)ports << 8 | ip->protocol));
 }
+
+// choose gives one endpoint to all packets of a flow. The cluster has at least one.
+static __always_inline __be32 choose(const struct cluster *cluster, __u64 hash)
+{
+	__u32 index = (hash >> 32) * cluster->count >> 32;
+
+	return cluster->endpoints[index & (MAX_ENDPOINTS - 1)];
+}
