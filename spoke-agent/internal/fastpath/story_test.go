@@ -117,6 +117,13 @@ type skbContext struct {
 	_              [3]uint32
 }
 
+// xdpContext is struct xdp_md as BPF_PROG_TEST_RUN takes it.
+type xdpContext struct {
+	_, DataEnd, _  uint32
+	IngressIfindex uint32
+	_, _           uint32
+}
+
 // outcome is all that a packet causes.
 type outcome struct {
 	Verdict int32
@@ -124,6 +131,7 @@ type outcome struct {
 	Packet []byte
 	// Drops and Flows that have grown, and by how much: packets/bytes.
 	Drops map[string]uint64
+	// A relay counts as a flow, by "relay VNI from→to".
 	Flows map[string]string
 }
 
@@ -138,13 +146,9 @@ func runStory(t *testing.T, ns *linktest.Namespace, f *Fastpath, p *ebpf.Program
 		}
 		ctx.Ifindex = uint32(devices[ifname].index)
 		flows, drops := counters(t, f)
-		after := make([]byte, len(packet)+256)
-		opts := &ebpf.RunOptions{Data: packet, DataOut: after, Context: ctx}
-		verdict, err := p.Run(opts)
-		if err != nil {
+		if out.Verdict, out.Packet, err = runProgram(p, packet, ctx); err != nil {
 			return err
 		}
-		out.Verdict, out.Packet = int32(verdict), opts.DataOut
 		flowsAfter, dropsAfter := counters(t, f)
 		out.Drops, out.Flows = map[string]uint64{}, map[string]string{}
 		for reason, n := range dropsAfter {
@@ -162,6 +166,16 @@ func runStory(t *testing.T, ns *linktest.Namespace, f *Fastpath, p *ebpf.Program
 	return out
 }
 
+// runProgram sends one packet through a program in the namespace of the thread.
+func runProgram(p *ebpf.Program, packet []byte, ctx skbContext) (verdict int32, after []byte, err error) {
+	opts := &ebpf.RunOptions{Data: packet, DataOut: make([]byte, len(packet)+256), Context: ctx}
+	if p.Type() == ebpf.XDP {
+		opts.Context = xdpContext{DataEnd: uint32(len(packet)), IngressIfindex: ctx.Ifindex}
+	}
+	result, err := p.Run(opts)
+	return int32(result), opts.DataOut, err
+}
+
 func counters(t *testing.T, f *Fastpath) (map[string]FlowCounter, map[string]uint64) {
 	t.Helper()
 	flows, drops, err := f.Counters()
@@ -171,6 +185,13 @@ func counters(t *testing.T, f *Fastpath) (map[string]FlowCounter, map[string]uin
 	byName := map[string]FlowCounter{}
 	for _, c := range flows {
 		byName[fmt.Sprintf("%s %s %s@%s", c.Vpc, c.Direction, c.RemoteVpc, c.Cluster)] = c
+	}
+	relays, err := f.RelayCounters()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range relays {
+		byName[fmt.Sprintf("relay %d %s→%s", c.VNI, c.From, c.To)] = FlowCounter{Packets: c.Packets, Bytes: c.Bytes}
 	}
 	return byName, drops
 }
