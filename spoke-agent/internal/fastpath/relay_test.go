@@ -180,6 +180,12 @@ func TestXDPPasses(t *testing.T) {
 			}
 		})
 	}
+	t.Run("not the underlay", func(t *testing.T) {
+		got := runStory(t, ns, f, f.programs.TomboloXdp, "ul1", frame, skbContext{})
+		if diff := diffOutcome(got, outcome{Verdict: xdpPass, Packet: frame}); diff != "" {
+			t.Errorf("XDP can send a packet back to the interface it came from, and the way is through ul0 (-want +got):\n%s", diff)
+		}
+	})
 	t.Run("not on the way out", func(t *testing.T) {
 		ns.IP(t, "addr add 192.0.3.1/24 dev ul1")
 		ns.IP(t, "neigh add 192.0.3.254 lladdr 02:00:00:00:00:fe dev ul1")

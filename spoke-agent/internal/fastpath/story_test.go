@@ -161,6 +161,9 @@ func runStory(t *testing.T, ns *linktest.Namespace, f *Fastpath, p *ebpf.Program
 				out.Flows[key] = fmt.Sprintf("%d/%d", c.Packets-was.Packets, c.Bytes-was.Bytes)
 			}
 		}
+		if coverage != nil {
+			return coverage.run(f, p, packet, ctx)
+		}
 		return nil
 	})
 	return out

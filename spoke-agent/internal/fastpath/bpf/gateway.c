@@ -3,21 +3,24 @@
 
 #include "relay.h"
 
-// wire_length is the longest inner IPv4 packet that leaves this skb: a super-packet counts as one of its segments.
-// It is 0 when the headers can't be read.
-static __always_inline __u32 wire_length(struct __sk_buff *skb, const struct iphdr *ip)
+// wire_length finds the length of the longest inner IPv4 packet that leaves this skb: a super-packet counts as one of
+// its segments. It is not 0 when the headers can't be read.
+static __always_inline int wire_length(struct __sk_buff *skb, const struct iphdr *ip, __u32 *length)
 {
 	__u32 network = ip->ihl * 4, transport = sizeof(struct udphdr);
 	__u8 offset; // data offset of TCP, RFC 9293 section 3.1
 
-	if (!skb->gso_size)
-		return skb->len - ETH_HLEN;
+	if (!skb->gso_size) {
+		*length = skb->len - ETH_HLEN;
+		return 0;
+	}
 	if (ip->protocol == IPPROTO_TCP) {
 		if (bpf_skb_load_bytes(skb, ETH_HLEN + network + 12, &offset, sizeof(offset)))
-			return 0;
+			return -1;
 		transport = (offset >> 4) * 4;
 	}
-	return network + transport + skb->gso_size;
+	*length = network + transport + skb->gso_size;
+	return 0;
 }
 
 static __always_inline __u16 header_checksum(const __u16 *words)
@@ -44,10 +47,8 @@ static __always_inline int encapsulate(struct __sk_buff *skb, const struct under
 				BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_ENCAP_L4_UDP |
 					BPF_F_ADJ_ROOM_ENCAP_L2(ETH_HLEN) | BPF_F_ADJ_ROOM_ENCAP_L2_ETH))
 		return -1;
-	if (pull(skb, sizeof(struct outer)))
-		return -1;
 	o = (void *)(long)skb->data;
-	if ((void *)(o + 1) > (void *)(long)skb->data_end)
+	if ((void *)(o + 1) > (void *)(long)skb->data_end) // for the verifier
 		return -1;
 
 	// Longer than the field can say happens to super-packets only: their segments get their own.
@@ -93,7 +94,7 @@ int tombolo_out(struct __sk_buff *skb)
 	__u64 hash;
 	__u8 tos;
 
-	if (!vni || !underlay || !untagged_ipv4(skb))
+	if (!vni || !untagged_ipv4(skb))
 		return TCX_NEXT;
 	// A switch that floods gives the packet to every gateway: only the one it is for may send it.
 	if (skb->pkt_type != PACKET_HOST)
@@ -101,7 +102,9 @@ int tombolo_out(struct __sk_buff *skb)
 	if (pull(skb, ETH_HLEN + sizeof(*ip)))
 		return drop(DROP_MALFORMED);
 	ip = (void *)(long)skb->data + ETH_HLEN;
-	if ((void *)(ip + 1) > (void *)(long)skb->data_end || ip->version != 4 || ip->ihl < 5)
+	if ((void *)(ip + 1) > (void *)(long)skb->data_end) // for the verifier
+		return drop(DROP_MALFORMED);
+	if (ip->version != 4 || ip->ihl < 5)
 		return drop(DROP_MALFORMED);
 
 	if (find(TRIE_REMOTES, *vni, ip->daddr, &remote))
@@ -120,8 +123,9 @@ int tombolo_out(struct __sk_buff *skb)
 	if (!cluster || !cluster->count)
 		return drop(DROP_NO_ENDPOINT);
 
-	length = wire_length(skb, ip);
-	if (!length)
+	if (!underlay) // for the verifier
+		return drop(DROP_ENCAPSULATE);
+	if (wire_length(skb, ip, &length))
 		return drop(DROP_MALFORMED);
 	if (length + OVERHEAD > underlay->mtu)
 		return drop(DROP_TOO_BIG);
@@ -157,11 +161,10 @@ static __always_inline int deliver(struct __sk_buff *skb, const struct delivery 
 {
 	struct ethhdr *eth;
 
-	if (bpf_skb_adjust_room(skb, -(int)OVERHEAD, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO) ||
-	    pull(skb, sizeof(*eth)))
+	if (bpf_skb_adjust_room(skb, -(int)OVERHEAD, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO))
 		return drop(DROP_DECAPSULATE);
 	eth = (void *)(long)skb->data;
-	if ((void *)(eth + 1) > (void *)(long)skb->data_end)
+	if ((void *)(eth + 1) > (void *)(long)skb->data_end) // for the verifier
 		return drop(DROP_DECAPSULATE);
 	__builtin_memcpy(eth->h_dest, delivery->router_mac, ETH_ALEN);
 	__builtin_memcpy(eth->h_source, delivery->gateway_mac, ETH_ALEN);
@@ -184,12 +187,16 @@ int tombolo_in(struct __sk_buff *skb)
 	__u64 *cluster;
 	int verdict;
 
-	if (!underlay || !untagged_ipv4(skb) || skb->pkt_type != PACKET_HOST)
+	if (!underlay) // for the verifier
+		return TCX_NEXT;
+	if (!untagged_ipv4(skb) || skb->pkt_type != PACKET_HOST)
 		return TCX_NEXT;
 	if (pull(skb, sizeof(*o) + sizeof(*ip)) && pull(skb, sizeof(*o)))
 		return TCX_NEXT;
 	o = (void *)(long)skb->data;
-	if ((void *)(o + 1) > (void *)(long)skb->data_end || !ours(o, underlay))
+	if ((void *)(o + 1) > (void *)(long)skb->data_end) // for the verifier
+		return TCX_NEXT;
+	if (!ours(o, underlay))
 		return TCX_NEXT;
 
 	vni = bpf_ntohl(o->vxlan.vni) >> 8;

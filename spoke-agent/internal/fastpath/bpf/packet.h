@@ -52,7 +52,7 @@ static __always_inline int drop(enum drop_reason reason)
 {
 	__u64 *count = bpf_map_lookup_elem(&tombolo_drops, &reason);
 
-	if (count)
+	if (count) // for the verifier
 		*count += 1;
 	return TCX_DROP;
 }
