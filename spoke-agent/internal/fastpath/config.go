@@ -29,8 +29,8 @@ type Underlay struct {
 	// UDPPort of the encapsulation.
 	UDPPort uint16
 	// XDP relays before the kernel makes an skb of a packet (tombolo_xdp on the interface); what it can't send goes
-	// the way that it goes without. Physical interfaces whose driver has XDP gain by it. Two ends of a veth must both
-	// poll (NAPI: an XDP program on each, or generic-receive-offload on), and the node must forward IPv4 (ip_forward).
+	// the way that it goes without. It is for physical interfaces whose driver has XDP, on nodes that forward IPv4
+	// (ip_forward). A veth loses unfinished checksums to XDP, and sends only if its other end has an XDP program too.
 	XDP bool
 }
 
