@@ -178,20 +178,22 @@ func TestCacheSlots(t *testing.T) {
 		run := func() outcome { return runStory(t, ns, f, tc.program, tc.ifname, tc.packet, skbContext{}) }
 		f.epoch.bump()
 		want := run()
-		for kind, poison := range map[string]cachedEntry{
-			"address": {tc.trie<<24 | tc.vni, addr("10.99.99.99"), f.epoch.word.Load()},
-			"Vpc":     {tc.trie<<24 | 999, addr(tc.address), f.epoch.word.Load()},
-			"trie":    {tc.trie%3 + 1<<24 | tc.vni, addr(tc.address), f.epoch.word.Load()},
-			"epoch":   {tc.trie<<24 | tc.vni, addr(tc.address), f.epoch.word.Load() - 1},
-			"nothing": {0, []byte{0, 0, 0, 0}, 0},
+		question := func(trie, vni uint32, address string) uint64 {
+			return uint64(trie<<24|vni)<<32 | uint64(native.Uint32(addr(address)))
+		}
+		asked, now := question(tc.trie, tc.vni, tc.address), f.epoch.word.Load()
+		good, bad := remoteEntry{cluster: clusterID("west"), vni: 100}, remoteEntry{cluster: clusterID("south"), vni: 999}
+		for kind, poison := range map[string][]byte{
+			"address":       sealed(question(tc.trie, tc.vni, "10.99.99.99"), now, bad),
+			"Vpc":           sealed(question(tc.trie, 999, tc.address), now, bad),
+			"trie":          sealed(question(tc.trie%3+1, tc.vni, tc.address), now, bad),
+			"epoch":         sealed(asked, now-1, bad),
+			"nothing":       make([]byte, 32),
+			"half written":  slices.Concat(sealed(asked, now, good)[:16], bad.encode()),
+			"half, cluster": slices.Concat(sealed(asked, now, good)[:24], bad.encode()[8:]),
+			"half, epoch":   slices.Concat(sealed(asked, now-1, bad)[:8], sealed(asked, now, bad)[8:]),
 		} {
-			values := make([][]byte, ebpf.MustPossibleCPU())
-			for i := range values {
-				values[i] = poison.encode(remoteEntry{cluster: clusterID("south"), vni: 999})
-			}
-			put := func() error {
-				return f.maps[gatewayMapTomboloCache].Put(cacheSlot(tc.trie<<24|tc.vni, addr(tc.address)), values)
-			}
+			put := func() error { return f.maps[gatewayMapTomboloCache].Put(cacheSlot(asked), poison) }
 			if err := put(); err != nil {
 				t.Fatal(err)
 			}
@@ -205,21 +207,15 @@ func TestCacheSlots(t *testing.T) {
 	}
 }
 
-// cachedEntry is struct cached but for its answer.
-type cachedEntry struct {
-	trieVNI uint32
-	address []byte
-	epoch   uint64
-}
-
-func (e cachedEntry) encode(answer remoteEntry) []byte {
-	return append(native.AppendUint64(append(native.AppendUint32(nil, e.trieVNI), e.address...), e.epoch), answer.encode()...)
+// sealed is struct cached of bpf/maps.h, with the seal of bpf/cache.h.
+func sealed(question, epoch uint64, answer remoteEntry) []byte {
+	words := answer.encode()
+	seal := question ^ ((epoch*0xff51afd7ed558ccd+native.Uint64(words))*0xc4ceb9fe1a85ec53 + native.Uint64(words[8:]))
+	return append(native.AppendUint64(native.AppendUint64(nil, seal), epoch), words...)
 }
 
 // cacheSlot is slot_of of bpf/cache.h.
-func cacheSlot(trieVNI uint32, address []byte) uint32 {
-	return uint32((uint64(trieVNI)<<32 | uint64(native.Uint32(address))) * 0x9e3779b97f4a7c15 >> (64 - 15))
-}
+func cacheSlot(question uint64) uint32 { return uint32(question * 0x9e3779b97f4a7c15 >> (64 - 17)) }
 
 // TestHalfWritten has maps that name what other maps lack, as they may for an instant while Set changes them.
 func TestHalfWritten(t *testing.T) {

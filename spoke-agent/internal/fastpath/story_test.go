@@ -71,9 +71,14 @@ func pinPath(tb testing.TB) string {
 }
 
 // storyGateway opens a fast path with storyConfig in a namespace of its own.
-func storyGateway(t *testing.T) (*linktest.Namespace, *Fastpath) {
+func storyGateway(t testing.TB) (*linktest.Namespace, *Fastpath) {
 	t.Helper()
-	ns := linktest.New(t, "story")
+	return storyGatewayIn(t, "story")
+}
+
+func storyGatewayIn(t testing.TB, namespace string) (*linktest.Namespace, *Fastpath) {
+	t.Helper()
+	ns := linktest.New(t, namespace)
 	for _, pair := range [][3]string{{"ul0", "ul1", "02:00:00:00:00:01"}, {"tbg100", "tbo100", "0a:58:a9:fe:00:02"}, {"tbg300", "tbo300", "0a:58:a9:fe:00:02"}} {
 		ns.Veth(t, pair[0], ns, pair[1])
 		ns.IP(t, fmt.Sprintf("link set %s address %s up", pair[0], pair[2]))
@@ -82,7 +87,7 @@ func storyGateway(t *testing.T) (*linktest.Namespace, *Fastpath) {
 	var f *Fastpath
 	path := pinPath(t)
 	ns.MustDo(t, func() (err error) {
-		if f, err = Open(Options{PinPath: path, Logger: testr.New(t)}); err != nil {
+		if f, err = Open(Options{PinPath: path, Logger: testr.NewWithInterface(t, testr.Options{})}); err != nil {
 			return err
 		}
 		return f.Set(storyConfig())
@@ -136,7 +141,7 @@ type outcome struct {
 }
 
 // runStory sends one packet through a program as if it had come in on the interface.
-func runStory(t *testing.T, ns *linktest.Namespace, f *Fastpath, p *ebpf.Program, ifname string, packet []byte, ctx skbContext) outcome {
+func runStory(t testing.TB, ns *linktest.Namespace, f *Fastpath, p *ebpf.Program, ifname string, packet []byte, ctx skbContext) outcome {
 	t.Helper()
 	var out outcome
 	ns.MustDo(t, func() error {
@@ -179,7 +184,7 @@ func runProgram(p *ebpf.Program, packet []byte, ctx skbContext) (verdict int32, 
 	return int32(result), opts.DataOut, err
 }
 
-func counters(t *testing.T, f *Fastpath) (map[string]FlowCounter, map[string]uint64) {
+func counters(t testing.TB, f *Fastpath) (map[string]FlowCounter, map[string]uint64) {
 	t.Helper()
 	flows, drops, err := f.Counters()
 	if err != nil {

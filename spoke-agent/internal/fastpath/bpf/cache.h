@@ -35,30 +35,61 @@ static __always_inline void *longest_match(enum trie trie, const struct prefix *
 	}
 }
 
-// slot_of spreads keys by the high bits of a product (Knuth, The Art of Computer Programming 3, 6.4).
-static __always_inline __u32 slot_of(__u32 trie_vni, __be32 address)
+// question is what an answer is for: the trie in the octet that a VNI leaves free, the VNI and the address.
+static __always_inline __u64 question(enum trie trie, __u32 vni, __be32 address)
 {
-	return ((__u64)trie_vni << 32 | address) * 0x9e3779b97f4a7c15ULL >> (64 - CACHE_BITS);
+	return (__u64)trie << 56 | (__u64)vni << 32 | address;
+}
+
+// slot_of spreads questions by the high bits of a product (Knuth, The Art of Computer Programming 3, 6.4).
+static __always_inline __u32 slot_of(__u64 question)
+{
+	return question * 0x9e3779b97f4a7c15ULL >> (64 - CACHE_BITS);
+}
+
+static __always_inline __u64 seal(__u64 question, __u64 epoch, const __u64 *answer)
+{
+	return question ^ ((epoch * 0xff51afd7ed558ccdULL + answer[0]) * 0xc4ceb9fe1a85ec53ULL + answer[1]);
+}
+
+_Static_assert(sizeof(struct remote) == 2 * sizeof(__u64), "an answer is read and written in two words");
+
+// recall takes the answer from its slot if it is of this epoch. Each word is read once, as other CPUs may write.
+static __always_inline int recall(volatile __u64 *slot, __u64 question, __u64 epoch, __u64 *answer)
+{
+	__u64 sealed = slot[0];
+
+	if (slot[1] != epoch)
+		return -1;
+	answer[0] = slot[2];
+	answer[1] = slot[3];
+	return sealed != seal(question, epoch, answer);
+}
+
+static __always_inline void remember(volatile __u64 *slot, __u64 question, __u64 epoch, const __u64 *answer)
+{
+	slot[0] = seal(question, epoch, answer);
+	slot[1] = epoch;
+	slot[2] = answer[0];
+	slot[3] = answer[1];
 }
 
 // find is the longest match of (VNI, address) in a trie, from the cache if the answer is of this epoch. It is not 0 when
-// there is none. to gets the answer, and may be NULL for tombolo_locals, which has none but yes.
+// there is none. tombolo_locals has no answer but yes.
 static __always_inline int find(enum trie trie, __u32 vni, __be32 address, struct remote *to)
 {
-	__u32 zero = 0, trie_vni = trie << 24 | vni, slot = slot_of(trie_vni, address);
+	struct prefix key = { .prefixlen = 64, .vni = bpf_htonl(vni), .address = address };
+	__u64 asked = question(trie, vni, address), now;
+	__u32 zero = 0, slot = slot_of(asked);
 	struct cached *cached = bpf_map_lookup_elem(&tombolo_cache, &slot);
 	volatile __u64 *epoch = bpf_map_lookup_elem(&tombolo_epoch, &zero);
-	struct prefix key = { .prefixlen = 64, .vni = bpf_htonl(vni), .address = address };
 	struct remote *found;
-	__u64 asked;
 
 	if (!cached || !epoch) // for the verifier
 		return -1;
-	asked = *epoch;
-	if (cached->trie_vni == trie_vni && cached->address == address && cached->epoch == asked) {
+	now = *epoch;
+	if (!recall(&cached->seal, asked, now, (__u64 *)to)) {
 		count_lookup(LOOKUP_HIT);
-		if (to)
-			*to = cached->remote;
 		return 0;
 	}
 	count_lookup(LOOKUP_MISS);
@@ -67,12 +98,9 @@ static __always_inline int find(enum trie trie, __u32 vni, __be32 address, struc
 	found = longest_match(trie, &key);
 	if (!found)
 		return -1;
-	cached->trie_vni = trie_vni;
-	cached->address = address;
-	cached->epoch = asked;
-	if (to) {
-		cached->remote = *found;
+	*to = (struct remote){};
+	if (trie != TRIE_LOCALS)
 		*to = *found;
-	}
+	remember(&cached->seal, asked, now, (const __u64 *)to);
 	return 0;
 }

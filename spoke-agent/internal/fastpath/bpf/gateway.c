@@ -178,7 +178,7 @@ int tombolo_in(struct __sk_buff *skb)
 	__u32 zero = 0, vni, packets = skb->gso_segs ?: 1, bytes = skb->len - sizeof(struct outer);
 	struct underlay *underlay = bpf_map_lookup_elem(&tombolo_underlay, &zero);
 	enum drop_reason refused;
-	struct remote source = {};
+	struct remote source = {}, local;
 	struct delivery *delivery;
 	struct flow flow = {};
 	struct hop hop = {};
@@ -213,7 +213,7 @@ int tombolo_in(struct __sk_buff *skb)
 	if ((void *)(ip + 1) > (void *)(long)skb->data_end || ip->version != 4 || ip->ihl < 5)
 		return drop(DROP_MALFORMED);
 
-	if (!delivery || find(TRIE_LOCALS, vni, ip->daddr, NULL)) {
+	if (!delivery || find(TRIE_LOCALS, vni, ip->daddr, &local)) {
 		refused = may_relay(o, ip, *cluster, delivery ? DROP_NOT_LOCAL : DROP_UNKNOWN_VNI, &hop);
 		if (refused != DROP_REASONS)
 			return drop(refused);

@@ -109,6 +109,7 @@ int tombolo_xdp(struct xdp_md *xdp)
 	struct bpf_fib_lookup fib = {};
 	struct underlay *underlay;
 	struct delivery *delivery;
+	struct remote local;
 	struct hop hop = {};
 	__u32 zero = 0, vni;
 	__u64 *cluster;
@@ -124,7 +125,7 @@ int tombolo_xdp(struct xdp_md *xdp)
 	if (!cluster || o->inner.h_proto != bpf_htons(ETH_P_IP) || ip->version != 4 || ip->ihl < 5)
 		return XDP_PASS;
 	delivery = bpf_map_lookup_elem(&tombolo_vnis, &vni);
-	if (delivery && !find(TRIE_LOCALS, vni, ip->daddr, NULL))
+	if (delivery && !find(TRIE_LOCALS, vni, ip->daddr, &local))
 		return XDP_PASS;
 	if (may_relay(o, ip, *cluster, DROP_NOT_LOCAL, &hop) != DROP_REASONS)
 		return XDP_PASS;
