@@ -22,7 +22,13 @@
 // to OVS (package link sees to it), and so nothing here lends the kernel a tunnel
 // socket for GRO.
 //
+// What Config.Relays allows passes from one cluster to another: tombolo_in, or
+// tombolo_xdp before it, rewrites the outer header in place. Longest matches are
+// cached until an epoch ends, which Set ends after each change.
+//
 //	bpf/maps.h     what lies in the maps; maps.go writes the same bytes
-//	bpf/gateway.c  both programs
+//	bpf/gateway.c  tombolo_out and tombolo_in
+//	bpf/relay.h    what only passes, and tombolo_xdp
+//	bpf/cache.h    longest matches
 //	pins.go        where everything is pinned, and how programs are replaced
 package fastpath

@@ -144,6 +144,50 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
+// FuzzEncode: what validate lets pass, every encoder writes in the size of its map, and decodes to what it was.
+func FuzzEncode(f *testing.F) {
+	f.Add(uint32(100), uint32(500), "west", "south", uint32(10<<24), uint8(24), uint16(4789))
+	f.Add(uint32(maxVNI), uint32(1), strings.Repeat("x", maxClusterName), "x", ^uint32(0), uint8(32), uint16(1))
+	f.Add(uint32(30), uint32(1), "a", "\x00", uint32(0), uint8(24), uint16(1))
+	f.Fuzz(func(t *testing.T, vni, other uint32, from, to string, address uint32, bits uint8, port uint16) {
+		a := netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, address)))
+		prefix := netip.PrefixFrom(a, int(bits)).Masked()
+		b := netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, ^address)))
+		cfg := Config{
+			Underlay: Underlay{Interface: "ul0", Address: a, UDPPort: port},
+			Clusters: []Cluster{{Name: from, Endpoints: []netip.Addr{b}}, {Name: to}},
+			Ports: []Port{{Interface: "tbg", VNI: vni, GatewayMAC: "02:00:00:00:00:01", RouterMAC: "02:00:00:00:00:02", Address: b,
+				Local: []netip.Prefix{prefix}, Remotes: []Remote{{VNI: other, Cluster: from, Prefixes: []netip.Prefix{prefix}}}}},
+			Relays: []Relay{{VNI: other, From: from, To: to, Sources: []netip.Prefix{prefix}}},
+		}
+		if validate(cfg) != nil {
+			return
+		}
+		spec, err := loadGateway()
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := dumper{clusters: map[uint64]string{clusterID(from): from, clusterID(to): to}}
+		for name, content := range compile(cfg, map[string]device{"ul0": {index: 1, mtu: 1500}, "tbg": {index: 2, mtu: 1450}}) {
+			for key, value := range content {
+				if len(key) != int(spec.Maps[name].KeySize) || !isCounter[name] && len(value) != int(spec.Maps[name].ValueSize) {
+					t.Errorf("%s: %d → %d bytes", name, len(key), len(value))
+				}
+				if line, err := d.line(name, []byte(key), value); err != nil {
+					t.Errorf("%s: %q: %v", name, line, err)
+				}
+			}
+		}
+		if got, err := decodePrefix((prefixKey{vni, prefix}).encode()); err != nil || got != (prefixKey{vni, prefix}) {
+			t.Errorf("%v of vni %d decodes to %+v (%v)", prefix, vni, got, err)
+		}
+		relay := relayKey{clusterID(from), clusterID(to), other}
+		if got, err := decodeRelay(relay.encode()); err != nil || got != relay {
+			t.Errorf("%+v decodes to %+v (%v)", relay, got, err)
+		}
+	})
+}
+
 // same compares the first n bytes: what follows is unused.
 func same[T interface{ encode() []byte }](t *testing.T, b []byte, decode func([]byte) (T, error), n int) {
 	t.Helper()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // maxVNI is the largest VXLAN network identifier (RFC 7348: 24 bits).
@@ -62,6 +63,9 @@ func validateClusters(cfg Config) []error {
 	for _, c := range cfg.Clusters {
 		if c.Name == "" || len(c.Name) > maxClusterName {
 			errs = append(errs, fmt.Errorf("cluster %q: name has %d characters; give it 1 to %d", c.Name, len(c.Name), maxClusterName))
+		}
+		if strings.ContainsRune(c.Name, 0) {
+			errs = append(errs, fmt.Errorf("cluster %q: name has a zero octet, where a name in the maps ends; give it a DNS label", c.Name))
 		}
 		if other, ok := ids[clusterID(c.Name)]; ok {
 			errs = append(errs, fmt.Errorf("cluster %q: has the id of %q; list it once, or rename one", c.Name, other))

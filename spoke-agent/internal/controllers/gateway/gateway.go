@@ -71,6 +71,8 @@ type Fastpath interface {
 	Set(fastpath.Config) error
 	Remove() error
 	Counters() ([]fastpath.FlowCounter, map[string]uint64, error)
+	RelayCounters() ([]fastpath.RelayCounter, error)
+	Lookups() (hits, misses uint64, err error)
 }
 
 // Prober probes.
