@@ -151,7 +151,7 @@ func wantEffect(t *testing.T, reason string, got outcome, want string) {
 	}
 }
 
-// TestCacheSlots puts answers into the very slot that a packet's question comes to. They lead to south, and are another
+// TestCacheSlots puts answers into the very slot that a packet's question comes to. They lead to north, and are another
 // address's, another Vpc's, another trie's or an older epoch's: nobody may follow them.
 func TestCacheSlots(t *testing.T) {
 	ns, f := relayGateway(t)
@@ -183,19 +183,23 @@ func TestCacheSlots(t *testing.T) {
 		question := func(trie, vni uint32, address string) uint64 {
 			return uint64(trie<<24|vni)<<32 | uint64(native.Uint32(addr(address)))
 		}
-		asked, now := question(tc.trie, tc.vni, tc.address), f.epoch.word.Load()
-		good, bad := remoteEntry{cluster: clusterID("west"), vni: 100}, remoteEntry{cluster: clusterID("south"), vni: 999}
-		for kind, poison := range map[string][]byte{
-			"address":       sealed(question(tc.trie, tc.vni, "10.99.99.99"), now, bad),
-			"Vpc":           sealed(question(tc.trie, 999, tc.address), now, bad),
-			"trie":          sealed(question(tc.trie%3+1, tc.vni, tc.address), now, bad),
-			"epoch":         sealed(asked, now-1, bad),
-			"nothing":       make([]byte, 32),
-			"half written":  slices.Concat(sealed(asked, now, good)[:16], bad.encode()),
-			"half, cluster": slices.Concat(sealed(asked, now, good)[:24], bad.encode()[8:]),
-			"half, epoch":   slices.Concat(sealed(asked, now-1, bad)[:8], sealed(asked, now, bad)[8:]),
+		asked := question(tc.trie, tc.vni, tc.address)
+		good, bad := remoteEntry{cluster: clusterID("west"), vni: 100}, remoteEntry{cluster: clusterID("north"), vni: 999}
+		for kind, poison := range map[string]func(now uint64) []byte{
+			"address":       func(now uint64) []byte { return sealed(question(tc.trie, tc.vni, "10.99.99.99"), now, bad) },
+			"Vpc":           func(now uint64) []byte { return sealed(question(tc.trie, 999, tc.address), now, bad) },
+			"trie":          func(now uint64) []byte { return sealed(question(tc.trie%3+1, tc.vni, tc.address), now, bad) },
+			"epoch":         func(now uint64) []byte { return sealed(asked, now-1, bad) },
+			"nothing":       func(uint64) []byte { return make([]byte, 32) },
+			"half written":  func(now uint64) []byte { return slices.Concat(sealed(asked, now, good)[:16], bad.encode()) },
+			"half, cluster": func(now uint64) []byte { return slices.Concat(sealed(asked, now, good)[:24], bad.encode()[8:]) },
+			"half, epoch": func(now uint64) []byte {
+				return slices.Concat(sealed(asked, now-1, bad)[:8], sealed(asked, now, bad)[8:])
+			},
 		} {
-			put := func() error { return f.maps[gatewayMapTomboloCache].Put(cacheSlot(asked), poison) }
+			put := func() error {
+				return f.maps[gatewayMapTomboloCache].Put(cacheSlot(asked), poison(f.epoch.word.Load()))
+			}
 			if err := put(); err != nil {
 				t.Fatal(err)
 			}
@@ -206,6 +210,14 @@ func TestCacheSlots(t *testing.T) {
 				t.Errorf("%s: the slot has the answer of another %s (-want +got):\n%s", name, kind, diff)
 			}
 		}
+		// And a false answer with the right seal is followed: else the test puts them where nobody looks.
+		if err := f.maps[gatewayMapTomboloCache].Put(cacheSlot(asked), sealed(asked, f.epoch.word.Load(), bad)); err != nil {
+			t.Fatal(err)
+		}
+		if diff := diffOutcome(run(), want); diff == "" && tc.trie != 2 {
+			t.Errorf("%s: a sealed answer is not used", name)
+		}
+		f.epoch.bump()
 	}
 }
 

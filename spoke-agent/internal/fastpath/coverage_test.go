@@ -146,6 +146,9 @@ func coverReal(t *testing.T) {
 		ask(t, conn, strings.Repeat("x", n))
 	}
 	x.testDrops(t)
+	x.testVLAN(t)
+	tagged := slices.Insert(ethernet(gatewayMAC, routerMAC, 0x0800, ip4{ttl: 64, protocol: udp, src: "10.1.1.2", dst: "10.1.2.2"}.bytes()), 12, 0x81, 0, 0, 5)
+	x.shopEast.MustDo(t, func() error { return sendFrame("eth0", tagged) })
 }
 
 // TestTwins holds annotate against a program whose branches are known.
