@@ -30,7 +30,9 @@ type Underlay struct {
 	UDPPort uint16
 	// XDP relays before the kernel makes an skb of a packet (tombolo_xdp on the interface); what it can't send goes
 	// the way that it goes without. It is for physical interfaces whose driver has XDP, on nodes that forward IPv4
-	// (ip_forward). A veth loses unfinished checksums to XDP, and sends only if its other end has an XDP program too.
+	// (ip_forward). Where the wire carries VLANs the interface must leave their tags on (ethtool -K … rxvlan off): XDP
+	// can't see a tag that the hardware has taken off. A veth loses unfinished checksums to XDP, and sends only if its
+	// other end has an XDP program too.
 	XDP bool
 }
 
