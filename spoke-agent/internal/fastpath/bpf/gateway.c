@@ -266,7 +266,12 @@ int tombolo_in(struct __sk_buff *skb)
 SEC("tcx/ingress")
 int tombolo_in_tunnel(struct __sk_buff *skb)
 {
-	if (bpf_skb_change_head(skb, ETH_HLEN, 0))
+	__be16 protocol = bpf_htons(ETH_P_IP);
+
+	if (skb->protocol != protocol)
+		return TCX_NEXT;
+	if (bpf_skb_change_head(skb, ETH_HLEN, 0) ||
+	    bpf_skb_store_bytes(skb, __builtin_offsetof(struct ethhdr, h_proto), &protocol, sizeof(protocol), 0))
 		return drop(DROP_DECAPSULATE);
 	return take(skb);
 }
