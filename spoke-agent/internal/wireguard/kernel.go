@@ -34,7 +34,7 @@ func (k *kernel) state() (state, error) {
 	}
 	s := state{port: uint16(device.ListenPort), peers: map[PublicKey]Peer{}}
 	if device.PrivateKey != (wgtypes.Key{}) {
-		s.key = PrivateKey{(*[keySize]byte)(&device.PrivateKey)}
+		s.key = privateKey((*[keySize]byte)(&device.PrivateKey))
 	}
 	for _, p := range device.Peers {
 		s.peers[PublicKey(p.PublicKey)] = peerOf(p)
@@ -60,7 +60,7 @@ func (k *kernel) apply(c change) error {
 	}
 	var config wgtypes.Config
 	if c.key != nil {
-		config.PrivateKey = (*wgtypes.Key)(c.key.secret)
+		config.PrivateKey = (*wgtypes.Key)(c.key.secret())
 	}
 	if c.port != nil {
 		config.ListenPort = new(int(*c.port))

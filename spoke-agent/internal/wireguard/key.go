@@ -26,7 +26,7 @@ func (k PublicKey) String() string { return base64.StdEncoding.EncodeToString(k[
 // ParsePublicKey reads what String writes.
 func ParsePublicKey(s string) (PublicKey, error) {
 	raw, err := base64.StdEncoding.Strict().DecodeString(s)
-	if err != nil || len(raw) != keySize {
+	if err != nil || len(raw) != keySize || len(s) != base64.StdEncoding.EncodedLen(keySize) { // the decoder passes line ends over
 		return PublicKey{}, fmt.Errorf("public key %q: give %d octets in base64, as `wg pubkey` writes them", s, keySize)
 	}
 	return PublicKey(raw), nil
@@ -37,8 +37,12 @@ const hidden = "(hidden)"
 
 // PrivateKey is the half that does not leave the node. However it is printed or encoded, it reads "(hidden)".
 type PrivateKey struct {
-	// A pointer, so that not even a print of a struct that holds the key unexported shows it.
-	secret *[keySize]byte
+	// A function, because package fmt looks through pointers where it can't call Format: in an unexported field.
+	secret func() *[keySize]byte
+}
+
+func privateKey(secret *[keySize]byte) PrivateKey {
+	return PrivateKey{func() *[keySize]byte { return secret }}
 }
 
 // Format prints "(hidden)" for every verb.
@@ -59,7 +63,7 @@ func newPrivateKey() (PrivateKey, error) {
 	// RFC 7748 section 5. Everybody who uses the key does this again; stored so, the file reads the same to all tools.
 	secret[0] &= 248
 	secret[31] = secret[31]&127 | 64
-	return PrivateKey{&secret}, nil
+	return privateKey(&secret), nil
 }
 
 // parsePrivateKey reads base64. Its errors say nothing of s.
@@ -68,7 +72,7 @@ func parsePrivateKey(s string) (PrivateKey, error) {
 	if err != nil || len(raw) != keySize {
 		return PrivateKey{}, fmt.Errorf("private key is not %d octets in base64", keySize)
 	}
-	return PrivateKey{(*[keySize]byte)(raw)}, nil
+	return privateKey((*[keySize]byte)(raw)), nil
 }
 
 // Valid is false for the zero PrivateKey.
@@ -79,7 +83,7 @@ func (k PrivateKey) Public() (PublicKey, error) {
 	if !k.Valid() {
 		return PublicKey{}, errors.New("there is no private key")
 	}
-	key, err := ecdh.X25519().NewPrivateKey(k.secret[:])
+	key, err := ecdh.X25519().NewPrivateKey(k.secret()[:])
 	if err != nil {
 		return PublicKey{}, errors.New("private key is no Curve25519 key")
 	}
@@ -91,9 +95,9 @@ func (k PrivateKey) equal(other PrivateKey) bool {
 	if !k.Valid() || !other.Valid() {
 		return k.Valid() == other.Valid()
 	}
-	return subtle.ConstantTimeCompare(k.secret[:], other.secret[:]) == 1
+	return subtle.ConstantTimeCompare(k.secret()[:], other.secret()[:]) == 1
 }
 
 // base64 and hex are for the key's file and for the interface.
-func (k PrivateKey) base64() string { return base64.StdEncoding.EncodeToString(k.secret[:]) }
-func (k PrivateKey) hex() string    { return hex.EncodeToString(k.secret[:]) }
+func (k PrivateKey) base64() string { return base64.StdEncoding.EncodeToString(k.secret()[:]) }
+func (k PrivateKey) hex() string    { return hex.EncodeToString(k.secret()[:]) }
