@@ -184,7 +184,7 @@ func (p *Plan) addCluster(in Inputs, own *spokev1alpha1.InterconnectGateway, end
 	spec := specOf(in.Gateways, name)
 	c := fastpath.Cluster{Name: name, Encrypted: spokev1alpha1.Encrypted(&own.Spec, spec)}
 	if c.Encrypted && p.Tunnel == nil {
-		p.Tunnel = newTunnel(in, endpoint)
+		p.Tunnel = newTunnel(in, p.Fastpath.Underlay.UDPPort, endpoint)
 		p.Fastpath.Underlay.Tunnel = p.Tunnel.Interface
 	}
 	for _, e := range spec.Endpoints {

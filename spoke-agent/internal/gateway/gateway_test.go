@@ -156,7 +156,7 @@ func TestMake(t *testing.T) {
 				},
 				Tunnel: &Tunnel{
 					Approved: wireguard.PublicKey{9},
-					Config: wireguard.Config{Interface: "tbwg0", MTU: 1440, ListenPort: 51871, Peers: []wireguard.Peer{
+					Config: wireguard.Config{Interface: "tbwg0", MTU: 1440, ListenPort: 51871, GuardedPort: 4789, Guarded: []netip.Addr{addr("192.0.2.21"), addr("192.0.2.20"), addr("192.0.2.22")}, Peers: []wireguard.Peer{
 						{Key: wireguard.PublicKey{1}, Address: addr("192.0.2.21"), Port: 51871}, {Key: wireguard.PublicKey{2}, Address: addr("192.0.2.20"), Port: 51871},
 					}},
 				},
@@ -170,7 +170,7 @@ func TestMake(t *testing.T) {
 				Fastpath: fastpath.Config{
 					Underlay: encryptedUnderlay, Ports: []fastpath.Port{wantPort().Fastpath}, Clusters: []fastpath.Cluster{{Name: "west", Encrypted: true}},
 				},
-				Tunnel: &Tunnel{Config: wireguard.Config{Interface: "tbwg0", MTU: 1440, ListenPort: 51871}},
+				Tunnel: &Tunnel{Config: wireguard.Config{Interface: "tbwg0", MTU: 1440, ListenPort: 51871, GuardedPort: 4789, Guarded: []netip.Addr{addr("192.0.2.21"), addr("192.0.2.20")}}},
 			},
 		},
 		"Removed": {

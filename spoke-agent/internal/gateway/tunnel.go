@@ -20,16 +20,17 @@ type Tunnel struct {
 	Approved wireguard.PublicKey
 }
 
-func newTunnel(in Inputs, endpoint spokev1alpha1.GatewayEndpoint) *Tunnel {
+func newTunnel(in Inputs, vxlan uint16, endpoint spokev1alpha1.GatewayEndpoint) *Tunnel {
 	approved, _ := wireguard.ParsePublicKey(string(endpoint.PublicKey)) // none is the zero key
 	return &Tunnel{
-		Config:   wireguard.Config{Interface: naming.Tunnel, MTU: in.UnderlayMTU - wireguard.Overhead, ListenPort: in.WireGuardPort},
+		Config:   wireguard.Config{Interface: naming.Tunnel, MTU: in.UnderlayMTU - wireguard.Overhead, ListenPort: in.WireGuardPort, GuardedPort: vxlan},
 		Approved: approved,
 	}
 }
 
-// add adds a peer, if it has a key of its own.
+// add adds a gateway, and says whether it has a key of its own and so is a peer.
 func (t *Tunnel) add(address netip.Addr, e spokev1alpha1.GatewayEndpoint) bool {
+	t.Guarded = append(t.Guarded, address)
 	key, err := wireguard.ParsePublicKey(string(e.PublicKey))
 	if err != nil || e.WireGuardPort < 1 || e.WireGuardPort > 65535 || key == t.Approved ||
 		slices.ContainsFunc(t.Peers, func(p wireguard.Peer) bool { return p.Key == key || p.Address == address }) {

@@ -67,9 +67,12 @@ func EnsureTunnel(name string, mtu int) error {
 	return nil
 }
 
-// RemoveTunnel deletes what EnsureTunnel made ready. A missing interface is no error.
+// RemoveTunnel deletes what EnsureTunnel made ready, and what Guard made. A missing interface is no error.
 func RemoveTunnel(name string) error {
 	h := &netlink.Handle{}
+	if err := removeGuard(h); err != nil {
+		return err
+	}
 	l, err := find(h, name)
 	if err != nil || l == nil {
 		return err

@@ -29,6 +29,10 @@ type Config struct {
 	Key PrivateKey
 	// Peers are the gateways of the clusters with which this one speaks encrypted.
 	Peers []Peer
+	// Guarded are all gateways of these clusters, those without a key among them: the kernel sends nothing to their
+	// GuardedPort (UDP) but through the interface.
+	Guarded     []netip.Addr
+	GuardedPort uint16
 }
 
 // Peer is another cluster's gateway.
@@ -77,13 +81,25 @@ type change struct {
 // New is the tunnel of the network namespace that Set is called in. Nothing is there before Set.
 func New(log logr.Logger) *Tunnel { return &Tunnel{log: log} }
 
-// Set makes the interface be as cfg says. What stays the same is not touched, and so sessions go on.
+// Set makes the interface be as cfg says. What stays the same is not touched, and so sessions go on. The guard comes first,
+// and comes even if no interface can be made.
 func (t *Tunnel) Set(cfg Config) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	guard := link.Guard{Port: cfg.GuardedPort, Tunnel: cfg.Interface, Addresses: cfg.Guarded}
+	if err := guard.Ensure(); err != nil {
+		return err
+	}
+	if err := t.set(cfg); err != nil {
+		return err
+	}
+	return guard.Ensure() // now through the interface
+}
+
+func (t *Tunnel) set(cfg Config) error {
 	if err := validate(cfg); err != nil {
 		return err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	if t.engine == nil {
 		e, err := open(cfg, t.log)
 		if err != nil {

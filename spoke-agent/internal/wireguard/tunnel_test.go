@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/link/linktest"
 )
 
@@ -25,6 +27,7 @@ func TestTunnel(t *testing.T) {
 	t.Run("rotation", w.testRotation)
 	t.Run("wrong key", w.testWrongKey)
 	t.Run("without the tunnel", w.testClosed)
+	t.Run("the kernel's own way", w.testGuard)
 }
 
 func (w *world) testSecret(t *testing.T) {
@@ -93,16 +96,61 @@ func (w *world) testForged(t *testing.T) {
 	before := w.west.drops(t, "not_encrypted")
 	inner := append([]byte{0x45, 0, 0, 28, 0, 0, 0, 0, 64, 1, 0, 0, 10, 1, 1, 2, 10, 1, 2, 2}, make([]byte, 8)...)
 	datagram := append([]byte{8, 0, 0, 0, 0, 0, 100, 0}, append(append(make([]byte, 12), 8, 0), inner...)...)
-	var conn net.Conn
-	w.east.gateway.MustDo(t, func() (err error) {
-		conn, err = net.DialUDP("udp4", &net.UDPAddr{IP: w.east.address.AsSlice(), Port: 50000}, &net.UDPAddr{IP: w.west.address.AsSlice(), Port: 4789})
-		return err
+	// A raw socket asks for no route of UDP, and so is not guarded.
+	w.east.gateway.MustDo(t, func() error {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		udp := append([]byte{0xc3, 0x50, 4789 >> 8, 4789 & 0xff, 0, byte(8 + len(datagram)), 0, 0}, datagram...)
+		header := []byte{0x45, 0, 0, 0, 0, 0, 0, 0, 64, unix.IPPROTO_UDP, 0, 0}
+		header = append(append(header, w.east.address.AsSlice()...), w.west.address.AsSlice()...)
+		return unix.Sendto(fd, append(header, udp...), 0, &unix.SockaddrInet4{Addr: w.west.address.As4()})
 	})
-	defer conn.Close()
-	if _, err := conn.Write(datagram); err != nil {
-		t.Fatal(err)
-	}
 	eventually(t, "west to count the packet", func() bool { return w.west.drops(t, "not_encrypted") == before+1 })
+}
+
+// testGuard sends VXLAN by the kernel's own way, as its vxlan device would.
+func (w *world) testGuard(t *testing.T) {
+	send := func() error {
+		return w.east.gateway.Do(func() error {
+			conn, err := net.DialUDP("udp4", &net.UDPAddr{IP: w.east.address.AsSlice()}, &net.UDPAddr{IP: w.west.address.AsSlice(), Port: 4789})
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			_, err = conn.Write([]byte("tombolo"))
+			return err
+		})
+	}
+	w.wire.take("")
+	if err := send(); err != nil {
+		t.Errorf("with the tunnel: %v", err)
+	}
+	eventually(t, "the datagram to leave encrypted", func() bool {
+		ports, readable := w.wire.take("tombolo")
+		return ports[port] > 0 && ports[4789] == 0 && readable == 0
+	})
+	w.east.gateway.MustDo(t, w.east.tunnel.Close)
+	if err := send(); err == nil {
+		t.Error("without the tunnel there is another way")
+	}
+	if n := w.ping(t, 2); n != 0 {
+		t.Errorf("%d answered", n)
+	}
+	if ports, readable := w.wire.take("tombolo"); ports[4789] != 0 || readable != 0 {
+		t.Errorf("on the wire: %v by UDP port, and %d frames that can be read", ports, readable)
+	}
+	w.east.set(t)
+	eventually(t, "an answer after the restart", func() bool { return w.ping(t, 1) == 1 })
+	w.east.gateway.MustDo(t, func() error { return w.east.tunnel.Remove("tbwg0") })
+	if rules, routes := w.east.gateway.IP(t, "rule"), w.east.gateway.IP(t, "route show table all"); strings.Contains(rules+routes, "51871") {
+		t.Errorf("Remove leaves\n%s%s", rules, routes)
+	}
+	if err := send(); err != nil {
+		t.Errorf("after the removal: %v", err)
+	}
 }
 
 func (w *world) testSame(t *testing.T) {
@@ -219,9 +267,9 @@ func TestValidate(t *testing.T) {
 			c.Peers = []Peer{{Key: public(t, key), Address: netip.MustParseAddr("192.0.2.1"), Port: 1}}
 		}, "same key"},
 	} {
-		c := Config{Interface: "tbwg0", MTU: 1440, ListenPort: port, Key: key}
+		c := Config{GuardedPort: 4789, Interface: "tbwg0", MTU: 1440, ListenPort: port, Key: key}
 		tc.modify(&c)
-		if err := New(testLogger(t)).Set(c); err == nil || !strings.Contains(err.Error(), tc.want) {
+		if err := validate(c); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %s: error is %v, want it to say %q", name, tc.reason, err, tc.want)
 		}
 	}

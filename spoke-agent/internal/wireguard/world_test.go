@@ -122,6 +122,7 @@ func (s *side) meet(t *testing.T, name string, other side) {
 	s.config.Clusters = []fastpath.Cluster{{Name: name, Endpoints: []netip.Addr{other.address}, Encrypted: true}}
 	s.config.Ports[0].Remotes = []fastpath.Remote{{Vpc: "shop/blue", VNI: 100, Cluster: name, Prefixes: other.config.Ports[0].Local}}
 	s.wireguard.Peers = []Peer{{Key: public(t, other.keys.Current()), Address: other.address, Port: port}}
+	s.wireguard.Guarded, s.wireguard.GuardedPort = []netip.Addr{other.address}, 4789
 	s.set(t)
 }
 

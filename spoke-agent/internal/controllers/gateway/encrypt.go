@@ -5,6 +5,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -25,21 +26,19 @@ func (r *Reconciler) announcedKey(ctx context.Context, rotate string) (wireguard
 	return keys.Announced()
 }
 
-// encrypt makes the tunnel what the plan says, with the key that the hub has approved.
+// encrypt makes the tunnel what the plan says, with the key that the hub has approved. It is set without a key too: that
+// fails, but guards.
 func (r *Reconciler) encrypt(ctx context.Context, tunnel gateway.Tunnel) error {
-	keys, err := r.Keys.Get(ctx)
-	if err != nil {
-		return err
-	}
-	if err := keys.Approve(tunnel.Approved); err != nil {
-		return err
-	}
 	config := tunnel.Config
-	config.Key = keys.Current()
-	if err := r.Tunnel.Set(config); err != nil {
-		return fmt.Errorf("set tunnel: %w", err)
+	keys, err := r.Keys.Get(ctx)
+	if err == nil {
+		err = keys.Approve(tunnel.Approved)
+		config.Key = keys.Current()
 	}
-	return nil
+	if setErr := r.Tunnel.Set(config); setErr != nil {
+		err = errors.Join(err, fmt.Errorf("set tunnel: %w", setErr))
+	}
+	return err
 }
 
 // encrypted is true when a port has remotes in clusters that must be encrypted.
