@@ -261,8 +261,8 @@ int tombolo_in(struct __sk_buff *skb)
 	return take(skb);
 }
 
-// tombolo_in_tunnel is on the interface that decrypts. Its packets begin with the outer IPv4 header; the Ethernet header
-// that they get here is all that tells them from those of the underlay.
+// tombolo_in_tunnel is on the interface that decrypts. Its packets begin with the outer IPv4 header; the Ethernet
+// header that they get here is all that tells them from those of the underlay.
 SEC("tcx/ingress")
 int tombolo_in_tunnel(struct __sk_buff *skb)
 {

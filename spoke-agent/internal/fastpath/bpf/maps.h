@@ -46,7 +46,8 @@ struct remote {
 	__u32 own;
 };
 
-// cluster is another cluster's gateways, and whether packets to them must be encrypted. The name is for people who read dumps.
+// cluster is another cluster's gateways, and whether packets to them must be encrypted. The name is for people who read
+// dumps.
 struct cluster {
 	char name[64];
 	__u32 encrypted;
