@@ -10,10 +10,11 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:validation:Enum=None;WireGuard
 type Encryption string
 
+// Encryptions that a cluster may want.
 const (
-	// EncryptionNone: packets cross the underlay as they are, unless the other cluster wants otherwise.
+	// EncryptionNone means that packets cross the underlay as they are, unless the other cluster wants otherwise.
 	EncryptionNone Encryption = "None"
-	// EncryptionWireGuard: packets cross the underlay encrypted, or not at all.
+	// EncryptionWireGuard means that packets cross the underlay encrypted, or not at all.
 	EncryptionWireGuard Encryption = "WireGuard"
 )
 

@@ -39,6 +39,7 @@ var dropReasons = []string{
 	"congested",        // in: marked CE outside but not ECN-capable inside (RFC 6040)
 	"decapsulate",      // in: the kernel refused to take the room away
 	"not_encrypted",    // out: nothing encrypts here; in: from an encrypted cluster in the clear, or the reverse
+	"not_vxlan",        // in: something else through the tunnel
 }
 
 // flowDirections are the names of enum direction, in its order.

@@ -81,22 +81,30 @@ func ensureGuardRule(h *netlink.Handle, port uint16) error {
 	if err != nil {
 		return fmt.Errorf("list guard rules: %w", err)
 	}
-	found := false
+	found, old := false, []netlink.Rule{}
 	for _, r := range rules {
 		if !found && r.Dport != nil && r.Dport.Start == port && r.Dport.End == port && r.IPProto == unix.IPPROTO_UDP && r.Priority == guardPriority {
 			found = true
 			continue
 		}
-		defer h.RuleDel(&r) // after the new one is there
+		old = append(old, r)
 	}
-	if found {
-		return nil
+	if !found {
+		rule := netlink.NewRule()
+		rule.Family, rule.Table, rule.Priority = netlink.FAMILY_V4, guardTable, guardPriority
+		rule.IPProto, rule.Dport = unix.IPPROTO_UDP, netlink.NewRulePortRange(port, port)
+		if err := h.RuleAdd(rule); err != nil && !errors.Is(err, unix.EEXIST) {
+			return fmt.Errorf("add guard rule: %w", err)
+		}
 	}
-	rule := netlink.NewRule()
-	rule.Family, rule.Table, rule.Priority = netlink.FAMILY_V4, guardTable, guardPriority
-	rule.IPProto, rule.Dport = unix.IPPROTO_UDP, netlink.NewRulePortRange(port, port)
-	if err := h.RuleAdd(rule); err != nil && !errors.Is(err, unix.EEXIST) {
-		return fmt.Errorf("add guard rule: %w", err)
+	return deleteGuardRules(h, old)
+}
+
+func deleteGuardRules(h *netlink.Handle, rules []netlink.Rule) error {
+	for _, r := range rules {
+		if err := h.RuleDel(&r); err != nil && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("delete guard rule: %w", err)
+		}
 	}
 	return nil
 }
@@ -123,10 +131,8 @@ func removeGuard(h *netlink.Handle) error {
 	if err != nil {
 		return fmt.Errorf("list guard rules: %w", err)
 	}
-	for _, r := range rules {
-		if err := h.RuleDel(&r); err != nil && !errors.Is(err, unix.ENOENT) {
-			return fmt.Errorf("delete guard rule: %w", err)
-		}
+	if err := deleteGuardRules(h, rules); err != nil {
+		return err
 	}
 	return deleteGuardRoutes(h, func(netlink.Route) bool { return false })
 }

@@ -39,7 +39,8 @@ func AddWireGuard(name string) error {
 }
 
 // EnsureTunnel makes the interface that encrypts ready: up, of that MTU in bytes, without addresses. It takes packets
-// from the other gateways' addresses although routes to them lead elsewhere, and so its reverse path filter is loose (RFC 3704).
+// from the other gateways' addresses although routes to them lead elsewhere, and so has no reverse path filter; WireGuard
+// itself holds every peer to its address.
 func EnsureTunnel(name string, mtu int) error {
 	if err := errors.Join(validateName("tunnel", name), validateMTU(mtu)); err != nil {
 		return fmt.Errorf("ensure tunnel: %w", err)
@@ -55,7 +56,7 @@ func EnsureTunnel(name string, mtu int) error {
 	if err := adjust(h, l, nil, mtu); err != nil {
 		return fmt.Errorf("ensure tunnel: %w", err)
 	}
-	for path, value := range map[string]string{"ipv6/conf/" + name + "/disable_ipv6": "1", "ipv4/conf/" + name + "/rp_filter": "2"} {
+	for path, value := range map[string]string{"ipv6/conf/" + name + "/disable_ipv6": "1", "ipv4/conf/" + name + "/rp_filter": "0"} {
 		err := os.WriteFile("/proc/sys/net/"+path, []byte(value), 0o644)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("ensure tunnel: set %s: %w", path, err)

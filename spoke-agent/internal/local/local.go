@@ -38,9 +38,9 @@ const (
 	LabelGateway = "tombolo.io/gateway"
 	// AnnotationGatewayEndpoint on a Node is written by its agent: its address on the underlay between clusters.
 	AnnotationGatewayEndpoint = "tombolo.io/gateway-endpoint"
-	// AnnotationGatewayPublicKey and AnnotationGatewayWireGuardPort are written there too: the public half of its key, and
-	// the UDP port that its WireGuard listens on.
-	AnnotationGatewayPublicKey     = "tombolo.io/gateway-public-key"
+	// AnnotationGatewayPublicKey is written there too: the public half of the node's key.
+	AnnotationGatewayPublicKey = "tombolo.io/gateway-public-key"
+	// AnnotationGatewayWireGuardPort is written there too: the UDP port that the node's WireGuard listens on.
 	AnnotationGatewayWireGuardPort = "tombolo.io/gateway-wireguard-port"
 	// AnnotationRotateKey on a gateway Node is written by people: any text that was not there before makes the node
 	// replace its key.

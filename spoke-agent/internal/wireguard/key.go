@@ -46,7 +46,7 @@ func privateKey(secret *[keySize]byte) PrivateKey {
 }
 
 // Format prints "(hidden)" for every verb.
-func (PrivateKey) Format(f fmt.State, _ rune) { io.WriteString(f, hidden) }
+func (PrivateKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, hidden) }
 
 // String is "(hidden)".
 func (PrivateKey) String() string { return hidden }

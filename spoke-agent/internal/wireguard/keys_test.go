@@ -12,12 +12,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-logr/logr"
 	"github.com/go-logr/logr/funcr"
-	"github.com/go-logr/logr/testr"
 )
-
-func testLogger(t *testing.T) logr.Logger { return testr.New(t) }
 
 // TestPrivateKeyHides prints a key in every way that a log or an error might.
 func TestPrivateKeyHides(t *testing.T) {

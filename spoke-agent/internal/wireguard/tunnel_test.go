@@ -4,10 +4,12 @@
 package wireguard
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/netip"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -23,6 +25,7 @@ func TestTunnel(t *testing.T) {
 	t.Run("nobody on the way can read", w.testSecret)
 	t.Run("full-size packets and TCP", w.testSizes)
 	t.Run("in the clear, from an encrypted cluster", w.testForged)
+	t.Run("nothing but VXLAN", w.testOnlyVXLAN)
 	t.Run("setting the same again interrupts nothing", w.testSame)
 	t.Run("rotation", w.testRotation)
 	t.Run("wrong key", w.testWrongKey)
@@ -150,6 +153,45 @@ func (w *world) testGuard(t *testing.T) {
 	}
 	if err := send(); err != nil {
 		t.Errorf("after the removal: %v", err)
+	}
+}
+
+// testOnlyVXLAN: the tunnel leads to the other gateway's VXLAN port, be it the programs' or the kernel's, and to nothing else.
+func (w *world) testOnlyVXLAN(t *testing.T) {
+	send := func(to int) {
+		w.east.gateway.MustDo(t, func() error {
+			dialer := net.Dialer{LocalAddr: &net.UDPAddr{IP: w.east.address.AsSlice()}, Control: func(_, _ string, c syscall.RawConn) (err error) {
+				return errors.Join(c.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), "tbwg0") }), err)
+			}}
+			conn, err := dialer.Dial("udp4", netip.AddrPortFrom(w.west.address, uint16(to)).String())
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			_, err = conn.Write([]byte("hello"))
+			return err
+		})
+	}
+	var sockets []net.PacketConn
+	for _, number := range []int{4789, 9} {
+		w.west.gateway.MustDo(t, func() error {
+			conn, err := net.ListenUDP("udp4", &net.UDPAddr{Port: number})
+			sockets = append(sockets, conn)
+			return err
+		})
+		defer sockets[len(sockets)-1].Close()
+	}
+	before := w.west.drops(t, "not_vxlan")
+	send(4789)
+	send(9)
+	eventually(t, "west to count the packet to port 9", func() bool { return w.west.drops(t, "not_vxlan") == before+1 })
+	for i, want := range []bool{true, false} {
+		if err := sockets[i].SetReadDeadline(time.Now().Add(300 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := sockets[i].ReadFrom(make([]byte, 10)); (err == nil) != want {
+			t.Errorf("%s: %v", sockets[i].LocalAddr(), err)
+		}
 	}
 }
 

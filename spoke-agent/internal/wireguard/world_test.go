@@ -102,7 +102,11 @@ func openFastpath(t *testing.T, ns *linktest.Namespace) *fastpath.Fastpath {
 	if err := fastpath.MountBPFFS(mount); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { unix.Unmount(mount, unix.MNT_DETACH) })
+	t.Cleanup(func() {
+		if err := unix.Unmount(mount, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
 	var f *fastpath.Fastpath
 	ns.MustDo(t, func() (err error) {
 		f, err = fastpath.Open(fastpath.Options{PinPath: filepath.Join(mount, "tombolo"), Logger: testr.New(t)})

@@ -120,7 +120,7 @@ type Reconciler struct {
 
 // Add adds the controller to the manager.
 func Add(manager ctrl.Manager, options Options) error {
-	r := &Reconciler{Options: options, client: manager.GetClient(), metrics: newMetrics(options), toldMTU: map[string]int{}}
+	r := &Reconciler{Options: options, client: manager.GetClient(), metrics: newMetrics(options)}
 	if err := r.metrics.register(); err != nil {
 		return err
 	}
@@ -214,6 +214,9 @@ func (r *Reconciler) gather(ctx context.Context) (gateway.Inputs, error) {
 func (r *Reconciler) checkMTU(ctx context.Context, name string, mtu int) {
 	if r.toldMTU[name] == mtu || mtu >= r.MTU+fastpath.Overhead {
 		return
+	}
+	if r.toldMTU == nil {
+		r.toldMTU = map[string]int{}
 	}
 	r.toldMTU[name] = mtu
 	log.FromContext(ctx).Error(nil, "Large packets of pods will be dropped (tombolo_fastpath_drops_total, too_big): raise the MTU of the interface or lower --pod-mtu",

@@ -261,19 +261,39 @@ int tombolo_in(struct __sk_buff *skb)
 	return take(skb);
 }
 
+// encapsulated is true for UDP to the port of this node's endpoint. That is all that the tunnel is for: the other
+// clusters' gateways reach neither this node's services through it, nor what is behind the node.
+static __always_inline int encapsulated(struct __sk_buff *skb)
+{
+	__u32 zero = 0;
+	struct underlay *underlay = bpf_map_lookup_elem(&tombolo_underlay, &zero);
+	struct iphdr ip;
+	__be16 port;
+
+	return underlay && !bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)) &&
+	       !bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(ip) + __builtin_offsetof(struct udphdr, dest), &port,
+				   sizeof(port)) &&
+	       *(__u8 *)&ip == IPV4_VERSION_IHL && ip.protocol == IPPROTO_UDP && ip.daddr == underlay->address &&
+	       !(ip.frag_off & bpf_htons(IP_MF | IP_OFFSET)) && port == underlay->port;
+}
+
 // tombolo_in_tunnel is on the interface that decrypts. Its packets begin with the outer IPv4 header; the Ethernet
 // header that they get here is all that tells them from those of the underlay.
 SEC("tcx/ingress")
 int tombolo_in_tunnel(struct __sk_buff *skb)
 {
 	__be16 protocol = bpf_htons(ETH_P_IP);
+	int verdict;
 
 	if (skb->protocol != protocol)
-		return TCX_NEXT;
+		return drop(DROP_NOT_IPV4);
 	if (bpf_skb_change_head(skb, ETH_HLEN, 0) ||
 	    bpf_skb_store_bytes(skb, __builtin_offsetof(struct ethhdr, h_proto), &protocol, sizeof(protocol), 0))
 		return drop(DROP_DECAPSULATE);
-	return take(skb);
+	verdict = take(skb);
+	if (verdict == TCX_NEXT && !encapsulated(skb))
+		return drop(DROP_NOT_VXLAN);
+	return verdict;
 }
 
 // No helper used here is for GPL programs only.
