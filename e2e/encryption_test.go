@@ -191,22 +191,19 @@ func (n *tenant) onTheWire(f func()) map[int]int {
 	defer func() { _ = unix.Close(fd) }()
 	stop, seen := make(chan struct{}), make(chan map[int]int)
 	go func() {
-		ports, buffer := map[int]int{}, make([]byte, 256)
-		for {
+		ports, buffer, end := map[int]int{}, make([]byte, 256), time.Time{}
+		for end.IsZero() || time.Now().Before(end) {
 			count, _, err := unix.Recvfrom(fd, buffer, 0)
 			if err == nil && count >= 24 && buffer[0] == 0x45 && buffer[9] == unix.IPPROTO_UDP {
 				ports[int(buffer[22])<<8|int(buffer[23])]++
-				continue
 			}
 			select {
 			case <-stop:
-				if err != nil { // everything that came before is read
-					seen <- ports
-					return
-				}
+				stop, end = nil, time.Now().Add(200*time.Millisecond) // for what is still to be read
 			default:
 			}
 		}
+		seen <- ports
 	}()
 	f()
 	close(stop)
