@@ -5,6 +5,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -89,11 +90,16 @@ func (n *tenant) refusesClear(pod1, pod2 *story.Pod) {
 	n.must(err)
 	before, err := fleet.Counters(n.ctx, "west")
 	n.must(err)
-	connection, err := netns.DialContext(east.Nodes[0].NetNS)(n.ctx, "udp", netip.AddrPortFrom(west.Nodes[0].WanIP.Addr(), vxlanPort).String())
-	n.must(err)
-	defer func() { _ = connection.Close() }()
-	_, err = connection.Write(vxlan(vni, echoRequest(pod1.Address, pod2.Address)))
-	n.must(err)
+	n.must(netns.Do(east.Nodes[0].NetNS, func() error {
+		// A raw socket: what asks for a route of UDP is led into the tunnel.
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+		if err != nil {
+			return err
+		}
+		from, to := east.Nodes[0].WanIP.Addr(), west.Nodes[0].WanIP.Addr()
+		packet := udpPacket(from, to, vxlanPort, vxlan(vni, echoRequest(pod1.Address, pod2.Address)))
+		return errors.Join(unix.Sendto(fd, packet, 0, &unix.SockaddrInet4{Addr: to.As4()}), unix.Close(fd))
+	}))
 	n.must(story.Eventually(n.ctx, "the drop to be counted", func(ctx context.Context) error {
 		after, err := fleet.Counters(ctx, "west")
 		if err == nil && after.Drops("not_encrypted") != before.Drops("not_encrypted")+1 {
@@ -101,6 +107,16 @@ func (n *tenant) refusesClear(pod1, pod2 *story.Pod) {
 		}
 		return err
 	}))
+}
+
+// udpPacket is an IPv4 packet (RFC 791) with a UDP datagram (RFC 768); length and checksum of IPv4 are the kernel's.
+func udpPacket(from, to netip.Addr, port uint16, payload []byte) []byte {
+	packet := []byte{0x45, 0, 0, 0, 0, 0, 0, 0, 64, unix.IPPROTO_UDP, 0, 0}
+	packet = append(append(packet, from.AsSlice()...), to.AsSlice()...)
+	packet = binary.BigEndian.AppendUint16(packet, 50000)
+	packet = binary.BigEndian.AppendUint16(packet, port)
+	packet = binary.BigEndian.AppendUint16(packet, uint16(8+len(payload)))
+	return append(append(packet, 0, 0), payload...)
 }
 
 // rotate replaces the key of east's gateway under traffic.
