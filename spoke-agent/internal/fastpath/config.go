@@ -26,6 +26,9 @@ type Underlay struct {
 	Address netip.Addr
 	// UDPPort of the encapsulation.
 	UDPPort uint16
+	// Tunnel is the interface that encrypts, for example tbwg0: it takes and gives IPv4 packets without an Ethernet
+	// header. Empty: nothing is encrypted here. Without it nothing goes to encrypted clusters, and nothing of theirs comes in.
+	Tunnel string
 }
 
 // Port is one Vpc's gateway port on this node.
@@ -65,4 +68,6 @@ type Cluster struct {
 	Name string
 	// Endpoints of its gateway nodes; a flow sticks to one of the first 16 by hash. All of them may send.
 	Endpoints []netip.Addr
+	// Encrypted: packets go and come through Underlay.Tunnel, and no other way.
+	Encrypted bool
 }

@@ -16,17 +16,18 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	gatewayMapTomboloClusters = "tombolo_clusters"
-	gatewayMapTomboloDrops    = "tombolo_drops"
-	gatewayMapTomboloFlows    = "tombolo_flows"
-	gatewayMapTomboloLocals   = "tombolo_locals"
-	gatewayMapTomboloPorts    = "tombolo_ports"
-	gatewayMapTomboloRemotes  = "tombolo_remotes"
-	gatewayMapTomboloSources  = "tombolo_sources"
-	gatewayMapTomboloUnderlay = "tombolo_underlay"
-	gatewayMapTomboloVnis     = "tombolo_vnis"
-	gatewayProgTomboloIn      = "tombolo_in"
-	gatewayProgTomboloOut     = "tombolo_out"
+	gatewayMapTomboloClusters  = "tombolo_clusters"
+	gatewayMapTomboloDrops     = "tombolo_drops"
+	gatewayMapTomboloFlows     = "tombolo_flows"
+	gatewayMapTomboloLocals    = "tombolo_locals"
+	gatewayMapTomboloPorts     = "tombolo_ports"
+	gatewayMapTomboloRemotes   = "tombolo_remotes"
+	gatewayMapTomboloSources   = "tombolo_sources"
+	gatewayMapTomboloUnderlay  = "tombolo_underlay"
+	gatewayMapTomboloVnis      = "tombolo_vnis"
+	gatewayProgTomboloIn       = "tombolo_in"
+	gatewayProgTomboloInTunnel = "tombolo_in_tunnel"
+	gatewayProgTomboloOut      = "tombolo_out"
 )
 
 // loadGateway returns the embedded CollectionSpec for gateway.
@@ -71,8 +72,9 @@ type gatewaySpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type gatewayProgramSpecs struct {
-	TomboloIn  *ebpf.ProgramSpec `ebpf:"tombolo_in"`
-	TomboloOut *ebpf.ProgramSpec `ebpf:"tombolo_out"`
+	TomboloIn       *ebpf.ProgramSpec `ebpf:"tombolo_in"`
+	TomboloInTunnel *ebpf.ProgramSpec `ebpf:"tombolo_in_tunnel"`
+	TomboloOut      *ebpf.ProgramSpec `ebpf:"tombolo_out"`
 }
 
 // gatewayMapSpecs contains maps before they are loaded into the kernel.
@@ -151,13 +153,15 @@ type gatewayVariables struct {
 //
 // It can be passed to loadGatewayObjects or ebpf.CollectionSpec.LoadAndAssign.
 type gatewayPrograms struct {
-	TomboloIn  *ebpf.Program `ebpf:"tombolo_in"`
-	TomboloOut *ebpf.Program `ebpf:"tombolo_out"`
+	TomboloIn       *ebpf.Program `ebpf:"tombolo_in"`
+	TomboloInTunnel *ebpf.Program `ebpf:"tombolo_in_tunnel"`
+	TomboloOut      *ebpf.Program `ebpf:"tombolo_out"`
 }
 
 func (p *gatewayPrograms) Close() error {
 	return _GatewayClose(
 		p.TomboloIn,
+		p.TomboloInTunnel,
 		p.TomboloOut,
 	)
 }

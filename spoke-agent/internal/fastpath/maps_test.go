@@ -32,7 +32,7 @@ func TestLayout(t *testing.T) {
 		gatewayMapTomboloRemotes:  {"struct prefix → struct remote", prefixKey{prefix: netip.PrefixFrom(any4, 32)}.encode(), remoteEntry{}.encode()},
 		gatewayMapTomboloLocals:   {"struct prefix", prefixKey{prefix: netip.PrefixFrom(any4, 32)}.encode(), encodeUint32(1)},
 		gatewayMapTomboloClusters: {"struct cluster", encodeUint64(1), clusterEntry{}.encode()},
-		gatewayMapTomboloSources:  {"address → cluster id", any4.AsSlice(), encodeUint64(1)},
+		gatewayMapTomboloSources:  {"address → struct source", any4.AsSlice(), sourceEntry{}.encode()},
 		gatewayMapTomboloFlows:    {"struct flow", flowKey{}.encode(), make([]byte, binary.Size(flowCount{}))},
 		gatewayMapTomboloDrops:    {"reason → number", encodeUint32(0), encodeUint64(0)},
 	} {
@@ -80,9 +80,10 @@ func TestEncode(t *testing.T) {
 		got, want []byte
 	}{
 		"prefix":    {"length with the VNI's 32 bits; VNI and address as on the wire, or the trie would compare wrong bits first", prefixKey{0x123456, netip.MustParsePrefix("10.1.0.0/16")}.encode(), append(encodeUint32(48), 0, 0x12, 0x34, 0x56, 10, 1, 0, 0)},
-		"underlay":  {"address and port as on the wire", underlayEntry{1, 1500, netip.MustParseAddr("192.0.2.1"), 4789}.encode(), append(append(encodeUint32(1), encodeUint32(1500)...), 192, 0, 2, 1, 0x12, 0xb5, 0, 0)},
+		"underlay":  {"address and port as on the wire", underlayEntry{1, 1500, netip.MustParseAddr("192.0.2.1"), 4789, 9, 1440}.encode(), append(append(append(encodeUint32(1), encodeUint32(1500)...), 192, 0, 2, 1, 0x12, 0xb5, 0, 0), append(encodeUint32(9), encodeUint32(1440)...)...)},
 		"delivery":  {"router before gateway", deliveryEntry{7, [6]byte{1}, [6]byte{2}}.encode(), append(encodeUint32(7), 1, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0)},
-		"cluster":   {"name, number, endpoints, zeros", clusterEntry{"west", []netip.Addr{netip.MustParseAddr("192.0.2.1")}}.encode(), append(append(append([]byte("west"), make([]byte, 60)...), encodeUint32(1)...), append([]byte{192, 0, 2, 1}, make([]byte, 60)...)...)},
+		"cluster":   {"name, encrypted, number, endpoints, zeros", clusterEntry{"west", []netip.Addr{netip.MustParseAddr("192.0.2.1")}, true}.encode(), append(append(append(append([]byte("west"), make([]byte, 60)...), encodeUint32(1)...), encodeUint32(1)...), append([]byte{192, 0, 2, 1}, make([]byte, 60)...)...)},
+		"source":    {"cluster, and the interface", sourceEntry{7, 9}.encode(), append(append(encodeUint64(7), encodeUint32(9)...), 0, 0, 0, 0)},
 		"clusterID": {"the first 8 bytes of the SHA-256 (echo -n west | sha256sum), as every gateway computes it", binary.BigEndian.AppendUint64(nil, clusterID("west")), []byte{0x76, 0xa7, 0x96, 0x20, 0x8b, 0x71, 0x77, 0x9c}},
 	} {
 		if diff := cmp.Diff(tc.want, tc.got); diff != "" {
@@ -100,8 +101,10 @@ func TestDecodeRefuses(t *testing.T) {
 		"prefix length":   {"shorter than the VNI", second(decodePrefix(append(encodeUint32(31), make([]byte, 8)...)))},
 		"prefix bits":     {"the kernel keeps what is behind the length, but no code here wrote it", second(decodePrefix(append(encodeUint32(32), 0, 0, 0, 1, 10, 0, 0, 0)))},
 		"remote":          {"own is a truth value", second(decodeRemote(append(make([]byte, 12), encodeUint32(2)...)))},
-		"cluster":         {"more endpoints than there is room", second(decodeCluster(append(append(make([]byte, 64), encodeUint32(17)...), make([]byte, 64)...)))},
-		"cluster name":    {"no end", second(decodeCluster(append(bytes.Repeat([]byte("x"), 64), make([]byte, 68)...)))},
+		"cluster":         {"more endpoints than there is room", second(decodeCluster(append(append(make([]byte, 68), encodeUint32(17)...), make([]byte, 64)...)))},
+		"cluster name":    {"no end", second(decodeCluster(append(bytes.Repeat([]byte("x"), 64), make([]byte, 72)...)))},
+		"cluster flag":    {"encrypted is a truth value", second(decodeCluster(append(append(make([]byte, 64), encodeUint32(2)...), make([]byte, 68)...)))},
+		"source length":   {"half an entry", second(decodeSource(make([]byte, 8)))},
 		"flow direction":  {"there are two", second(decodeFlow(append(append(make([]byte, 16), encodeUint32(2)...), 0, 0, 0, 0)))},
 		"underlay length": {"half an entry", second(decodeUnderlay(make([]byte, 15)))},
 		"delivery length": {"half an entry", second(decodeDelivery(make([]byte, 15)))},

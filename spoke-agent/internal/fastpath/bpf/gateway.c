@@ -124,11 +124,14 @@ int tombolo_out(struct __sk_buff *skb)
 	cluster = bpf_map_lookup_elem(&tombolo_clusters, &flow.cluster);
 	if (!cluster || !cluster->count)
 		return drop(DROP_NO_ENDPOINT);
+	// Nothing goes in the clear because the interface that encrypts is not there.
+	if (cluster->encrypted && !underlay->tunnel)
+		return drop(DROP_NOT_ENCRYPTED);
 
 	length = wire_length(skb, ip);
 	if (!length)
 		return drop(DROP_MALFORMED);
-	if (length + OVERHEAD > underlay->mtu)
+	if (length + OVERHEAD > (cluster->encrypted ? underlay->tunnel_mtu : underlay->mtu))
 		return drop(DROP_TOO_BIG);
 	hash = flow_hash(skb, ip);
 	index = (hash >> 32) * cluster->count >> 32;
@@ -137,6 +140,9 @@ int tombolo_out(struct __sk_buff *skb)
 	if (encapsulate(skb, underlay, endpoint, to, hash, tos))
 		return drop(DROP_ENCAPSULATE);
 	count_flow(&flow, packets, bytes);
+	// An interface of layer 3: the kernel takes the outer Ethernet header off again.
+	if (cluster->encrypted)
+		return bpf_redirect(underlay->tunnel, 0);
 	// The kernel finds the next hop and its MAC address, as for a packet of its own.
 	return bpf_redirect_neigh(underlay->ifindex, NULL, 0, 0);
 }
@@ -182,19 +188,18 @@ static __always_inline int ours(const struct outer *o, const struct underlay *un
 	       o->vxlan.flags & bpf_htonl(VXLAN_FLAG_I);
 }
 
-// tombolo_in takes what other clusters' gateways send to this node.
-SEC("tcx/ingress")
-int tombolo_in(struct __sk_buff *skb)
+// take takes what other clusters' gateways send to this node.
+static __always_inline int take(struct __sk_buff *skb)
 {
 	__u32 zero = 0, vni, packets = skb->gso_segs ?: 1, bytes = skb->len - sizeof(struct outer);
 	struct underlay *underlay = bpf_map_lookup_elem(&tombolo_underlay, &zero);
 	struct prefix source = {}, destination = {};
 	struct delivery *delivery;
 	struct remote *remote;
+	struct source *sender;
 	struct flow flow = {};
 	struct outer *o;
 	struct iphdr *ip;
-	__u64 *cluster;
 	int verdict;
 
 	if (!underlay || !untagged_ipv4(skb) || skb->pkt_type != PACKET_HOST)
@@ -207,14 +212,17 @@ int tombolo_in(struct __sk_buff *skb)
 
 	vni = bpf_ntohl(o->vxlan.vni) >> 8;
 	delivery = bpf_map_lookup_elem(&tombolo_vnis, &vni);
-	cluster = bpf_map_lookup_elem(&tombolo_sources, &o->ip.saddr);
+	sender = bpf_map_lookup_elem(&tombolo_sources, &o->ip.saddr);
 	if (!delivery) {
-		if (!cluster)
+		if (!sender)
 			return TCX_NEXT; // somebody else's VXLAN
 		return drop(DROP_UNKNOWN_VNI);
 	}
-	if (!cluster)
+	if (!sender)
 		return drop(DROP_UNKNOWN_ENDPOINT);
+	// The interface that decrypts vouches for the outer source, the underlay does not.
+	if (sender->ifindex != skb->ifindex)
+		return drop(DROP_NOT_ENCRYPTED);
 	if (o->inner.h_proto != bpf_htons(ETH_P_IP))
 		return drop(DROP_NOT_IPV4);
 	ip = (void *)(o + 1);
@@ -225,7 +233,7 @@ int tombolo_in(struct __sk_buff *skb)
 	source.vni = destination.vni = bpf_htonl(vni);
 	source.address = ip->saddr;
 	remote = bpf_map_lookup_elem(&tombolo_remotes, &source);
-	if (!remote || remote->own || remote->cluster != *cluster)
+	if (!remote || remote->own || remote->cluster != sender->cluster)
 		return drop(DROP_SPOOFED_SOURCE);
 	destination.address = ip->daddr;
 	if (!bpf_map_lookup_elem(&tombolo_locals, &destination))
@@ -236,13 +244,55 @@ int tombolo_in(struct __sk_buff *skb)
 	if (congestion(o->ip.tos, ip))
 		return drop(DROP_CONGESTED);
 
-	flow.cluster = *cluster;
+	flow.cluster = sender->cluster;
 	flow.vni = vni;
 	flow.remote_vni = remote->vni;
 	flow.direction = DIRECTION_IN;
 	verdict = deliver(skb, delivery);
 	if (verdict != TCX_DROP)
 		count_flow(&flow, packets, bytes);
+	return verdict;
+}
+
+// tombolo_in is on the underlay.
+SEC("tcx/ingress")
+int tombolo_in(struct __sk_buff *skb)
+{
+	return take(skb);
+}
+
+// encapsulated is true for UDP to the port of this node's endpoint. That is all that the tunnel is for: the other
+// clusters' gateways reach neither this node's services through it, nor what is behind the node.
+static __always_inline int encapsulated(struct __sk_buff *skb)
+{
+	__u32 zero = 0;
+	struct underlay *underlay = bpf_map_lookup_elem(&tombolo_underlay, &zero);
+	struct iphdr ip;
+	__be16 port;
+
+	return underlay && !bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)) &&
+	       !bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(ip) + __builtin_offsetof(struct udphdr, dest), &port,
+				   sizeof(port)) &&
+	       *(__u8 *)&ip == IPV4_VERSION_IHL && ip.protocol == IPPROTO_UDP && ip.daddr == underlay->address &&
+	       !(ip.frag_off & bpf_htons(IP_MF | IP_OFFSET)) && port == underlay->port;
+}
+
+// tombolo_in_tunnel is on the interface that decrypts. Its packets begin with the outer IPv4 header; the Ethernet
+// header that they get here is all that tells them from those of the underlay.
+SEC("tcx/ingress")
+int tombolo_in_tunnel(struct __sk_buff *skb)
+{
+	__be16 protocol = bpf_htons(ETH_P_IP);
+	int verdict;
+
+	if (skb->protocol != protocol)
+		return drop(DROP_NOT_IPV4);
+	if (bpf_skb_change_head(skb, ETH_HLEN, 0) ||
+	    bpf_skb_store_bytes(skb, __builtin_offsetof(struct ethhdr, h_proto), &protocol, sizeof(protocol), 0))
+		return drop(DROP_DECAPSULATE);
+	verdict = take(skb);
+	if (verdict == TCX_NEXT && !encapsulated(skb))
+		return drop(DROP_NOT_VXLAN);
 	return verdict;
 }
 
