@@ -71,8 +71,8 @@ shown  shop  vault  Provisioning  False       Unknown   fine
 		object: gatewayRules.object,
 		status: `{conditions: [` + programmed + `]}`,
 		want: `
-NAME   ENCAPSULATION  PORT  PROGRAMMED  ENDPOINTS
-shown  VXLAN          4789  False       <none>
+NAME   ENCAPSULATION  PORT  ENCRYPTION  PROGRAMMED  ENDPOINTS
+shown  VXLAN          4789  <none>      False       <none>
 `,
 	},
 	"localrouters": {

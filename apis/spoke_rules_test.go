@@ -3,6 +3,11 @@
 
 package apis_test
 
+import (
+	"fmt"
+	"strings"
+)
+
 var gatewayRules = kindRules{
 	object: `
 apiVersion: spoke.tombolo.io/v1alpha1
@@ -11,6 +16,10 @@ metadata: {namespace: default}
 spec: {cluster: east, encapsulation: VXLAN, port: 4789}`,
 	rules: join(
 		boundRules("spec.port", "spec: {port: %d}", 1, 65535),
+		boundRules("spec.endpoints[0].wireGuardPort", "spec: {endpoints: [{node: n1, address: 192.0.2.1, index: 0, wireGuardPort: %d}]}", 1, 65535),
+		boundRules("status.endpoints[0].wireGuardPort", "status: {endpoints: [{node: n1, address: 192.0.2.1, wireGuardPort: %d}]}", 1, 65535),
+		publicKeyRule("spec.endpoints[0].publicKey", "spec: {endpoints: [{node: n1, address: 192.0.2.1, index: 0, publicKey: %s}]}"),
+		publicKeyRule("status.endpoints[0].publicKey", "status: {endpoints: [{node: n1, address: 192.0.2.1, publicKey: %s}]}"),
 		setRule("spec.linkCIDRs", "spec: {linkCIDRs: %s}", "100.64.0.0/16", "100.65.0.0/16"),
 		setRule("spec.endpoints", "spec: {endpoints: %s}",
 			"{node: n1, address: 192.0.2.1, index: 0}", "{node: n2, address: 192.0.2.2, index: 1}"),
@@ -24,6 +33,12 @@ spec: {cluster: east, encapsulation: VXLAN, port: 4789}`,
 				refuse: `spec: {encapsulation: GRE}`,
 				says:   []string{"spec.encapsulation:", `"GRE"`, `"VXLAN"`},
 			},
+			"encryption is None or WireGuard": {
+				reason: "A word that agents don't know must not mean that nothing is encrypted.",
+				accept: `spec: {encryption: WireGuard}`,
+				refuse: `spec: {encryption: IPsec}`,
+				says:   []string{"spec.encryption:", `"IPsec"`, `"None", "WireGuard"`},
+			},
 			"index is not negative": {
 				reason: "The link address of a gateway node is 2+index.",
 				accept: `spec: {endpoints: [{node: n1, address: 192.0.2.1, index: 0}]}`,
@@ -32,6 +47,19 @@ spec: {cluster: east, encapsulation: VXLAN, port: 4789}`,
 			},
 		},
 	),
+}
+
+// publicKeyRule: %s in the object stands for the key.
+func publicKeyRule(field, object string) map[string]rule {
+	const key = "HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw="
+	return map[string]rule{
+		field + " is a WireGuard key": {
+			reason: "32 octets in base64 leave two bits of the last letter zero.",
+			accept: fmt.Sprintf(object, key),
+			refuse: fmt.Sprintf(object, strings.Replace(key, "w=", "x=", 1)),
+			says:   []string{field + ":", "should match"},
+		},
+	}
 }
 
 var routerRules = kindRules{

@@ -55,17 +55,20 @@ type approver struct {
 	places int32
 	// holder is the cluster that an address was approved for.
 	holder map[netip.Addr]string
+	// keys is who has which WireGuard key.
+	keys keyring
 }
 
 // newGateways makes one gateway for each cluster that may have something.
 func newGateways(f *fleet, links *linkRanges, p *pools, existing []*gatewayNode, before *gatewaySet) *gatewaySet {
-	a := &approver{links: links, places: gatewayPlaces(p), holder: map[netip.Addr]string{}}
+	a := &approver{links: links, places: gatewayPlaces(p), holder: map[netip.Addr]string{}, keys: keyring{}}
 	objects := map[string]*spokev1alpha1.InterconnectGateway{}
 	for _, g := range existing {
 		if g.obj.Name != g.obj.Namespace {
 			continue
 		}
 		objects[g.obj.Name] = g.obj
+		a.keys.hold(g.obj.Name, g.obj.Spec.Endpoints)
 		for _, e := range g.obj.Spec.Endpoints {
 			if addr, err := ipam.ParseAddr(e.Address); err == nil && a.holder[addr] == "" {
 				a.holder[addr] = g.obj.Name
@@ -75,7 +78,7 @@ func newGateways(f *fleet, links *linkRanges, p *pools, existing []*gatewayNode,
 	set := &gatewaySet{}
 	for _, c := range f.clusters {
 		if f.unusable(c.Name) == "" {
-			set.list = append(set.list, newGateway(c.Name, links, a.approve(c.Name, objects[c.Name])))
+			set.list = append(set.list, newGateway(c, links, a.approve(c.Name, objects[c.Name])))
 		}
 	}
 	set.keep(before)
@@ -94,11 +97,11 @@ func (s *gatewaySet) keep(before *gatewaySet) {
 	}
 }
 
-func newGateway(cluster string, links *linkRanges, endpoints []spokev1alpha1.GatewayEndpoint) *spokev1alpha1.InterconnectGateway {
+func newGateway(c Cluster, links *linkRanges, endpoints []spokev1alpha1.GatewayEndpoint) *spokev1alpha1.InterconnectGateway {
 	return &spokev1alpha1.InterconnectGateway{
-		ObjectMeta: metav1.ObjectMeta{Namespace: cluster, Name: cluster, Finalizers: []string{spokev1alpha1.Finalizer}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: c.Name, Name: c.Name, Finalizers: []string{spokev1alpha1.Finalizer}},
 		Spec: spokev1alpha1.InterconnectGatewaySpec{
-			Cluster: cluster, Encapsulation: encapsulation, Port: port, LinkCIDRs: links.cidrs, Endpoints: endpoints,
+			Cluster: c.Name, Encapsulation: encapsulation, Port: port, Encryption: wishOf(c), LinkCIDRs: links.cidrs, Endpoints: endpoints,
 		},
 	}
 }
@@ -145,7 +148,9 @@ func (a *approver) approve(cluster string, o *spokev1alpha1.InterconnectGateway)
 			continue
 		}
 		used[i], taken[addr], a.holder[addr] = true, true, cluster
-		approved = append(approved, spokev1alpha1.GatewayEndpoint{Node: r.Node, Address: r.Address, Index: i})
+		endpoint := spokev1alpha1.GatewayEndpoint{Node: r.Node, Address: r.Address, Index: i}
+		endpoint.PublicKey, endpoint.WireGuardPort = a.keys.approve(cluster, r)
+		approved = append(approved, endpoint)
 	}
 	slices.SortFunc(approved, func(x, y spokev1alpha1.GatewayEndpoint) int { return cmp.Compare(x.Index, y.Index) })
 	return approved

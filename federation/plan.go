@@ -38,6 +38,8 @@ type Planner struct {
 	gateway  cell[gatewaySet]
 	sentTo   *gatewaySet
 
+	encryption cell[encryption]
+
 	ledger *ledger
 	// released are the stored entries that count no more.
 	released map[*entry]bool
@@ -91,6 +93,7 @@ func (p *Planner) Plan(s Snapshot) (Result, Changes) {
 	p.stockPools()             // the new ledgers
 	p.makeRouters()            // what each cluster is told of each Vpc
 	p.makeGateways()           // and of all clusters
+	p.makeEncryption()         // who must and who can encrypt
 	p.compareRouters()         // how far the clusters have come
 	deletions := p.deletions() // what must go, on evidence
 	p.report()                 // the statuses of what people wrote

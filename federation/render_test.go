@@ -55,8 +55,14 @@ func render(r Result) string {
 	}
 	for key, o := range inOrder(r.Gateways) {
 		fmt.Fprintf(&b, "gateway %s: %s port %d, links %s\n", key, o.Spec.Encapsulation, o.Spec.Port, strings.Join(o.Spec.LinkCIDRs, " "))
+		if o.Spec.Encryption != "" {
+			fmt.Fprintf(&b, "  encryption %s\n", o.Spec.Encryption)
+		}
 		for _, e := range o.Spec.Endpoints {
 			fmt.Fprintf(&b, "  endpoint %d: %s %s\n", e.Index, e.Node, e.Address)
+			if e.PublicKey != "" {
+				fmt.Fprintf(&b, "    key %s port %d\n", e.PublicKey, e.WireGuardPort)
+			}
 		}
 	}
 	for _, d := range r.Deletions {

@@ -20,7 +20,8 @@ func (p *Planner) report() {
 	}
 	for _, n := range p.vpcs.sorted {
 		a, address, t, r, left := n.admission.value, n.address.value, n.territory.value, n.realization.value, n.leftovers.value
-		n.status.get(func() *networkv1alpha1.VpcStatus { return vpcStatus(a, address, t, r, left) }, a, address, t, r, left)
+		f, e := n.footprint.value, p.encryption.value
+		n.status.get(func() *networkv1alpha1.VpcStatus { return vpcStatus(a, address, t, r, left, f, e) }, a, address, t, r, left, f, e)
 	}
 	for _, n := range p.subnets.sorted {
 		v, verdict, r := n.view.value, n.verdict.value, &nothingRealized
@@ -30,21 +31,21 @@ func (p *Planner) report() {
 		n.status.get(func() *networkv1alpha1.SubnetStatus { return subnetStatus(v, verdict, r) }, v, verdict, r)
 	}
 	for _, n := range p.peerings.sorted {
-		p.inputs = n.report(p.inputs)
+		p.inputs = n.report(p.encryption.value, p.inputs)
 	}
 }
 
 // report makes the status of a peering.
-func (n *peeringNode) report(scratch []any) []any {
+func (n *peeringNode) report(e *encryption, scratch []any) []any {
 	v, verdict, address, programmable := n.view.value, n.verdict.value, n.address.value, n.programmable != nil
 	inputs := append(scratch[:0], v, verdict, address, programmable)
 	var a, b end
 	if verdict.active {
 		a, b = end{n.vpc.footprint.value, n.vpc.realization.value}, end{n.peer.footprint.value, n.peer.realization.value}
-		inputs = append(inputs, a.footprint, a.realization, b.footprint, b.realization)
+		inputs = append(inputs, a.footprint, a.realization, b.footprint, b.realization, e)
 	}
 	n.status.get(func() *networkv1alpha1.VpcPeeringStatus {
-		return peeringStatus(v, verdict, address, programmable, a, b)
+		return peeringStatus(v, verdict, address, programmable, a, b, e)
 	}, inputs...)
 	return inputs
 }

@@ -44,7 +44,7 @@ func (c *chain) accept(r *refusal) {
 }
 
 // vpcStatus is the status of a Vpc.
-func vpcStatus(a *admission, address *vpcAddress, t *territory, r *realization, left *leftovers) *networkv1alpha1.VpcStatus {
+func vpcStatus(a *admission, address *vpcAddress, t *territory, r *realization, left *leftovers, f *footprint, e *encryption) *networkv1alpha1.VpcStatus {
 	s := &networkv1alpha1.VpcStatus{VNI: address.vni}
 	var waiting waits
 	for _, cluster := range clustersOfVpc(a, r) {
@@ -73,6 +73,9 @@ func vpcStatus(a *admission, address *vpcAddress, t *territory, r *realization, 
 	}
 	c.add(networkv1alpha1.ConditionAllocated, address.refused, networkv1alpha1.ReasonAllocated, fmt.Sprintf("VNI %d, %d links", address.vni, len(address.links)))
 	c.add(networkv1alpha1.ConditionProgrammed, waiting.refusal(), networkv1alpha1.ReasonProgrammed, programmedMessage(len(r.sites)))
+	encrypted := pairs{encryption: e}
+	encrypted.between(f, f)
+	encrypted.report(&c)
 	s.Conditions = c.conditions
 	return s
 }

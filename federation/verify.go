@@ -18,7 +18,7 @@ type end struct {
 }
 
 // peeringStatus is the status of a VpcPeering. The ends count only when it is active.
-func peeringStatus(v *peeringView, verdict *peeringVerdict, address *peerAddress, programmable bool, a, b end) *networkv1alpha1.VpcPeeringStatus {
+func peeringStatus(v *peeringView, verdict *peeringVerdict, address *peerAddress, programmable bool, a, b end, e *encryption) *networkv1alpha1.VpcPeeringStatus {
 	s := &networkv1alpha1.VpcPeeringStatus{State: verdict.state}
 	c := chain{generation: v.generation}
 	c.accept(verdict.refused)
@@ -54,6 +54,9 @@ func peeringStatus(v *peeringView, verdict *peeringVerdict, address *peerAddress
 	c.add(networkv1alpha1.ConditionAllocated, address.refused, networkv1alpha1.ReasonAllocated, fmt.Sprintf("%d links between routers of one cluster", len(address.links)))
 	c.add(networkv1alpha1.ConditionProgrammed, waiting.refusal(), networkv1alpha1.ReasonProgrammed, programmedMessage(len(s.Clusters)))
 	c.add(networkv1alpha1.ConditionVerified, probes.refusal(), networkv1alpha1.ReasonVerified, "every probe was answered, in both directions")
+	encrypted := pairs{encryption: e}
+	encrypted.between(a.footprint, b.footprint)
+	encrypted.report(&c)
 	s.Conditions = c.conditions
 	return s
 }

@@ -136,6 +136,7 @@ func (l *Lab) StartAgentNode(ctx context.Context, cluster, name string) error {
 			"--endpoint-interface=" + node.WANIf,
 			"--cni-socket=" + n.CNISocket(),
 			"--bpffs=/sys/fs/bpf",
+			"--state-dir=" + n.TomboloState(),
 			"--metrics-bind-address=" + metricsAddress,
 			"--health-probe-bind-address=" + healthAddress,
 		},

@@ -13,6 +13,9 @@ const (
 	ConditionProgrammed = "Programmed"
 	// ConditionVerified: probe packets travel the real data path between the two Vpcs, in both directions.
 	ConditionVerified = "Verified"
+	// ConditionEncrypted (Vpc, VpcPeering): between all clusters that must encrypt, the gateways can. It is there only when
+	// a cluster concerned wants encryption. While it is False nothing is sent between the clusters that the message names.
+	ConditionEncrypted = "Encrypted"
 	// ConditionAvailable (IPPool): there is room left.
 	ConditionAvailable = "Available"
 )
@@ -67,6 +70,10 @@ const (
 	ReasonProbeFailed = "ProbeFailed"
 	// ReasonProbing: not every probe has an answer yet.
 	ReasonProbing = "Probing"
+	// ReasonWireGuard: every gateway concerned has an approved key.
+	ReasonWireGuard = "WireGuard"
+	// ReasonKeyMissing: a gateway has no approved key, so that nobody can encrypt to it.
+	ReasonKeyMissing = "KeyMissing"
 	// ReasonAvailable: the pool has room.
 	ReasonAvailable = "Available"
 	// ReasonDeleting: the object is being deleted.

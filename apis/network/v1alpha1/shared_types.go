@@ -52,4 +52,9 @@ const (
 
 	// AnnotationNetwork on a pod is written by the spoke agent: what the pod's interface is, as JSON.
 	AnnotationNetwork = "tombolo.io/network"
+
+	// LabelEncryption on an OCM ManagedCluster says how its gateways exchange packets with other clusters: "WireGuard"
+	// encrypted or not at all, "None" (and no label) as they are unless the other cluster wants otherwise. Any other value
+	// is taken for "WireGuard": a typing error opens nothing.
+	LabelEncryption = "tombolo.io/encryption"
 )

@@ -5,6 +5,25 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+// Encryption of what gateways of different clusters send each other.
+//
+// +kubebuilder:validation:Enum=None;WireGuard
+type Encryption string
+
+// Encryptions that a cluster may want.
+const (
+	// EncryptionNone means that packets cross the underlay as they are, unless the other cluster wants otherwise.
+	EncryptionNone Encryption = "None"
+	// EncryptionWireGuard means that packets cross the underlay encrypted, or not at all.
+	EncryptionWireGuard Encryption = "WireGuard"
+)
+
+// Encrypted says whether the gateways of two clusters must encrypt what they send each other: one that wants it is enough.
+// Hub and both clusters come to the same answer, because all of them ask here.
+func Encrypted(a, b *InterconnectGatewaySpec) bool {
+	return a.Encryption == EncryptionWireGuard || b.Encryption == EncryptionWireGuard
+}
+
 // InterconnectGatewaySpec is what the fleet knows of a cluster's gateways.
 type InterconnectGatewaySpec struct {
 	// Cluster whose gateways these are.
@@ -16,6 +35,9 @@ type InterconnectGatewaySpec struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=65535
 	Port int32 `json:"port"`
+	// Encryption that this cluster wants with every other one. None when it is empty.
+	// +optional
+	Encryption Encryption `json:"encryption,omitempty"`
 	// LinkCIDRs are the link pools: routers send all of them to their gateways.
 	// +optional
 	// +listType=set
@@ -36,7 +58,20 @@ type GatewayEndpoint struct {
 	// Index of the endpoint in its cluster, stable for its life: the link address of the node is 2+index.
 	// +kubebuilder:validation:Minimum=0
 	Index int32 `json:"index"`
+	// PublicKey of the node's WireGuard, which the hub has approved: 32 octets in base64. Empty: nobody can encrypt to it.
+	// +optional
+	PublicKey PublicKey `json:"publicKey,omitempty"`
+	// WireGuardPort is the UDP port of the node's WireGuard.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	WireGuardPort int32 `json:"wireGuardPort,omitempty"`
 }
+
+// PublicKey is a Curve25519 public key (RFC 7748) in base64, as `wg pubkey` writes it.
+//
+// +kubebuilder:validation:Pattern=`^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$`
+type PublicKey string
 
 // ReportedEndpoint is a gateway node as its cluster reports it.
 type ReportedEndpoint struct {
@@ -44,6 +79,14 @@ type ReportedEndpoint struct {
 	Node string `json:"node"`
 	// Address on the underlay between clusters.
 	Address string `json:"address"`
+	// PublicKey of the node's WireGuard. The private half never leaves the node.
+	// +optional
+	PublicKey PublicKey `json:"publicKey,omitempty"`
+	// WireGuardPort is the UDP port of the node's WireGuard.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	WireGuardPort int32 `json:"wireGuardPort,omitempty"`
 }
 
 // InterconnectGatewayStatus is what the cluster reports.
@@ -75,6 +118,7 @@ type InterconnectGatewayStatus struct {
 // +kubebuilder:resource:categories=tombolo
 // +kubebuilder:printcolumn:name="Encapsulation",type=string,JSONPath=`.spec.encapsulation`
 // +kubebuilder:printcolumn:name="Port",type=integer,JSONPath=`.spec.port`
+// +kubebuilder:printcolumn:name="Encryption",type=string,JSONPath=`.spec.encryption`
 // +kubebuilder:printcolumn:name="Programmed",type=string,JSONPath=`.status.conditions[?(@.type=="Programmed")].status`
 // +kubebuilder:printcolumn:name="Endpoints",type=string,priority=1,JSONPath=`.spec.endpoints`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`

@@ -232,3 +232,6 @@ func (n *Node) file(name ...string) string {
 
 // CNISocket is where the node's agent must listen for tombolo-cni.
 func (n *Node) CNISocket() string { return n.file("tombolo-cni.sock") }
+
+// TomboloState is the directory that the node's tombolo-agent keeps its key in.
+func (n *Node) TomboloState() string { return n.file("tombolo") }

@@ -44,6 +44,7 @@ func AddNode(manager ctrl.Manager, o options.Node) error {
 			return gateway.Add(m, gateway.Options{
 				Node: o.NodeName, EndpointInterface: o.EndpointInterface, Bridge: o.IntegrationBridge, MTU: o.PodMTU,
 				Links: netlink{}, Vswitch: node.gatewaySwitch(), Fastpath: node.fastpath, Prober: node.prober,
+				Tunnel: node.tunnel, Keys: node.keys, WireGuardPort: o.WireGuardPort,
 			})
 		}},
 		part{"cni", func(m ctrl.Manager) error { // pods → interfaces
@@ -53,6 +54,7 @@ func AddNode(manager ctrl.Manager, o options.Node) error {
 			})
 		}},
 		part{"prober", func(m ctrl.Manager) error { return m.Add(closing{node.prober}) }},
+		part{"tunnel", func(m ctrl.Manager) error { return m.Add(closing{node.tunnel}) }},
 	)
 }
 

@@ -144,7 +144,7 @@ func TestNode(t *testing.T) {
 	spoke := clustertest.Start(t, local.Namespace, "demo")
 	socket := filepath.Join(t.TempDir(), "cni.sock")
 	m, err := NewNode(agentOf(t, spoke), options.Node{
-		Common: common(), NodeName: "e1", OVS: "unix:" + filepath.Join(t.TempDir(), "none.sock"), IntegrationBridge: "br-int", CNISocket: socket, BPFFS: t.TempDir(),
+		Common: common(), NodeName: "e1", OVS: "unix:" + filepath.Join(t.TempDir(), "none.sock"), IntegrationBridge: "br-int", CNISocket: socket, BPFFS: t.TempDir(), StateDir: t.TempDir(), WireGuardPort: 51871,
 	}, logr.Discard())
 	start(t, m, err)
 	pod := &corev1.Pod{

@@ -21,6 +21,7 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/options"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/probe"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/wireguard"
 )
 
 // dialTimeout bounds an attempt to reach Open vSwitch, for which a pod's call waits; another one follows. The northbound
@@ -49,6 +50,8 @@ type node struct {
 	vswitch  *lazy.Value[*ovn.Vswitch]
 	fastpath *lazy.Value[gateway.Fastpath]
 	prober   *probe.Prober
+	tunnel   *wireguard.Tunnel
+	keys     *lazy.Value[*wireguard.Keys]
 }
 
 func openNode(o options.Node, log logr.Logger) node {
@@ -69,6 +72,10 @@ func openNode(o options.Node, log logr.Logger) node {
 			return programs, nil
 		}),
 		prober: probe.New(log.WithName("probe")),
+		tunnel: wireguard.New(log.WithName("wireguard")),
+		keys: lazy.New(func(context.Context) (*wireguard.Keys, error) {
+			return wireguard.OpenKeys(filepath.Join(o.StateDir, "wireguard"))
+		}),
 	}
 }
 

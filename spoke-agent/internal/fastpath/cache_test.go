@@ -243,11 +243,19 @@ func TestHalfWritten(t *testing.T) {
 			t.Errorf("%s, without an entry that counts it: %+v, want it forwarded and not counted", reason, got)
 		}
 	}
+	frame := in.bytes(underlayMAC, someMAC)
+	encrypted := clusterEntry{name: "south", endpoints: []netip.Addr{netip.MustParseAddr("203.0.113.1")}, encrypted: true}
+	if err := f.maps[gatewayMapTomboloClusters].Put(encodeUint64(clusterID("south")), encrypted.encode()); err != nil {
+		t.Fatal(err)
+	}
+	wantEffect(t, "relayed to an encrypted cluster", runStory(t, ns, f, f.programs.TomboloIn, "ul0", frame, skbContext{}), "drop not_encrypted")
+	if diff := diffOutcome(runStory(t, ns, f, f.programs.TomboloXdp, "ul0", frame, skbContext{}), outcome{Verdict: xdpPass, Packet: frame}); diff != "" {
+		t.Errorf("the same by XDP (-want +got):\n%s", diff)
+	}
 	if err := f.maps[gatewayMapTomboloClusters].Delete(encodeUint64(clusterID("south"))); err != nil {
 		t.Fatal(err)
 	}
 	wantEffect(t, "sent to a cluster that is not in the map", runStory(t, ns, f, f.programs.TomboloOut, "tbg100", south, skbContext{}), "drop no_endpoint")
-	frame := in.bytes(underlayMAC, someMAC)
 	wantEffect(t, "relayed to a cluster that is not in the map", runStory(t, ns, f, f.programs.TomboloIn, "ul0", frame, skbContext{}), "drop no_endpoint")
 	if diff := diffOutcome(runStory(t, ns, f, f.programs.TomboloXdp, "ul0", frame, skbContext{}), outcome{Verdict: xdpPass, Packet: frame}); diff != "" {
 		t.Errorf("the same by XDP (-want +got):\n%s", diff)

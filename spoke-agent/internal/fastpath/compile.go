@@ -23,22 +23,28 @@ func compile(cfg Config, devices map[string]device) map[string]entries {
 	for _, name := range fillOrder {
 		out[name] = entries{}
 	}
-	under := devices[cfg.Underlay.Interface]
+	under, tunnel := devices[cfg.Underlay.Interface], devices[cfg.Underlay.Tunnel]
 	put := func(name string, key, value []byte) { out[name][string(key)] = value }
 
 	put(gatewayMapTomboloUnderlay, encodeUint32(0), underlayEntry{
-		ifindex: uint32(under.index),
-		mtu:     uint32(under.mtu),
-		address: cfg.Underlay.Address,
-		port:    cfg.Underlay.UDPPort,
-		mac:     under.mac,
+		ifindex:   uint32(under.index),
+		mtu:       uint32(under.mtu),
+		address:   cfg.Underlay.Address,
+		port:      cfg.Underlay.UDPPort,
+		mac:       under.mac,
+		tunnel:    uint32(tunnel.index),
+		tunnelMTU: uint32(tunnel.mtu),
 	}.encode())
 	for _, c := range cfg.Clusters {
 		// More gateways than there is room for send to us all the same; we send to the first ones.
 		first := c.Endpoints[:min(len(c.Endpoints), maxEndpoints)]
-		put(gatewayMapTomboloClusters, encodeUint64(clusterID(c.Name)), clusterEntry{name: c.Name, endpoints: first}.encode())
+		put(gatewayMapTomboloClusters, encodeUint64(clusterID(c.Name)), clusterEntry{name: c.Name, endpoints: first, encrypted: c.Encrypted}.encode())
+		way := under
+		if c.Encrypted {
+			way = tunnel
+		}
 		for _, a := range c.Endpoints {
-			put(gatewayMapTomboloSources, a.AsSlice(), encodeUint64(clusterID(c.Name)))
+			put(gatewayMapTomboloSources, a.AsSlice(), sourceEntry{cluster: clusterID(c.Name), ifindex: uint32(way.index)}.encode())
 		}
 	}
 	for _, p := range cfg.Ports {

@@ -28,6 +28,9 @@ type Underlay struct {
 	Address netip.Addr
 	// UDPPort of the encapsulation.
 	UDPPort uint16
+	// Tunnel is the interface that encrypts, for example tbwg0: it takes and gives IPv4 packets without an Ethernet
+	// header. Empty: nothing is encrypted here. Without it nothing goes to encrypted clusters, and nothing of theirs comes in.
+	Tunnel string
 	// XDP relays before the kernel makes an skb of a packet (tombolo_xdp on the interface); what it can't send goes
 	// the way that it goes without. It is for physical interfaces whose driver has XDP, on nodes that forward IPv4
 	// (ip_forward). Where the wire carries VLANs the interface must leave their tags on (ethtool -K … rxvlan off): XDP
@@ -73,6 +76,8 @@ type Cluster struct {
 	Name string
 	// Endpoints of its gateway nodes; a flow sticks to one of the first 16 by hash. All of them may send.
 	Endpoints []netip.Addr
+	// Encrypted: packets go and come through Underlay.Tunnel, and no other way.
+	Encrypted bool
 }
 
 // Relay lets packets of one VNI pass from one cluster to another, in one direction, for clusters that don't reach each

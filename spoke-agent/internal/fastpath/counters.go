@@ -207,7 +207,11 @@ func (d dumper) line(name string, key, value []byte) (string, error) {
 	switch name {
 	case gatewayMapTomboloUnderlay:
 		e, err := decodeUnderlay(value)
-		return fmt.Sprintf("underlay %s mtu=%d address=%s port=%d", d.device(e.ifindex), e.mtu, e.address, e.port), err
+		line := fmt.Sprintf("underlay %s mtu=%d address=%s port=%d", d.device(e.ifindex), e.mtu, e.address, e.port)
+		if e.tunnel != 0 {
+			line += fmt.Sprintf(" tunnel=%s mtu=%d", d.device(e.tunnel), e.tunnelMTU)
+		}
+		return line, err
 	case gatewayMapTomboloPorts:
 		ifindex, err := decodeUint32(key)
 		if err != nil {
@@ -235,7 +239,11 @@ func (d dumper) line(name string, key, value []byte) (string, error) {
 		return fmt.Sprintf("local vni=%d %s", k.vni, k.prefix), err
 	case gatewayMapTomboloClusters:
 		e, err := decodeCluster(value)
-		return fmt.Sprintf("cluster %s endpoints=%v", e.name, e.endpoints), err
+		line := fmt.Sprintf("cluster %s endpoints=%v", e.name, e.endpoints)
+		if e.encrypted {
+			line += " encrypted"
+		}
+		return line, err
 	case gatewayMapTomboloSources:
 		return d.source(key, value)
 	case gatewayMapTomboloFlows:
@@ -275,13 +283,16 @@ func (d dumper) source(key, value []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	id, err := decodeUint64(value)
-	return fmt.Sprintf("source %s → cluster=%s", addr, clusterName(d.clusters, id)), err
+	e, err := decodeSource(value)
+	return fmt.Sprintf("source %s by %s → cluster=%s", addr, d.device(e.ifindex), clusterName(d.clusters, e.cluster)), err
 }
 
 func (d dumper) device(ifindex uint32) string {
 	if name, ok := d.interfaces[ifindex]; ok {
 		return name
+	}
+	if ifindex == 0 {
+		return "none"
 	}
 	return fmt.Sprintf("interface-%d", ifindex)
 }

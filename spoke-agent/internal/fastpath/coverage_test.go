@@ -91,7 +91,7 @@ func TestCoverage(t *testing.T) {
 		coverage = nil
 	}()
 	for name, story := range map[string]func(*testing.T){
-		"in": TestIn, "out": TestOut, "relay": TestRelay, "xdp": TestXDPPasses, "cache": TestCacheSlots, "maps": TestHalfWritten, "real packets": coverReal,
+		"in": TestIn, "out": TestOut, "encrypted": TestEncrypted, "relay": TestRelay, "xdp": TestXDPPasses, "cache": TestCacheSlots, "maps": TestHalfWritten, "real packets": coverReal,
 	} {
 		t.Run(name, story)
 	}

@@ -135,6 +135,12 @@ func (f *Fastpath) attachAll(cfg Config, devices map[string]device) (map[string]
 	if err := f.attach(linkIn, under.index, f.programs.TomboloIn); err != nil {
 		return nil, fmt.Errorf("attach to underlay %s: %w", cfg.Underlay.Interface, err)
 	}
+	if tunnel, ok := devices[cfg.Underlay.Tunnel]; ok {
+		keep[linkIn+strconv.Itoa(tunnel.index)] = true
+		if err := f.attach(linkIn, tunnel.index, f.programs.TomboloInTunnel); err != nil {
+			return nil, fmt.Errorf("attach to tunnel %s: %w", cfg.Underlay.Tunnel, err)
+		}
+	}
 	if cfg.Underlay.XDP {
 		keep[linkXDP+strconv.Itoa(under.index)] = true
 		if err := f.attach(linkXDP, under.index, f.programs.TomboloXdp); err != nil {

@@ -16,23 +16,24 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	gatewayMapTomboloCache    = "tombolo_cache"
-	gatewayMapTomboloClusters = "tombolo_clusters"
-	gatewayMapTomboloDrops    = "tombolo_drops"
-	gatewayMapTomboloEpoch    = "tombolo_epoch"
-	gatewayMapTomboloFlows    = "tombolo_flows"
-	gatewayMapTomboloLocals   = "tombolo_locals"
-	gatewayMapTomboloLookups  = "tombolo_lookups"
-	gatewayMapTomboloPorts    = "tombolo_ports"
-	gatewayMapTomboloRelays   = "tombolo_relays"
-	gatewayMapTomboloRemotes  = "tombolo_remotes"
-	gatewayMapTomboloSources  = "tombolo_sources"
-	gatewayMapTomboloTransit  = "tombolo_transit"
-	gatewayMapTomboloUnderlay = "tombolo_underlay"
-	gatewayMapTomboloVnis     = "tombolo_vnis"
-	gatewayProgTomboloIn      = "tombolo_in"
-	gatewayProgTomboloOut     = "tombolo_out"
-	gatewayProgTomboloXdp     = "tombolo_xdp"
+	gatewayMapTomboloCache     = "tombolo_cache"
+	gatewayMapTomboloClusters  = "tombolo_clusters"
+	gatewayMapTomboloDrops     = "tombolo_drops"
+	gatewayMapTomboloEpoch     = "tombolo_epoch"
+	gatewayMapTomboloFlows     = "tombolo_flows"
+	gatewayMapTomboloLocals    = "tombolo_locals"
+	gatewayMapTomboloLookups   = "tombolo_lookups"
+	gatewayMapTomboloPorts     = "tombolo_ports"
+	gatewayMapTomboloRelays    = "tombolo_relays"
+	gatewayMapTomboloRemotes   = "tombolo_remotes"
+	gatewayMapTomboloSources   = "tombolo_sources"
+	gatewayMapTomboloTransit   = "tombolo_transit"
+	gatewayMapTomboloUnderlay  = "tombolo_underlay"
+	gatewayMapTomboloVnis      = "tombolo_vnis"
+	gatewayProgTomboloIn       = "tombolo_in"
+	gatewayProgTomboloInTunnel = "tombolo_in_tunnel"
+	gatewayProgTomboloOut      = "tombolo_out"
+	gatewayProgTomboloXdp      = "tombolo_xdp"
 )
 
 // loadGateway returns the embedded CollectionSpec for gateway.
@@ -77,9 +78,10 @@ type gatewaySpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type gatewayProgramSpecs struct {
-	TomboloIn  *ebpf.ProgramSpec `ebpf:"tombolo_in"`
-	TomboloOut *ebpf.ProgramSpec `ebpf:"tombolo_out"`
-	TomboloXdp *ebpf.ProgramSpec `ebpf:"tombolo_xdp"`
+	TomboloIn       *ebpf.ProgramSpec `ebpf:"tombolo_in"`
+	TomboloInTunnel *ebpf.ProgramSpec `ebpf:"tombolo_in_tunnel"`
+	TomboloOut      *ebpf.ProgramSpec `ebpf:"tombolo_out"`
+	TomboloXdp      *ebpf.ProgramSpec `ebpf:"tombolo_xdp"`
 }
 
 // gatewayMapSpecs contains maps before they are loaded into the kernel.
@@ -173,14 +175,16 @@ type gatewayVariables struct {
 //
 // It can be passed to loadGatewayObjects or ebpf.CollectionSpec.LoadAndAssign.
 type gatewayPrograms struct {
-	TomboloIn  *ebpf.Program `ebpf:"tombolo_in"`
-	TomboloOut *ebpf.Program `ebpf:"tombolo_out"`
-	TomboloXdp *ebpf.Program `ebpf:"tombolo_xdp"`
+	TomboloIn       *ebpf.Program `ebpf:"tombolo_in"`
+	TomboloInTunnel *ebpf.Program `ebpf:"tombolo_in_tunnel"`
+	TomboloOut      *ebpf.Program `ebpf:"tombolo_out"`
+	TomboloXdp      *ebpf.Program `ebpf:"tombolo_xdp"`
 }
 
 func (p *gatewayPrograms) Close() error {
 	return _GatewayClose(
 		p.TomboloIn,
+		p.TomboloInTunnel,
 		p.TomboloOut,
 		p.TomboloXdp,
 	)

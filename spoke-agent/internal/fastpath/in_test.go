@@ -28,8 +28,8 @@ func TestIn(t *testing.T) {
 	drops := func(reason string) map[string]uint64 { return map[string]uint64{reason: 1} }
 
 	blue := ip4{tos: 0xb8, ttl: 3, protocol: udp, src: "10.1.2.3", dst: "10.1.1.2", payload: udpDatagram(53, 1000, []byte("answer"))}
-	red, spoofed, south, probe, strange := blue, blue, blue, blue, blue
-	red.src, spoofed.src, south.src, strange.src = "10.2.2.3", "10.9.9.9", "10.1.3.3", "169.254.0.2"
+	red, spoofed, south, vault, probe, strange := blue, blue, blue, blue, blue, blue
+	red.src, spoofed.src, south.src, vault.src, strange.src = "10.2.2.3", "10.9.9.9", "10.1.3.3", "10.1.5.3", "169.254.0.2"
 	probe.src, probe.dst, probe.protocol = "169.254.0.9", "169.254.0.2", icmp
 	abroad := blue
 	abroad.dst = "10.1.2.9"
@@ -70,6 +70,11 @@ func TestIn(t *testing.T) {
 			reason: "and south may",
 			packet: outer("203.0.113.1", 100, 0, inner(south)),
 			want:   outcome{Verdict: redirect, Packet: delivered(south), Flows: flow("shop/blue in shop/blue@south", "1/34")},
+		},
+		"in the clear": {
+			reason: "vault's packets come through the interface that decrypts or not at all",
+			packet: outer("203.0.113.9", 100, 0, inner(vault)),
+			want:   outcome{Verdict: dropped, Packet: outer("203.0.113.9", 100, 0, inner(vault)), Drops: drops("not_encrypted")},
 		},
 		"nobody's prefix": {
 			reason: "a source that no cluster has",

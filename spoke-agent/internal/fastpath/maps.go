@@ -14,7 +14,7 @@ import (
 
 // layoutVersion is the version of bpf/maps.h. Maps of another version are left to the programs that still use them,
 // until Set has filled new ones and replaced these programs.
-const layoutVersion = 2
+const layoutVersion = 3
 
 // maxEndpoints is MAX_ENDPOINTS of bpf/maps.h.
 const maxEndpoints = 16
@@ -44,6 +44,8 @@ var dropReasons = []string{
 	"gso_not_tcp",      // in: a super-packet of UDP, which the kernel loses after decapsulation
 	"congested",        // in: marked CE outside but not ECN-capable inside (RFC 6040)
 	"decapsulate",      // in: the kernel refused to take the room away
+	"not_encrypted",    // out: nothing encrypts here; in: from an encrypted cluster in the clear, or the reverse
+	"not_vxlan",        // in: something else through the tunnel
 	"not_relayed",      // in: from this cluster to that one nothing may pass this node
 	"ttl",              // in: relayed so often that the outer TTL is used up
 	"checksum",         // in: to be relayed, but with a UDP checksum over the outer addresses
@@ -66,6 +68,8 @@ type underlayEntry struct {
 	address      netip.Addr
 	port         uint16
 	mac          [6]byte
+	// tunnel is the interface that encrypts; 0 for none.
+	tunnel, tunnelMTU uint32
 }
 
 func (e underlayEntry) encode() []byte {
@@ -73,19 +77,23 @@ func (e underlayEntry) encode() []byte {
 	b = native.AppendUint32(b, e.mtu)
 	b = append(b, e.address.AsSlice()...)
 	b = binary.BigEndian.AppendUint16(b, e.port)
-	return append(b, e.mac[:]...)
+	b = append(b, e.mac[:]...)
+	b = native.AppendUint32(b, e.tunnel)
+	return native.AppendUint32(b, e.tunnelMTU)
 }
 
 func decodeUnderlay(b []byte) (underlayEntry, error) {
-	if err := wantLen("underlay", b, 20); err != nil {
+	if err := wantLen("underlay", b, 28); err != nil {
 		return underlayEntry{}, err
 	}
 	return underlayEntry{
-		ifindex: native.Uint32(b),
-		mtu:     native.Uint32(b[4:]),
-		address: netip.AddrFrom4([4]byte(b[8:])),
-		port:    binary.BigEndian.Uint16(b[12:]),
-		mac:     [6]byte(b[14:]),
+		ifindex:   native.Uint32(b),
+		mtu:       native.Uint32(b[4:]),
+		address:   netip.AddrFrom4([4]byte(b[8:])),
+		port:      binary.BigEndian.Uint16(b[12:]),
+		mac:       [6]byte(b[14:]),
+		tunnel:    native.Uint32(b[20:]),
+		tunnelMTU: native.Uint32(b[24:]),
 	}, nil
 }
 
@@ -145,32 +153,34 @@ type remoteEntry struct {
 func (e remoteEntry) encode() []byte {
 	b := native.AppendUint64(nil, e.cluster)
 	b = native.AppendUint32(b, e.vni)
-	if e.own {
-		return native.AppendUint32(b, 1)
-	}
-	return native.AppendUint32(b, 0)
+	return appendBool(b, e.own)
 }
 
 func decodeRemote(b []byte) (remoteEntry, error) {
 	if err := wantLen("remote", b, 16); err != nil {
 		return remoteEntry{}, err
 	}
-	own := native.Uint32(b[12:])
-	if own > 1 {
-		return remoteEntry{}, fmt.Errorf("decode remote: own is %d, neither 0 nor 1", own)
+	own, err := decodeBool("own", b[12:])
+	if err != nil {
+		return remoteEntry{}, fmt.Errorf("decode remote: %w", err)
 	}
-	return remoteEntry{cluster: native.Uint64(b), vni: native.Uint32(b[8:]), own: own == 1}, nil
+	return remoteEntry{cluster: native.Uint64(b), vni: native.Uint32(b[8:]), own: own}, nil
 }
 
 // clusterEntry is struct cluster.
 type clusterEntry struct {
 	name      string
 	endpoints []netip.Addr
+	encrypted bool
 }
 
+// clusterSize is the size of struct cluster.
+const clusterSize = maxClusterName + 1 + 4 + 4 + 4*maxEndpoints
+
 func (e clusterEntry) encode() []byte {
-	b := make([]byte, maxClusterName+1, maxClusterName+1+4+4*maxEndpoints)
+	b := make([]byte, maxClusterName+1, clusterSize)
 	copy(b, e.name)
+	b = appendBool(b, e.encrypted)
 	b = native.AppendUint32(b, uint32(len(e.endpoints)))
 	for _, a := range e.endpoints {
 		b = append(b, a.AsSlice()...)
@@ -179,7 +189,7 @@ func (e clusterEntry) encode() []byte {
 }
 
 func decodeCluster(b []byte) (clusterEntry, error) {
-	if err := wantLen("cluster", b, maxClusterName+1+4+4*maxEndpoints); err != nil {
+	if err := wantLen("cluster", b, clusterSize); err != nil {
 		return clusterEntry{}, err
 	}
 	name, rest, ok := bytes.Cut(b[:maxClusterName+1], []byte{0})
@@ -187,15 +197,39 @@ func decodeCluster(b []byte) (clusterEntry, error) {
 		return clusterEntry{}, fmt.Errorf("decode cluster: name is not zero-terminated")
 	}
 	b = b[maxClusterName+1:]
+	encrypted, err := decodeBool("encrypted", b)
+	if err != nil {
+		return clusterEntry{}, fmt.Errorf("decode cluster: %w", err)
+	}
+	b = b[4:]
 	count := native.Uint32(b)
 	if count > maxEndpoints {
 		return clusterEntry{}, fmt.Errorf("decode cluster: %d endpoints, at most %d fit", count, maxEndpoints)
 	}
-	e := clusterEntry{name: string(name)}
+	e := clusterEntry{name: string(name), encrypted: encrypted}
 	for i := range int(count) {
 		e.endpoints = append(e.endpoints, netip.AddrFrom4([4]byte(b[4+4*i:])))
 	}
 	return e, nil
+}
+
+// sourceEntry is struct source.
+type sourceEntry struct {
+	cluster uint64
+	ifindex uint32
+}
+
+func (e sourceEntry) encode() []byte {
+	b := native.AppendUint64(nil, e.cluster)
+	b = native.AppendUint32(b, e.ifindex)
+	return append(b, 0, 0, 0, 0)
+}
+
+func decodeSource(b []byte) (sourceEntry, error) {
+	if err := wantLen("source", b, 16); err != nil {
+		return sourceEntry{}, err
+	}
+	return sourceEntry{cluster: native.Uint64(b), ifindex: native.Uint32(b[8:])}, nil
 }
 
 // flowKey is struct flow.
@@ -248,6 +282,21 @@ type flowCount struct{ Packets, Bytes uint64 }
 
 func encodeUint32(v uint32) []byte { return native.AppendUint32(nil, v) }
 func encodeUint64(v uint64) []byte { return native.AppendUint64(nil, v) }
+
+func appendBool(b []byte, v bool) []byte {
+	if v {
+		return native.AppendUint32(b, 1)
+	}
+	return native.AppendUint32(b, 0)
+}
+
+func decodeBool(name string, b []byte) (bool, error) {
+	v := native.Uint32(b)
+	if v > 1 {
+		return false, fmt.Errorf("%s is %d, neither 0 nor 1", name, v)
+	}
+	return v == 1, nil
+}
 
 func decodeUint32(b []byte) (uint32, error) {
 	if err := wantLen("number", b, 4); err != nil {

@@ -50,6 +50,7 @@ func TestOut(t *testing.T) {
 	_, sizedPort := to(flowHash("10.1.1.2", "10.1.3.3", tcp, 1, 2), "")
 	none := frame(ip4{ttl: 64, protocol: udp, src: "10.1.1.2", dst: "10.9.9.9", payload: udpDatagram(1, 2, nil)})
 	north := frame(ip4{ttl: 64, protocol: udp, src: "10.1.1.2", dst: "10.1.4.3", payload: udpDatagram(1, 2, nil)})
+	vault := frame(ip4{ttl: 64, protocol: udp, src: "10.1.1.2", dst: "10.1.5.3", payload: udpDatagram(1, 2, nil)})
 	own := frame(ip4{ttl: 63, protocol: icmp, src: "10.1.2.1", dst: "169.254.0.2", payload: make([]byte, 8)})
 	version6 := bytes.Clone(blue)
 	version6[14] = 0x65
@@ -145,6 +146,11 @@ func TestOut(t *testing.T) {
 			reason: "the cluster has no gateway yet",
 			ifname: "tbg100", packet: north,
 			want: outcome{Verdict: dropped, Packet: north, Drops: map[string]uint64{"no_endpoint": 1}},
+		},
+		"nothing to encrypt with": {
+			reason: "vault's packets leave encrypted or not at all",
+			ifname: "tbg100", packet: vault,
+			want: outcome{Verdict: dropped, Packet: vault, Drops: map[string]uint64{"not_encrypted": 1}},
 		},
 		"to this gateway": {
 			reason: "the prober's socket gets it",

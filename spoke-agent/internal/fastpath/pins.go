@@ -23,7 +23,7 @@ import (
 //
 //	links/in-7, links/out-9   attached programs, by interface index
 //	links/xdp-7               tombolo_xdp, if the underlay has it
-//	maps-v2/tombolo_…         the maps of layoutVersion 2
+//	maps-v3/tombolo_…         the maps of layoutVersion 3
 //
 // Links are of no version: Set fills the maps of its own version and then replaces the program in each link
 // at once, so not even a change of the layout loses a packet.
@@ -251,6 +251,11 @@ func findDevices(cfg Config) (map[string]device, []error, error) {
 		return nil, nil, fmt.Errorf("find underlay: no interface %s; this node has %s", cfg.Underlay.Interface, strings.Join(names, ", "))
 	}
 	var missing []error
+	if name := cfg.Underlay.Tunnel; name != "" {
+		if _, ok := devices[name]; !ok {
+			missing = append(missing, fmt.Errorf("find tunnel: no interface %s; nothing goes to encrypted clusters until it is made", name))
+		}
+	}
 	for _, p := range cfg.Ports {
 		if _, ok := devices[p.Interface]; !ok {
 			missing = append(missing, fmt.Errorf("find port of %s: no interface %s; make the port first", p.Vpc, p.Interface))

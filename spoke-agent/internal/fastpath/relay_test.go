@@ -114,6 +114,7 @@ func TestRelay(t *testing.T) {
 		"no endpoint":        {reason: "north has no gateway yet", packet: change(func(r *relayed) { r.inner.dst = "10.5.4.1" }), drop: "no_endpoint"},
 		"UDP checksum":       {reason: "it would be wrong with other addresses", packet: change(func(r *relayed) { r.checksum = 9 }), drop: "checksum"},
 		"unknown endpoint":   {reason: "VNI 100 is ours: a stranger may not use it", packet: change(func(r *relayed) { r.src, r.vni = "198.51.100.77", 100 }), drop: "unknown_endpoint"},
+		"encrypted sender":   {reason: "vault's packets come through the tunnel", packet: change(func(r *relayed) { r.src = "203.0.113.9" }), drop: "not_encrypted"},
 		"stranger's VNI":     {reason: "no port and no gateway of the fleet: another VXLAN on this node", packet: change(func(r *relayed) { r.src = "198.51.100.77" })},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -229,6 +230,7 @@ func TestSetRefusesRelays(t *testing.T) {
 		"VNI":           {"a forgotten field", func(r *Relay) { r.VNI = 0 }, "vni 0 is not between 1 and 16777215"},
 		"from nobody":   {"a wrong name", func(r *Relay) { r.From = "wets" }, `relay of vni 500 from wets to south: cluster "wets" is unknown; add it`},
 		"to nobody":     {"a wrong name", func(r *Relay) { r.To = "" }, `cluster "" is unknown; add it`},
+		"encrypted":     {"nothing encrypts what is relayed", func(r *Relay) { r.To = "vault" }, "cluster vault is encrypted"},
 		"back":          {"a loop of two", func(r *Relay) { r.To = "west" }, "packets don't go back where they came from"},
 		"host bits":     {"the trie would take it for 10.5.2.0/24", func(r *Relay) { r.Sources = prefixes("10.5.2.7/24") }, "write 10.5.2.0/24"},
 		"IPv6":          {"only IPv4 is forwarded", func(r *Relay) { r.Destinations = prefixes("fd00::/64") }, "is not IPv4"},

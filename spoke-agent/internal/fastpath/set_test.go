@@ -99,11 +99,14 @@ func TestDump(t *testing.T) {
 	ns, f := storyGateway(t)
 	want := `cluster north endpoints=[]
 cluster south endpoints=[203.0.113.1]
+cluster vault endpoints=[203.0.113.9] encrypted
 cluster west endpoints=[198.51.100.1 198.51.100.2]
 count vni=100 cluster=north vni=100 in
 count vni=100 cluster=north vni=100 out
 count vni=100 cluster=south vni=100 in
 count vni=100 cluster=south vni=100 out
+count vni=100 cluster=vault vni=100 in
+count vni=100 cluster=vault vni=100 out
 count vni=100 cluster=west vni=100 in
 count vni=100 cluster=west vni=100 out
 count vni=100 cluster=west vni=200 in
@@ -120,13 +123,15 @@ port tbg300 → vni=300
 route vni=100 10.1.2.0/24 → cluster=west vni=100
 route vni=100 10.1.3.0/24 → cluster=south vni=100
 route vni=100 10.1.4.0/24 → cluster=north vni=100
+route vni=100 10.1.5.0/24 → cluster=vault vni=100
 route vni=100 10.2.2.0/24 → cluster=west vni=200
 route vni=100 169.254.0.2/32 → this gateway
 route vni=100 169.254.0.8/29 → cluster=west vni=100
 route vni=300 10.1.2.0/24 → cluster=south vni=300
-source 198.51.100.1 → cluster=west
-source 198.51.100.2 → cluster=west
-source 203.0.113.1 → cluster=south
+source 198.51.100.1 by ul0 → cluster=west
+source 198.51.100.2 by ul0 → cluster=west
+source 203.0.113.1 by ul0 → cluster=south
+source 203.0.113.9 by none → cluster=vault
 underlay ul0 mtu=1500 address=192.0.2.1 port=4789
 `
 	for _, step := range []string{"first", "again"} {

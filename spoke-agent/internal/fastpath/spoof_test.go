@@ -141,7 +141,7 @@ func (g crafter) madeUp() crafted {
 	}
 	return crafted{
 		relayed: relayed{
-			src:      one(g, "198.51.100.1", "198.51.100.2", "203.0.113.1", "203.0.113.1", "198.51.100.77", "192.0.2.1", "198.51.100.3"),
+			src:      one(g, "198.51.100.1", "198.51.100.2", "203.0.113.1", "203.0.113.1", "198.51.100.77", "192.0.2.1", "198.51.100.3", "203.0.113.9"),
 			dst:      "192.0.2.1",
 			ttl:      byte(one(g, 64, 63, 2, rare(64, 1), rare(64, 0))),
 			vni:      one(g, 100, 100, 300, 500, 500, 200, 0, 4000, g.Uint32N(1<<24)),
@@ -159,11 +159,11 @@ func (g crafter) madeUp() crafted {
 // judge says from the Config alone what must become of a packet: "deliver", "relay", "next" or the reason of its drop.
 // It searches lists, and knows of no map, no trie and no cache.
 func judge(cfg Config, c crafted) string {
-	var sender string
+	sender, encrypted := "", false
 	for _, cluster := range cfg.Clusters {
 		for _, a := range cluster.Endpoints {
 			if a.String() == c.src {
-				sender = cluster.Name
+				sender, encrypted = cluster.Name, cluster.Encrypted
 			}
 		}
 	}
@@ -178,6 +178,8 @@ func judge(cfg Config, c crafted) string {
 		return "next"
 	case sender == "":
 		return "unknown_endpoint"
+	case encrypted: // and these come in the clear
+		return "not_encrypted"
 	case c.etherType != 0x0800:
 		return "not_ipv4"
 	case c.first>>4 != 4 || c.first&15 < 5:
@@ -306,7 +308,7 @@ func TestSpoof(t *testing.T) {
 		t.Errorf("seed %d: drops (-want +got):\n%s", seed, diff)
 	}
 	for _, judgement := range []string{"deliver", "relay", "next", "unknown_endpoint", "not_ipv4", "malformed", "unknown_vni", "not_local",
-		"spoofed_source", "not_relayed", "ttl", "checksum", "no_endpoint"} {
+		"spoofed_source", "not_encrypted", "not_relayed", "ttl", "checksum", "no_endpoint"} {
 		if judged[judgement] < 10 {
 			t.Errorf("seed %d: %d packets are %s: the test makes too few", seed, judged[judgement], judgement)
 		}

@@ -18,7 +18,8 @@ import (
 )
 
 // The gateway of the stories: cluster east, with Vpc shop/blue (VNI 100) and a peer shop/red (VNI 200) that exists in
-// west only, and Vpc bank/blue (VNI 300) that has the addresses of shop/blue. Cluster north has no gateway yet.
+// west only, and Vpc bank/blue (VNI 300) that has the addresses of shop/blue. Cluster north has no gateway yet;
+// vault is encrypted, and this gateway has nothing to encrypt with.
 func storyConfig() Config {
 	return Config{
 		Underlay: Underlay{Interface: "ul0", Address: netip.MustParseAddr("192.0.2.1"), UDPPort: 4789},
@@ -26,6 +27,7 @@ func storyConfig() Config {
 			{Name: "west", Endpoints: []netip.Addr{netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("198.51.100.2")}},
 			{Name: "south", Endpoints: []netip.Addr{netip.MustParseAddr("203.0.113.1")}},
 			{Name: "north"},
+			{Name: "vault", Endpoints: []netip.Addr{netip.MustParseAddr("203.0.113.9")}, Encrypted: true},
 		},
 		Ports: []Port{{
 			Interface: "tbg100", Vpc: "shop/blue", VNI: 100,
@@ -37,6 +39,7 @@ func storyConfig() Config {
 				{Vpc: "shop/red", VNI: 200, Cluster: "west", Prefixes: prefixes("10.2.2.0/24")},
 				{Vpc: "shop/blue", VNI: 100, Cluster: "south", Prefixes: prefixes("10.1.3.0/24")},
 				{Vpc: "shop/blue", VNI: 100, Cluster: "north", Prefixes: prefixes("10.1.4.0/24")},
+				{Vpc: "shop/blue", VNI: 100, Cluster: "vault", Prefixes: prefixes("10.1.5.0/24")},
 			},
 		}, {
 			Interface: "tbg300", Vpc: "bank/blue", VNI: 300,

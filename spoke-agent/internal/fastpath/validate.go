@@ -38,7 +38,7 @@ func validate(cfg Config) error {
 			errs = append(errs, fmt.Errorf("port of %s: %w", p.Vpc, err))
 		}
 	}
-	errs = append(errs, validateRelays(cfg.Relays, clusters)...)
+	errs = append(errs, validateRelays(cfg, clusters)...)
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("check gateway config: %w", err)
 	}
@@ -53,6 +53,8 @@ func validateUnderlay(u Underlay) error {
 		return fmt.Errorf("underlay: address %s is not IPv4; give this node's IPv4 address on %s", u.Address, u.Interface)
 	case u.UDPPort == 0:
 		return errors.New("underlay: UDP port is 0; VXLAN's is 4789")
+	case u.Tunnel == u.Interface:
+		return fmt.Errorf("underlay: tunnel %s is the underlay itself; name the interface that encrypts", u.Tunnel)
 	}
 	return nil
 }
@@ -125,9 +127,13 @@ func validatePort(p Port, clusters map[string]bool) []error {
 	return append(errs, overlaps(remotes)...)
 }
 
-func validateRelays(relays []Relay, clusters map[string]bool) []error {
+func validateRelays(cfg Config, clusters map[string]bool) []error {
 	var errs []error
-	for _, r := range relays {
+	encrypted := map[string]bool{}
+	for _, c := range cfg.Clusters {
+		encrypted[c.Name] = c.Encrypted
+	}
+	for _, r := range cfg.Relays {
 		where := fmt.Sprintf("relay of vni %d from %s to %s", r.VNI, r.From, r.To)
 		if err := validateVNI(r.VNI); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", where, err))
@@ -135,6 +141,9 @@ func validateRelays(relays []Relay, clusters map[string]bool) []error {
 		for _, name := range []string{r.From, r.To} {
 			if !clusters[name] {
 				errs = append(errs, fmt.Errorf("%s: cluster %q is unknown; add it to the clusters, with its endpoints", where, name))
+			}
+			if encrypted[name] {
+				errs = append(errs, fmt.Errorf("%s: cluster %s is encrypted, and nothing encrypts what is relayed; let the two reach each other", where, name))
 			}
 		}
 		if r.From == r.To {
@@ -146,7 +155,7 @@ func validateRelays(relays []Relay, clusters map[string]bool) []error {
 			}
 		}
 	}
-	return append(errs, relayOverlaps(relays)...)
+	return append(errs, relayOverlaps(cfg.Relays)...)
 }
 
 // relayOverlaps reports prefixes of one VNI that two clusters have. Relays may name a cluster's prefix often.

@@ -10,6 +10,7 @@ package gateway
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -36,6 +37,10 @@ type Inputs struct {
 	Gateways []spokev1alpha1.InterconnectGateway
 	// MTU of the gateway ports, in bytes.
 	MTU int
+	// UnderlayMTU is that of Underlay, in bytes.
+	UnderlayMTU int
+	// WireGuardPort is the UDP port of this node's WireGuard.
+	WireGuardPort uint16
 }
 
 // Role says what the node has to do.
@@ -57,6 +62,8 @@ type Plan struct {
 	Ports []Port
 	// Fastpath is the configuration of the eBPF programs, with the ports of all Ports.
 	Fastpath fastpath.Config
+	// Tunnel is what encrypts; nil when no cluster that the routers refer to must be encrypted.
+	Tunnel *Tunnel
 	// Removed are routers under deletion, whose interfaces must go.
 	Removed []Removed
 	// Errors are LocalRouters (by name) whose spec can't be realized. They have no port.
@@ -166,26 +173,38 @@ func (p *Plan) makeFastpath(in Inputs, own *spokev1alpha1.InterconnectGateway, e
 			referenced[remote.Cluster] = true
 		}
 	}
-	for name := range referenced {
-		p.Fastpath.Clusters = append(p.Fastpath.Clusters, fastpath.Cluster{Name: name, Endpoints: endpointsOf(in.Gateways, name)})
+	for _, name := range slices.Sorted(maps.Keys(referenced)) {
+		p.addCluster(in, own, endpoint, name)
 	}
-	slices.SortFunc(p.Fastpath.Clusters, func(a, b fastpath.Cluster) int { return cmp.Compare(a.Name, b.Name) })
 }
 
-// endpointsOf are the gateway addresses of a cluster; none when the directory does not have it, so that packets
-// to it are counted as what they are.
-func endpointsOf(gateways []spokev1alpha1.InterconnectGateway, cluster string) []netip.Addr {
-	var addresses []netip.Addr
-	for _, g := range gateways {
-		if g.Name != cluster || g.DeletionTimestamp != nil {
+// addCluster adds a cluster that a router refers to. A gateway of an encrypted cluster that has no key is none: nothing can
+// be sent to it.
+func (p *Plan) addCluster(in Inputs, own *spokev1alpha1.InterconnectGateway, endpoint spokev1alpha1.GatewayEndpoint, name string) {
+	spec := specOf(in.Gateways, name)
+	c := fastpath.Cluster{Name: name, Encrypted: spokev1alpha1.Encrypted(&own.Spec, spec)}
+	if c.Encrypted && p.Tunnel == nil {
+		p.Tunnel = newTunnel(in, p.Fastpath.Underlay.UDPPort, endpoint)
+		p.Fastpath.Underlay.Tunnel = p.Tunnel.Interface
+	}
+	for _, e := range spec.Endpoints {
+		address, err := netip.ParseAddr(e.Address)
+		if err != nil || c.Encrypted && !p.Tunnel.add(address, e) {
 			continue
 		}
-		for _, e := range g.Spec.Endpoints {
-			if address, err := netip.ParseAddr(e.Address); err == nil {
-				addresses = append(addresses, address)
-			}
+		c.Endpoints = append(c.Endpoints, address)
+	}
+	slices.SortFunc(c.Endpoints, netip.Addr.Compare)
+	p.Fastpath.Clusters = append(p.Fastpath.Clusters, c)
+}
+
+// specOf is what the directory says of a cluster; nothing when it does not have it, so that packets to it are counted as
+// what they are.
+func specOf(gateways []spokev1alpha1.InterconnectGateway, cluster string) *spokev1alpha1.InterconnectGatewaySpec {
+	for i := range gateways {
+		if gateways[i].Name == cluster && gateways[i].DeletionTimestamp == nil {
+			return &gateways[i].Spec
 		}
 	}
-	slices.SortFunc(addresses, netip.Addr.Compare)
-	return addresses
+	return &spokev1alpha1.InterconnectGatewaySpec{}
 }

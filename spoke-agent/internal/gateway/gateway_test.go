@@ -19,6 +19,7 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/probe"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/wireguard"
 )
 
 var (
@@ -28,6 +29,7 @@ var (
 		cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 		cmpopts.IgnoreFields(Plan{}, "Errors"),
+		cmpopts.IgnoreTypes(wireguard.PrivateKey{}), // no plan has one
 	}
 )
 
@@ -98,6 +100,8 @@ func wantPort() Port {
 
 func TestMake(t *testing.T) {
 	underlay := fastpath.Underlay{Interface: "wan0", Address: addr("192.0.2.11"), UDPPort: 4789}
+	encryptedUnderlay := underlay
+	encryptedUnderlay.Tunnel = "tbwg0"
 	cases := map[string]struct {
 		reason string
 		modify func(*Inputs)
@@ -133,6 +137,42 @@ func TestMake(t *testing.T) {
 			modify: func(in *Inputs) { in.Gateways = in.Gateways[:2] },
 			want:   Plan{Role: RoleUnknown},
 		},
+		"Encrypted": {
+			reason: "one end that wants it is enough; a gateway without a key of its own is none",
+			modify: func(in *Inputs) {
+				in.Gateways[1].Spec.Encryption = spokev1alpha1.EncryptionWireGuard
+				for i, key := range []byte{1, 2} {
+					in.Gateways[1].Spec.Endpoints[i].PublicKey = spokev1alpha1.PublicKey(wireguard.PublicKey{key}.String())
+					in.Gateways[1].Spec.Endpoints[i].WireGuardPort = 51871
+				}
+				in.Gateways[1].Spec.Endpoints = append(in.Gateways[1].Spec.Endpoints, spokev1alpha1.GatewayEndpoint{Node: "w3", Address: "192.0.2.22", Index: 2})
+				in.Gateways[2].Spec.Endpoints[0].PublicKey = spokev1alpha1.PublicKey(wireguard.PublicKey{9}.String())
+			},
+			want: Plan{
+				Role: RoleGateway, Ports: []Port{wantPort()},
+				Fastpath: fastpath.Config{
+					Underlay: encryptedUnderlay, Ports: []fastpath.Port{wantPort().Fastpath},
+					Clusters: []fastpath.Cluster{{Name: "west", Encrypted: true, Endpoints: []netip.Addr{addr("192.0.2.20"), addr("192.0.2.21")}}},
+				},
+				Tunnel: &Tunnel{
+					Approved: wireguard.PublicKey{9},
+					Config: wireguard.Config{Interface: "tbwg0", MTU: 1440, ListenPort: 51871, GuardedPort: 4789, Guarded: []netip.Addr{addr("192.0.2.21"), addr("192.0.2.20"), addr("192.0.2.22")}, Peers: []wireguard.Peer{
+						{Key: wireguard.PublicKey{1}, Address: addr("192.0.2.21"), Port: 51871}, {Key: wireguard.PublicKey{2}, Address: addr("192.0.2.20"), Port: 51871},
+					}},
+				},
+			},
+		},
+		"EncryptedUnable": {
+			reason: "this end wants it and the other has no key: nothing is sent, least of all in the clear",
+			modify: func(in *Inputs) { in.Gateways[2].Spec.Encryption = spokev1alpha1.EncryptionWireGuard },
+			want: Plan{
+				Role: RoleGateway, Ports: []Port{wantPort()},
+				Fastpath: fastpath.Config{
+					Underlay: encryptedUnderlay, Ports: []fastpath.Port{wantPort().Fastpath}, Clusters: []fastpath.Cluster{{Name: "west", Encrypted: true}},
+				},
+				Tunnel: &Tunnel{Config: wireguard.Config{Interface: "tbwg0", MTU: 1440, ListenPort: 51871, GuardedPort: 4789, Guarded: []netip.Addr{addr("192.0.2.21"), addr("192.0.2.20")}}},
+			},
+		},
 		"Removed": {
 			reason: "only the tombstone of a router removes its interfaces",
 			modify: func(in *Inputs) { in.Routers[0].DeletionTimestamp = new(metav1.Now()) },
@@ -155,7 +195,7 @@ func TestMake(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			in := Inputs{Node: "e2", Labelled: true, Underlay: "wan0", MTU: 1400, Routers: []spokev1alpha1.LocalRouter{router()}, Gateways: directory()}
+			in := Inputs{Node: "e2", Labelled: true, Underlay: "wan0", MTU: 1400, UnderlayMTU: 1500, WireGuardPort: 51871, Routers: []spokev1alpha1.LocalRouter{router()}, Gateways: directory()}
 			if tc.modify != nil {
 				tc.modify(&in)
 			}

@@ -38,6 +38,13 @@ const (
 	LabelGateway = "tombolo.io/gateway"
 	// AnnotationGatewayEndpoint on a Node is written by its agent: its address on the underlay between clusters.
 	AnnotationGatewayEndpoint = "tombolo.io/gateway-endpoint"
+	// AnnotationGatewayPublicKey is written there too: the public half of the node's key.
+	AnnotationGatewayPublicKey = "tombolo.io/gateway-public-key"
+	// AnnotationGatewayWireGuardPort is written there too: the UDP port that the node's WireGuard listens on.
+	AnnotationGatewayWireGuardPort = "tombolo.io/gateway-wireguard-port"
+	// AnnotationRotateKey on a gateway Node is written by people: any text that was not there before makes the node
+	// replace its key.
+	AnnotationRotateKey = "tombolo.io/rotate-key"
 )
 
 // maxQualifiedName is the longest name part of a finalizer (Kubernetes qualified name).

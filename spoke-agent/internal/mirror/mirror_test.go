@@ -185,10 +185,14 @@ func TestMirror(t *testing.T) {
 	})
 }
 
+const publicKey = "HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw="
+
 func (f *fleet) testNodesAreReported(t *testing.T) {
 	node := &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{
-			Name: "e1", Labels: map[string]string{local.LabelGateway: "true"}, Annotations: map[string]string{local.AnnotationGatewayEndpoint: "192.0.2.10"},
+			Name: "e1", Labels: map[string]string{local.LabelGateway: "true"}, Annotations: map[string]string{
+				local.AnnotationGatewayEndpoint: "192.0.2.10", local.AnnotationGatewayPublicKey: publicKey, local.AnnotationGatewayWireGuardPort: "51871",
+			},
 		},
 		Spec: corev1.NodeSpec{PodCIDR: "10.42.0.0/24", PodCIDRs: []string{"10.42.0.0/24"}},
 	}
@@ -196,7 +200,7 @@ func (f *fleet) testNodesAreReported(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := spokev1alpha1.InterconnectGatewayStatus{
-		Endpoints:     []spokev1alpha1.ReportedEndpoint{{Node: "e1", Address: "192.0.2.10"}},
+		Endpoints:     []spokev1alpha1.ReportedEndpoint{{Node: "e1", Address: "192.0.2.10", PublicKey: publicKey, WireGuardPort: 51871}},
 		ReservedCIDRs: []string{"10.42.0.0/24", "10.96.0.0/12"},
 	}
 	clustertest.Eventually(t, "the hub to know the gateway node", func(ctx context.Context) error {

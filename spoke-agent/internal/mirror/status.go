@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +16,7 @@ import (
 
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/wireguard"
 )
 
 // routerStatus is the status of the hub's LocalRouter, from its copy. nodes are the approved gateway nodes of the cluster:
@@ -163,10 +165,23 @@ func reportEndpoints(nodes []corev1.Node) []spokev1alpha1.ReportedEndpoint {
 		if node.Labels[local.LabelGateway] != "true" || err != nil || !address.Is4() {
 			continue
 		}
-		endpoints = append(endpoints, spokev1alpha1.ReportedEndpoint{Node: node.Name, Address: address.String()})
+		endpoint := spokev1alpha1.ReportedEndpoint{Node: node.Name, Address: address.String()}
+		endpoint.PublicKey, endpoint.WireGuardPort = reportKey(node.Annotations)
+		endpoints = append(endpoints, endpoint)
 	}
 	slices.SortFunc(endpoints, func(a, b spokev1alpha1.ReportedEndpoint) int { return strings.Compare(a.Node, b.Node) })
 	return endpoints
+}
+
+// reportKey is what the node's agent has told of its WireGuard. What the hub's API would refuse is left out, so that it
+// does not keep the rest from being reported.
+func reportKey(annotations map[string]string) (spokev1alpha1.PublicKey, int32) {
+	key, err := wireguard.ParsePublicKey(annotations[local.AnnotationGatewayPublicKey])
+	port, portErr := strconv.ParseUint(annotations[local.AnnotationGatewayWireGuardPort], 10, 16)
+	if err != nil || portErr != nil || port == 0 {
+		return "", 0
+	}
+	return spokev1alpha1.PublicKey(key.String()), int32(port)
 }
 
 // reportReserved are the ranges that the operator named and the nodes' pod ranges. IPv6 is none of ours yet.

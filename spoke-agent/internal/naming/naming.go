@@ -19,8 +19,10 @@ import (
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 )
 
-// Prefixes of network interfaces, for listing what is ours.
+// Names of network interfaces, and prefixes for listing what is ours.
 const (
+	// Tunnel is the interface that encrypts. No GatewayEnd has its name: what follows their prefix is a number.
+	Tunnel = "tbwg0"
 	// GatewayEndPrefix of the end of a gateway port that carries the eBPF.
 	GatewayEndPrefix = "tbg"
 	// OVSEndPrefix of its end in the integration bridge.

@@ -59,6 +59,10 @@ type Node struct {
 	CNISocket string
 	// BPFFS is where the bpf file system is mounted.
 	BPFFS string
+	// StateDir is where the node's private key is, and nothing else.
+	StateDir string
+	// WireGuardPort is the UDP port of the node's WireGuard.
+	WireGuardPort uint16
 }
 
 // Dump are the flags of the sub-command dump.
@@ -73,7 +77,7 @@ func (o *Common) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Kubeconfig, "kubeconfig", "", "kubeconfig of this cluster (default: the pod's service account)")
 	f.StringVar(&o.MetricsBindAddress, "metrics-bind-address", ":8080", `host:port of the Prometheus metrics, "0" for none`)
 	f.StringVar(&o.HealthProbeBindAddress, "health-probe-bind-address", ":8081", `host:port of /healthz and /readyz, "0" for none`)
-	f.IntVar(&o.PodMTU, "pod-mtu", 1400, "MTU of the pods' interfaces in bytes: the underlay's minus 100 leaves room for both tunnels")
+	f.IntVar(&o.PodMTU, "pod-mtu", 1390, "MTU of the pods' interfaces in bytes: the underlay's minus 110 leaves room for VXLAN in WireGuard")
 	f.StringVar(&o.LogLevel, "log-level", "info", "debug, info, warn or error")
 }
 
@@ -99,6 +103,8 @@ func (o *Node) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.EndpointInterface, "endpoint-interface", "", "interface to the other clusters (default: the default route's)")
 	f.StringVar(&o.CNISocket, "cni-socket", "/run/tombolo/cni.sock", "unix socket that tombolo-cni talks to")
 	f.StringVar(&o.BPFFS, "bpffs", "/sys/fs/bpf", "where the bpf file system is, or is to be mounted; maps are pinned in tombolo/ below it")
+	f.StringVar(&o.StateDir, "state-dir", "/var/lib/tombolo", "directory of this node alone that outlives the agent: its private key is below it")
+	f.Uint16Var(&o.WireGuardPort, "wireguard-port", 51871, "UDP port on which the other clusters' gateways reach this one encrypted")
 }
 
 // AddFlags adds the flags of the sub-command dump.
@@ -127,7 +133,8 @@ func (o *Controller) Validate() error {
 // Validate checks what the agent would otherwise stumble over later.
 func (o *Node) Validate() error {
 	return errors.Join(o.validate(), required("--node-name", o.NodeName), endpoint("--ovs", o.OVS),
-		required("--integration-bridge", o.IntegrationBridge), absolute("--cni-socket", o.CNISocket), absolute("--bpffs", o.BPFFS))
+		required("--integration-bridge", o.IntegrationBridge), absolute("--cni-socket", o.CNISocket), absolute("--bpffs", o.BPFFS),
+		absolute("--state-dir", o.StateDir), port("--wireguard-port", o.WireGuardPort))
 }
 
 // Validate checks what the agent would otherwise stumble over later.
@@ -166,6 +173,13 @@ func required(flag, value string) error {
 func absolute(flag, path string) error {
 	if !strings.HasPrefix(path, "/") {
 		return fmt.Errorf("%s %q: give an absolute path", flag, path)
+	}
+	return nil
+}
+
+func port(flag string, value uint16) error {
+	if value == 0 {
+		return fmt.Errorf("%s 0: give a port from 1 to 65535", flag)
 	}
 	return nil
 }

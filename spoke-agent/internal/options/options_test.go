@@ -72,3 +72,25 @@ func TestNode(t *testing.T) {
 		t.Errorf("got %v, want a relative socket refused", err)
 	}
 }
+
+func TestNodeOfWireGuard(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason string
+		flag   string
+		want   string
+	}{
+		"Defaults": {reason: "they are enough"},
+		"State":    {reason: "a key must be found again, from wherever the agent is started", flag: "--state-dir=state", want: `--state-dir "state"`},
+		"Port":     {reason: "others must know it", flag: "--wireguard-port=0", want: "--wireguard-port 0"},
+	} {
+		var o Node
+		flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+		o.AddFlags(flags)
+		if err := flags.Parse(strings.Fields("--node-name=n1 " + tc.flag)); err != nil {
+			t.Fatal(err)
+		}
+		if err := o.Validate(); (err != nil) != (tc.want != "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %s: got %v, want %q", name, tc.reason, err, tc.want)
+		}
+	}
+}

@@ -15,7 +15,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -40,6 +42,7 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/probe"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/wireguard"
 )
 
 const (
@@ -82,6 +85,12 @@ type Prober interface {
 	Changed() <-chan struct{}
 }
 
+// Tunnel is the interface that encrypts.
+type Tunnel interface {
+	Set(wireguard.Config) error
+	Remove(name string) error
+}
+
 // Options of the controller.
 type Options struct {
 	// Node that the agent runs on.
@@ -92,11 +101,15 @@ type Options struct {
 	Bridge string
 	// MTU of the gateway ports, in bytes.
 	MTU int
+	// WireGuardPort is the UDP port of the node's WireGuard.
+	WireGuardPort uint16
 
 	Links    Links
 	Vswitch  *lazy.Value[Vswitch]
 	Fastpath *lazy.Value[Fastpath]
 	Prober   Prober
+	Tunnel   Tunnel
+	Keys     *lazy.Value[*wireguard.Keys]
 }
 
 // Reconciler makes the node what the copies say.
@@ -104,7 +117,7 @@ type Reconciler struct {
 	Options
 	client  client.Client
 	metrics *metrics
-	toldMTU int // the underlay's MTU that was told to be too small
+	toldMTU map[string]int // the MTU of an interface that was told to be too small
 }
 
 // Add adds the controller to the manager.
@@ -168,7 +181,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconc
 
 // gather reads all inputs, and announces the node when it asks to be a gateway.
 func (r *Reconciler) gather(ctx context.Context) (gateway.Inputs, error) {
-	in := gateway.Inputs{Node: r.Node, MTU: r.MTU}
+	in := gateway.Inputs{Node: r.Node, MTU: r.MTU, WireGuardPort: r.WireGuardPort}
 	var node corev1.Node
 	if err := r.client.Get(ctx, types.NamespacedName{Name: r.Node}, &node); err != nil {
 		return in, fmt.Errorf("get Node %s: %w", r.Node, err)
@@ -179,7 +192,7 @@ func (r *Reconciler) gather(ctx context.Context) (gateway.Inputs, error) {
 		if err != nil {
 			return in, fmt.Errorf("find the interface to the other clusters (--endpoint-interface %q): %w", r.EndpointInterface, err)
 		}
-		in.Underlay = name
+		in.Underlay, in.UnderlayMTU = name, mtu
 		r.checkMTU(ctx, name, mtu)
 		if err := r.announce(ctx, &node, address); err != nil {
 			return in, err
@@ -198,20 +211,35 @@ func (r *Reconciler) gather(ctx context.Context) (gateway.Inputs, error) {
 	return in, nil
 }
 
-// checkMTU tells once that what fits a pod's interface does not fit the underlay: it would vanish without an ICMP error,
+// checkMTU tells once that what fits a pod's interface does not fit the underlay, or the tunnel: it would vanish without an ICMP error,
 // large packets only.
-func (r *Reconciler) checkMTU(ctx context.Context, underlay string, mtu int) {
-	if told := r.toldMTU; told == mtu || mtu >= r.MTU+fastpath.Overhead {
+func (r *Reconciler) checkMTU(ctx context.Context, name string, mtu int) {
+	if r.toldMTU[name] == mtu || mtu >= r.MTU+fastpath.Overhead {
 		return
 	}
-	r.toldMTU = mtu
+	if r.toldMTU == nil {
+		r.toldMTU = map[string]int{}
+	}
+	r.toldMTU[name] = mtu
 	log.FromContext(ctx).Error(nil, "Large packets of pods will be dropped (tombolo_fastpath_drops_total, too_big): raise the MTU of the interface or lower --pod-mtu",
-		"interface", underlay, "mtu", mtu, "pod-mtu", r.MTU, "needed", r.MTU+fastpath.Overhead)
+		"interface", name, "mtu", mtu, "pod-mtu", r.MTU, "needed", r.MTU+fastpath.Overhead)
 }
 
-// announce writes the node's address on the underlay, which the hub then approves.
+// announce writes the node's address on the underlay, and the public half of its key, which the hub then approves.
 func (r *Reconciler) announce(ctx context.Context, node *corev1.Node, address netip.Addr) error {
-	if node.Annotations[local.AnnotationGatewayEndpoint] == address.String() {
+	announced := map[string]string{local.AnnotationGatewayEndpoint: address.String()}
+	if key, err := r.announcedKey(ctx, node.Annotations[local.AnnotationRotateKey]); err == nil {
+		announced[local.AnnotationGatewayPublicKey] = key.String()
+		announced[local.AnnotationGatewayWireGuardPort] = strconv.Itoa(int(r.WireGuardPort))
+	} else { // without a key the node is a gateway all the same, but not to clusters that must be encrypted
+		log.FromContext(ctx).Error(err, "This node can't encrypt: it has no key")
+	}
+	before := node.DeepCopy()
+	if node.Annotations == nil {
+		node.Annotations = map[string]string{}
+	}
+	maps.Copy(node.Annotations, announced)
+	if maps.Equal(before.Annotations, node.Annotations) {
 		return nil
 	}
 	// Once announced and approved, this node gets its share of all flows. So the first to know that it can't carry them,
@@ -222,11 +250,6 @@ func (r *Reconciler) announce(ctx context.Context, node *corev1.Node, address ne
 	if _, err := r.Vswitch.Get(ctx); err != nil {
 		return fmt.Errorf("announce no endpoint on Node %s, for it could not serve: %w", node.Name, err)
 	}
-	before := node.DeepCopy()
-	if node.Annotations == nil {
-		node.Annotations = map[string]string{}
-	}
-	node.Annotations[local.AnnotationGatewayEndpoint] = address.String()
 	if err := r.client.Patch(ctx, node, client.MergeFrom(before)); err != nil {
 		return fmt.Errorf("announce endpoint %s on Node %s: %w", address, node.Name, err)
 	}

@@ -28,11 +28,14 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/clustertest"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/lazy"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/wireguard"
 )
 
 type fixture struct {
 	*clustertest.Cluster
 	world *world
+	// keys is the directory of the node's keys.
+	keys string
 }
 
 // agent runs the controller of node e1 until the returned function is called.
@@ -49,6 +52,8 @@ func (f *fixture) agent(t *testing.T) (stop func()) {
 		Node: "e1", EndpointInterface: "wan0", Bridge: "br-int", MTU: 1400, Links: f.world, Prober: proberOf(f.world),
 		Vswitch:  lazy.New(func(context.Context) (Vswitch, error) { return f.world, nil }),
 		Fastpath: lazy.New(func(context.Context) (Fastpath, error) { return fastpathOf(f.world), f.world.failure("tcx") }),
+		Tunnel:   tunnelOf(f.world), WireGuardPort: 51871,
+		Keys: lazy.New(func(context.Context) (*wireguard.Keys, error) { return wireguard.OpenKeys(f.keys) }),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -138,7 +143,7 @@ probe demo.a demo/far west: 169.254.128.2 → 172.31.0.1
 `
 
 func TestGateway(t *testing.T) {
-	f := &fixture{Cluster: clustertest.Start(t, local.Namespace), world: newWorld()}
+	f := &fixture{Cluster: clustertest.Start(t, local.Namespace), world: newWorld(), keys: t.TempDir()}
 	all := t // the agent outlives the step that starts it
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "e1"}}
 	f.mustCreate(t, node, localRouter("a", 100), interconnect("west", false, spokev1alpha1.GatewayEndpoint{Node: "w1", Address: "192.0.2.20"}))

@@ -37,18 +37,39 @@ func (r *Reconciler) serve(ctx context.Context, routers []spokev1alpha1.LocalRou
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
-	if err := r.setFastpath(ctx, config); err != nil {
-		errs = append(errs, err)
-		for _, port := range p.Ports {
-			problems[port.Router] = errors.Join(problems[port.Router], err)
-		}
-	}
-	errs = append(errs, r.remove(ctx, routers, p.Removed))
+	errs = append(errs, r.program(ctx, p, config, problems), r.remove(ctx, routers, p.Removed))
 	if err := r.Prober.Set(probes); err != nil {
 		errs = append(errs, fmt.Errorf("set probes: %w", err))
 	}
 	r.metrics.describe(p.Ports)
 	return errors.Join(append(errs, r.report(ctx, routers, p.Ports, problems))...)
+}
+
+// program makes the tunnel, if there must be one, and then the maps that lead into it. What fails is a problem of the routers
+// that it concerns.
+func (r *Reconciler) program(ctx context.Context, p gateway.Plan, config fastpath.Config, problems map[string]error) error {
+	var errs []error
+	fail := func(err error, concerns func(gateway.Port) bool) {
+		errs = append(errs, err)
+		for _, port := range p.Ports {
+			if concerns(port) {
+				problems[port.Router] = errors.Join(problems[port.Router], err)
+			}
+		}
+	}
+	if p.Tunnel != nil {
+		r.checkMTU(ctx, p.Tunnel.Interface, p.Tunnel.MTU)
+		if err := r.encrypt(ctx, *p.Tunnel); err != nil {
+			config.Underlay.Tunnel = "" // and so nothing goes to encrypted clusters
+			fail(err, func(port gateway.Port) bool { return encrypted(port, config.Clusters) })
+		}
+	}
+	if err := r.setFastpath(ctx, config); err != nil {
+		fail(err, func(gateway.Port) bool { return true })
+	} else if p.Tunnel == nil {
+		errs = append(errs, r.Tunnel.Remove(naming.Tunnel))
+	}
+	return errors.Join(errs...)
 }
 
 // carried are configuration and probes of the ports that have their interface. What goes through it goes on while Open
@@ -170,6 +191,9 @@ func (r *Reconciler) retire(ctx context.Context, routers []spokev1alpha1.LocalRo
 		if err := r.unplug(ctx, end, naming.OVSEndPrefix+strings.TrimPrefix(end, naming.GatewayEndPrefix)); err != nil {
 			return err
 		}
+	}
+	if err := r.Tunnel.Remove(naming.Tunnel); err != nil {
+		return err
 	}
 	finalizer := local.GatewayFinalizer(r.Node)
 	for i := range routers {

@@ -17,6 +17,7 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/link"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/probe"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/wireguard"
 )
 
 // world is the node as the controller leaves it: the state of interfaces, bridge, eBPF and prober as sorted text.
@@ -30,12 +31,16 @@ type world struct {
 	results  map[string]probe.Result
 	failures map[string]error
 	changed  chan struct{}
+	tunnel   wireguard.Config
+	// names of public keys.
+	names map[wireguard.PublicKey]string
 }
 
 func newWorld() *world {
 	return &world{
 		links: map[string]link.Pair{}, ports: map[string]ovn.VswitchPort{}, results: map[string]probe.Result{},
 		failures: map[string]error{}, changed: make(chan struct{}, 1),
+		names: map[wireguard.PublicKey]string{},
 	}
 }
 
@@ -46,8 +51,18 @@ func (w *world) String() string {
 	if w.config.Underlay.Interface != "" {
 		fmt.Fprintf(&b, "fastpath underlay %s %s:%d\n", w.config.Underlay.Interface, w.config.Underlay.Address, w.config.Underlay.UDPPort)
 	}
+	if w.config.Underlay.Tunnel != "" {
+		fmt.Fprintf(&b, "fastpath tunnel %s\n", w.config.Underlay.Tunnel)
+	}
+	if w.tunnel.Interface != "" {
+		public, _ := w.tunnel.Key.Public()
+		fmt.Fprintf(&b, "tunnel %s mtu %d port %d key %s\n", w.tunnel.Interface, w.tunnel.MTU, w.tunnel.ListenPort, w.names[public])
+	}
+	for _, p := range w.tunnel.Peers {
+		fmt.Fprintf(&b, "tunnel peer %s:%d key %d\n", p.Address, p.Port, p.Key[0])
+	}
 	for _, c := range w.config.Clusters {
-		fmt.Fprintf(&b, "fastpath cluster %s %v\n", c.Name, c.Endpoints)
+		fmt.Fprintf(&b, "fastpath cluster %s %v%s\n", c.Name, c.Endpoints, map[bool]string{true: " encrypted"}[c.Encrypted])
 	}
 	for _, p := range w.config.Ports {
 		fmt.Fprintf(&b, "fastpath port %s %s remotes %d\n", p.Interface, p.Vpc, len(p.Remotes))
@@ -194,3 +209,32 @@ func (p proberView) Results() []probe.Result {
 }
 
 func (p proberView) Changed() <-chan struct{} { return p.changed }
+
+// tunnelView is the world as the interface that encrypts.
+type tunnelView struct{ *world }
+
+func tunnelOf(w *world) Tunnel { return tunnelView{w} }
+
+func (v tunnelView) Set(c wireguard.Config) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if err := v.failures[c.Interface]; err != nil {
+		return err
+	}
+	v.tunnel = c
+	return nil
+}
+
+func (v tunnelView) Remove(string) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.tunnel = wireguard.Config{}
+	return nil
+}
+
+// name gives a public key a name.
+func (w *world) name(key wireguard.PublicKey, name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.names[key] = name
+}

@@ -122,12 +122,15 @@ int tombolo_out(struct __sk_buff *skb)
 	cluster = bpf_map_lookup_elem(&tombolo_clusters, &flow.cluster);
 	if (!cluster || !cluster->count)
 		return drop(DROP_NO_ENDPOINT);
-
 	if (!underlay) // for the verifier
 		return drop(DROP_ENCAPSULATE);
+	// Nothing goes in the clear because the interface that encrypts is not there.
+	if (cluster->encrypted && !underlay->tunnel)
+		return drop(DROP_NOT_ENCRYPTED);
+
 	if (wire_length(skb, ip, &length))
 		return drop(DROP_MALFORMED);
-	if (length + OVERHEAD > underlay->mtu)
+	if (length + OVERHEAD > (cluster->encrypted ? underlay->tunnel_mtu : underlay->mtu))
 		return drop(DROP_TOO_BIG);
 	hash = flow_hash(skb, ip);
 	endpoint = choose(cluster, hash);
@@ -135,6 +138,9 @@ int tombolo_out(struct __sk_buff *skb)
 	if (encapsulate(skb, underlay, endpoint, to, hash, tos))
 		return drop(DROP_ENCAPSULATE);
 	count_flow(&flow, packets, bytes);
+	// An interface of layer 3: the kernel takes the outer Ethernet header off again.
+	if (cluster->encrypted)
+		return bpf_redirect(underlay->tunnel, 0);
 	// The kernel finds the next hop and its MAC address, as for a packet of its own.
 	return bpf_redirect_neigh(underlay->ifindex, NULL, 0, 0);
 }
@@ -171,20 +177,19 @@ static __always_inline int deliver(struct __sk_buff *skb, const struct delivery 
 	return bpf_redirect(delivery->ifindex, 0);
 }
 
-// tombolo_in takes what other clusters' gateways send to this node.
-SEC("tcx/ingress")
-int tombolo_in(struct __sk_buff *skb)
+// take takes what other clusters' gateways send to this node.
+static __always_inline int take(struct __sk_buff *skb)
 {
 	__u32 zero = 0, vni, packets = skb->gso_segs ?: 1, bytes = skb->len - sizeof(struct outer);
 	struct underlay *underlay = bpf_map_lookup_elem(&tombolo_underlay, &zero);
 	enum drop_reason refused;
 	struct remote source = {}, local;
 	struct delivery *delivery;
+	struct source *sender;
 	struct flow flow = {};
 	struct hop hop = {};
 	struct outer *o;
 	struct iphdr *ip;
-	__u64 *cluster;
 	int verdict;
 
 	if (!underlay) // for the verifier
@@ -201,12 +206,15 @@ int tombolo_in(struct __sk_buff *skb)
 
 	vni = bpf_ntohl(o->vxlan.vni) >> 8;
 	delivery = bpf_map_lookup_elem(&tombolo_vnis, &vni);
-	cluster = bpf_map_lookup_elem(&tombolo_sources, &o->ip.saddr);
-	if (!cluster) {
+	sender = bpf_map_lookup_elem(&tombolo_sources, &o->ip.saddr);
+	if (!sender) {
 		if (!delivery)
 			return TCX_NEXT; // somebody else's VXLAN
 		return drop(DROP_UNKNOWN_ENDPOINT);
 	}
+	// The interface that decrypts vouches for the outer source, the underlay does not.
+	if (sender->ifindex != skb->ifindex)
+		return drop(DROP_NOT_ENCRYPTED);
 	if (o->inner.h_proto != bpf_htons(ETH_P_IP))
 		return drop(DROP_NOT_IPV4);
 	ip = (void *)(o + 1);
@@ -214,13 +222,13 @@ int tombolo_in(struct __sk_buff *skb)
 		return drop(DROP_MALFORMED);
 
 	if (!delivery || find(TRIE_LOCALS, vni, ip->daddr, &local)) {
-		refused = may_relay(o, ip, *cluster, delivery ? DROP_NOT_LOCAL : DROP_UNKNOWN_VNI, &hop);
+		refused = may_relay(o, ip, underlay, sender, delivery ? DROP_NOT_LOCAL : DROP_UNKNOWN_VNI, &hop);
 		if (refused != DROP_REASONS)
 			return drop(refused);
 		rewrite(o, underlay, &hop, packets, bytes);
 		return bpf_redirect_neigh(underlay->ifindex, NULL, 0, 0);
 	}
-	if (find(TRIE_REMOTES, vni, ip->saddr, &source) || source.own || source.cluster != *cluster)
+	if (find(TRIE_REMOTES, vni, ip->saddr, &source) || source.own || source.cluster != sender->cluster)
 		return drop(DROP_SPOOFED_SOURCE);
 	// adjust_room leaves the mark of a tunnel on the super-packet: TCP bears it, UDP would be lost without a count.
 	if (skb->gso_size && ip->protocol != IPPROTO_TCP)
@@ -228,13 +236,55 @@ int tombolo_in(struct __sk_buff *skb)
 	if (congestion(o->ip.tos, ip))
 		return drop(DROP_CONGESTED);
 
-	flow.cluster = *cluster;
+	flow.cluster = sender->cluster;
 	flow.vni = vni;
 	flow.remote_vni = source.vni;
 	flow.direction = DIRECTION_IN;
 	verdict = deliver(skb, delivery);
 	if (verdict != TCX_DROP)
 		count_flow(&flow, packets, bytes);
+	return verdict;
+}
+
+// tombolo_in is on the underlay.
+SEC("tcx/ingress")
+int tombolo_in(struct __sk_buff *skb)
+{
+	return take(skb);
+}
+
+// encapsulated is true for UDP to the port of this node's endpoint. That is all that the tunnel is for: the other
+// clusters' gateways reach neither this node's services through it, nor what is behind the node.
+static __always_inline int encapsulated(struct __sk_buff *skb)
+{
+	__u32 zero = 0;
+	struct underlay *underlay = bpf_map_lookup_elem(&tombolo_underlay, &zero);
+	struct iphdr ip;
+	__be16 port;
+
+	return underlay && !bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)) &&
+	       !bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(ip) + __builtin_offsetof(struct udphdr, dest), &port,
+				   sizeof(port)) &&
+	       *(__u8 *)&ip == IPV4_VERSION_IHL && ip.protocol == IPPROTO_UDP && ip.daddr == underlay->address &&
+	       !(ip.frag_off & bpf_htons(IP_MF | IP_OFFSET)) && port == underlay->port;
+}
+
+// tombolo_in_tunnel is on the interface that decrypts. Its packets begin with the outer IPv4 header; the Ethernet
+// header that they get here is all that tells them from those of the underlay.
+SEC("tcx/ingress")
+int tombolo_in_tunnel(struct __sk_buff *skb)
+{
+	__be16 protocol = bpf_htons(ETH_P_IP);
+	int verdict;
+
+	if (skb->protocol != protocol)
+		return drop(DROP_NOT_IPV4);
+	if (bpf_skb_change_head(skb, ETH_HLEN, 0) ||
+	    bpf_skb_store_bytes(skb, __builtin_offsetof(struct ethhdr, h_proto), &protocol, sizeof(protocol), 0))
+		return drop(DROP_DECAPSULATE);
+	verdict = take(skb);
+	if (verdict == TCX_NEXT && !encapsulated(skb))
+		return drop(DROP_NOT_VXLAN);
 	return verdict;
 }
 

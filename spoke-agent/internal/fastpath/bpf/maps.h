@@ -20,6 +20,9 @@ struct underlay {
 	__be32 address;
 	__be16 port;
 	__u8 mac[6];
+	// The interface that encrypts, 0 for none, and what it may be given.
+	__u32 tunnel;
+	__u32 tunnel_mtu;
 };
 
 // delivery is where tombolo_in puts packets for a VNI.
@@ -43,11 +46,21 @@ struct remote {
 	__u32 own;
 };
 
-// cluster is another cluster's gateways. The name is for people who read dumps.
+// cluster is another cluster's gateways, and whether packets to them must be encrypted. The name is for people who read
+// dumps.
 struct cluster {
 	char name[64];
+	__u32 encrypted;
 	__u32 count;
 	__be32 endpoints[MAX_ENDPOINTS];
+};
+
+// source is the cluster that an outer source belongs to, and the only interface that its packets may come in by: the
+// underlay, or the one that decrypts. An interface that is not there has index 0, which none is.
+struct source {
+	__u64 cluster;
+	__u32 ifindex;
+	__u32 unused;
 };
 
 enum direction {
@@ -117,6 +130,8 @@ enum drop_reason {
 	DROP_GSO_NOT_TCP,
 	DROP_CONGESTED,
 	DROP_DECAPSULATE,
+	DROP_NOT_ENCRYPTED,
+	DROP_NOT_VXLAN,
 	DROP_NOT_RELAYED,
 	DROP_TTL,
 	DROP_CHECKSUM,
@@ -181,13 +196,13 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } tombolo_clusters SEC(".maps");
 
-// Outer source address → cluster id.
+// Outer source address → cluster, and how its packets come in.
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 65536);
 	__type(key, __be32);
-	__type(value, __u64);
+	__type(value, struct source);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } tombolo_sources SEC(".maps");
 

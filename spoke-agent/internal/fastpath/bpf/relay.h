@@ -23,16 +23,17 @@ static __always_inline int ours(const struct outer *o, const struct underlay *un
 
 // may_relay says why a packet of a cluster may not pass, or DROP_REASONS when it may; otherwise is the reason when its
 // destination is in no other cluster. The source must be the sending cluster's, as for packets that end here.
-static __always_inline enum drop_reason may_relay(const struct outer *o, const struct iphdr *ip, __u64 from,
+static __always_inline enum drop_reason may_relay(const struct outer *o, const struct iphdr *ip,
+						  const struct underlay *underlay, const struct source *sender,
 						  enum drop_reason otherwise, struct hop *hop)
 {
-	struct relay relay = { .from = from, .vni = bpf_ntohl(o->vxlan.vni) >> 8 };
+	struct relay relay = { .from = sender->cluster, .vni = bpf_ntohl(o->vxlan.vni) >> 8 };
 	struct remote source = {}, destination = {};
 	struct cluster *cluster;
 
 	if (find(TRIE_TRANSIT, relay.vni, ip->daddr, &destination))
 		return otherwise;
-	if (find(TRIE_TRANSIT, relay.vni, ip->saddr, &source) || source.cluster != from)
+	if (find(TRIE_TRANSIT, relay.vni, ip->saddr, &source) || source.cluster != relay.from)
 		return DROP_SPOOFED_SOURCE;
 	relay.to = destination.cluster;
 	hop->count = bpf_map_lookup_elem(&tombolo_relays, &relay);
@@ -47,6 +48,9 @@ static __always_inline enum drop_reason may_relay(const struct outer *o, const s
 	cluster = bpf_map_lookup_elem(&tombolo_clusters, &relay.to);
 	if (!cluster || !cluster->count)
 		return DROP_NO_ENDPOINT;
+	// What came encrypted does not go on in the clear, and here is nothing that encrypts what is relayed.
+	if (cluster->encrypted || sender->ifindex != underlay->ifindex)
+		return DROP_NOT_ENCRYPTED;
 	// The source port is the flow's hash.
 	hop->endpoint = choose(cluster, mix(o->udp.source));
 	return DROP_REASONS;
@@ -111,8 +115,8 @@ int tombolo_xdp(struct xdp_md *xdp)
 	struct delivery *delivery;
 	struct remote local;
 	struct hop hop = {};
+	struct source *sender;
 	__u32 zero = 0, vni;
-	__u64 *cluster;
 
 	underlay = bpf_map_lookup_elem(&tombolo_underlay, &zero);
 	if (!underlay) // for the verifier
@@ -121,13 +125,13 @@ int tombolo_xdp(struct xdp_md *xdp)
 	    !same_mac(o->eth.h_dest, underlay->mac) || !ours(o, underlay))
 		return XDP_PASS;
 	vni = bpf_ntohl(o->vxlan.vni) >> 8;
-	cluster = bpf_map_lookup_elem(&tombolo_sources, &o->ip.saddr);
-	if (!cluster || o->inner.h_proto != bpf_htons(ETH_P_IP) || ip->version != 4 || ip->ihl < 5)
+	sender = bpf_map_lookup_elem(&tombolo_sources, &o->ip.saddr);
+	if (!sender || sender->ifindex != xdp->ingress_ifindex || o->inner.h_proto != bpf_htons(ETH_P_IP) || ip->version != 4 || ip->ihl < 5)
 		return XDP_PASS;
 	delivery = bpf_map_lookup_elem(&tombolo_vnis, &vni);
 	if (delivery && !find(TRIE_LOCALS, vni, ip->daddr, &local))
 		return XDP_PASS;
-	if (may_relay(o, ip, *cluster, DROP_NOT_LOCAL, &hop) != DROP_REASONS)
+	if (may_relay(o, ip, underlay, sender, DROP_NOT_LOCAL, &hop) != DROP_REASONS)
 		return XDP_PASS;
 	if (next_hop(xdp, o, underlay, &hop, &fib))
 		return XDP_PASS;
