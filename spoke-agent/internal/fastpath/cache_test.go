@@ -29,7 +29,7 @@ func received(t *testing.T, ns *linktest.Namespace, f *Fastpath) outcome {
 	return runStory(t, ns, f, f.programs.TomboloIn, "ul0", p.bytes(underlayMAC, someMAC), skbContext{})
 }
 
-func lookups(t *testing.T, f *Fastpath) (hits, misses uint64) {
+func lookups(t testing.TB, f *Fastpath) (hits, misses uint64) {
 	t.Helper()
 	hits, misses, err := f.Lookups()
 	if err != nil {

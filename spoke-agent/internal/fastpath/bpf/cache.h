@@ -1,5 +1,5 @@
 // Copyright The Tombolo Authors.
-// SPDX-License-Identifier: Apache-2.0
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 
 // A cache in front of the longest-prefix-match maps, whose cost grows with the number of prefixes.
 #pragma once

@@ -1,5 +1,5 @@
 // Copyright The Tombolo Authors.
-// SPDX-License-Identifier: Apache-2.0
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 
 #include "relay.h"
 

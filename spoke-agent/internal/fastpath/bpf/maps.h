@@ -1,5 +1,5 @@
 // Copyright The Tombolo Authors.
-// SPDX-License-Identifier: Apache-2.0
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 
 // The maps, and what lies in them. maps.go writes the same bytes: a change here is a new
 // layoutVersion there. IPv4 addresses, UDP ports and the VNI of struct prefix are in network

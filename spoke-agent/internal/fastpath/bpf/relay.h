@@ -1,5 +1,5 @@
 // Copyright The Tombolo Authors.
-// SPDX-License-Identifier: Apache-2.0
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 
 // What only passes this node: from one cluster's gateway to another's, for a pair that the agent has allowed. The outer
 // header is rewritten in place; the inner packet is looked at and not touched.
