@@ -142,8 +142,8 @@ func (s *suite) run(ctx context.Context, name string, kind load.Kind, p *topolog
 	}
 }
 
-// stations adds what a gateway costs per packet, by what it does. The product has no transit from tunnel to tunnel yet:
-// one with XDP, and the ratios that name it, wait for it.
+// stations adds what a gateway costs per packet, by what it does. The product's XDP program, and the ratios that name it,
+// wait for a generator whose interface takes frames back from XDP.
 func (s *suite) stations(ctx context.Context) error {
 	if s.wants(string(topology.Base)) {
 		if err := s.station(string(topology.Base), "none", one(topology.BaseStation(ctx))); err != nil {
@@ -158,11 +158,8 @@ func (s *suite) stations(ctx context.Context) error {
 		err := errors.Join(
 			s.station(name, "vxlan", one(topology.KernelStation(ctx, role, false))),
 			s.station(name, "vxlan-ct", one(topology.KernelStation(ctx, role, true))),
+			s.station(name, "tombolo", one(topology.ProductStation(ctx, role, []netip.Prefix{topology.Remote}))),
 		)
-		if role != topology.Transit {
-			err = errors.Join(err, s.station(name, "tombolo",
-				one(topology.ProductStation(ctx, role, []netip.Prefix{topology.Remote}))))
-		}
 		if err != nil {
 			return err
 		}

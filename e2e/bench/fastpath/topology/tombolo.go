@@ -22,6 +22,16 @@ type gatewayConfig struct {
 	Underlay underlay
 	Ports    []port
 	Clusters []cluster
+	Relays   []relay
+}
+
+// relay lets packets of a VNI pass from one cluster to another.
+type relay struct {
+	VNI          uint32
+	From         string
+	Sources      []string
+	To           string
+	Destinations []string
 }
 
 type underlay struct {

@@ -137,26 +137,36 @@ func BaseStation(ctx context.Context) (*Station, error) {
 	return s, err
 }
 
-// ProductStation is a gateway of the product's that knows these remote prefixes. It has no transit yet: what arrives in
-// a tunnel is for this cluster or dropped.
+// ProductStation is a gateway of the product's that knows these remote prefixes. In transit it has one underlay, so
+// packets leave by the interface that they came in by and are counted where they were made.
 func ProductStation(ctx context.Context, role Role, remotes []netip.Prefix) (*Station, error) {
 	b := newBuilder(ctx, fmt.Sprintf("tombolo-%s-%d", role, len(remotes)))
 	s := b.station(role)
 	s.TunnelMAC = make(net.HardwareAddr, 6)
-	var cfg gatewayConfig
-	switch role {
-	case Encap:
-		cfg = b.config(stationOut, tunnelOut+"1", tunnelOut+"2", stationIn, generatorEnd, "10.77.1.0/24", "")
-	case Decap:
-		cfg = b.config(stationIn, TunnelTo.String(), TunnelFrom.String(), stationOut, arriveEnd, "10.77.2.0/24", "")
-	default:
-		return nil, fmt.Errorf("build path %s: the product has no %s", b.path.Name, role)
-	}
 	prefixes := make([]string, len(remotes))
 	for i, r := range remotes {
 		prefixes[i] = r.String()
 	}
-	cfg.Ports[0].Remotes[0].Prefixes = prefixes
+	var cfg gatewayConfig
+	switch role {
+	case Encap:
+		cfg = b.config(stationOut, tunnelOut+"1", tunnelOut+"2", stationIn, generatorEnd, "10.77.1.0/24", "")
+		cfg.Ports[0].Remotes[0].Prefixes = prefixes
+	case Decap:
+		cfg = b.config(stationIn, TunnelTo.String(), TunnelFrom.String(), stationOut, arriveEnd, "10.77.2.0/24", "")
+		cfg.Ports[0].Remotes[0].Prefixes = prefixes
+	case Transit:
+		const next = "192.0.3.3"
+		b.neighbour(stationIn, next, generatorEnd)
+		s.OutNamespace, s.Out = s.InNamespace, s.In
+		cfg = gatewayConfig{
+			Underlay: underlay{stationIn.name, TunnelTo.String(), s.TunnelPort()},
+			Clusters: []cluster{{"from", []string{TunnelFrom.String()}}, {"to", []string{next}}},
+			Relays:   []relay{{VNI: TunnelVNI, From: "from", Sources: []string{Near.String() + "/32"}, To: "to", Destinations: prefixes}},
+		}
+	default:
+		return nil, fmt.Errorf("build path %s: the product has no %s", b.path.Name, role)
+	}
 	b.product(gateway{"gw", cfg})
 	_, err := b.finish()
 	return s, err
