@@ -64,7 +64,7 @@ func Open(opts Options) (*Fastpath, error) {
 func mapsByName(m *gatewayMaps) map[string]*ebpf.Map {
 	return map[string]*ebpf.Map{
 		gatewayMapTomboloClusters: m.TomboloClusters,
-		gatewayMapTomboloDrops:    m.TomboloDrops,
+		gatewayMapTomboloEvents:   m.TomboloEvents,
 		gatewayMapTomboloFlows:    m.TomboloFlows,
 		gatewayMapTomboloLocals:   m.TomboloLocals,
 		gatewayMapTomboloPorts:    m.TomboloPorts,
@@ -122,6 +122,13 @@ func (f *Fastpath) attachAll(cfg Config, devices map[string]device) (map[string]
 	keep[linkIn+strconv.Itoa(under.index)] = true
 	if err := f.attach(linkIn, under.index, f.programs.TomboloIn); err != nil {
 		return nil, fmt.Errorf("attach to underlay %s: %w", cfg.Underlay.Interface, err)
+	}
+	if cfg.Underlay.Tunnel != "" {
+		tunnel := devices[cfg.Underlay.Tunnel]
+		keep[linkSlow+strconv.Itoa(tunnel.index)] = true
+		if err := f.attach(linkSlow, tunnel.index, f.programs.TomboloSlowIn); err != nil {
+			return nil, fmt.Errorf("attach to tunnel device %s: %w", cfg.Underlay.Tunnel, err)
+		}
 	}
 	for _, p := range cfg.Ports {
 		d, ok := devices[p.Interface]

@@ -17,7 +17,7 @@ import (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	gatewayMapTomboloClusters = "tombolo_clusters"
-	gatewayMapTomboloDrops    = "tombolo_drops"
+	gatewayMapTomboloEvents   = "tombolo_events"
 	gatewayMapTomboloFlows    = "tombolo_flows"
 	gatewayMapTomboloLocals   = "tombolo_locals"
 	gatewayMapTomboloPorts    = "tombolo_ports"
@@ -27,6 +27,7 @@ const (
 	gatewayMapTomboloVnis     = "tombolo_vnis"
 	gatewayProgTomboloIn      = "tombolo_in"
 	gatewayProgTomboloOut     = "tombolo_out"
+	gatewayProgTomboloSlowIn  = "tombolo_slow_in"
 )
 
 // loadGateway returns the embedded CollectionSpec for gateway.
@@ -71,8 +72,9 @@ type gatewaySpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type gatewayProgramSpecs struct {
-	TomboloIn  *ebpf.ProgramSpec `ebpf:"tombolo_in"`
-	TomboloOut *ebpf.ProgramSpec `ebpf:"tombolo_out"`
+	TomboloIn     *ebpf.ProgramSpec `ebpf:"tombolo_in"`
+	TomboloOut    *ebpf.ProgramSpec `ebpf:"tombolo_out"`
+	TomboloSlowIn *ebpf.ProgramSpec `ebpf:"tombolo_slow_in"`
 }
 
 // gatewayMapSpecs contains maps before they are loaded into the kernel.
@@ -80,7 +82,7 @@ type gatewayProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type gatewayMapSpecs struct {
 	TomboloClusters *ebpf.MapSpec `ebpf:"tombolo_clusters"`
-	TomboloDrops    *ebpf.MapSpec `ebpf:"tombolo_drops"`
+	TomboloEvents   *ebpf.MapSpec `ebpf:"tombolo_events"`
 	TomboloFlows    *ebpf.MapSpec `ebpf:"tombolo_flows"`
 	TomboloLocals   *ebpf.MapSpec `ebpf:"tombolo_locals"`
 	TomboloPorts    *ebpf.MapSpec `ebpf:"tombolo_ports"`
@@ -117,7 +119,7 @@ func (o *gatewayObjects) Close() error {
 // It can be passed to loadGatewayObjects or ebpf.CollectionSpec.LoadAndAssign.
 type gatewayMaps struct {
 	TomboloClusters *ebpf.Map `ebpf:"tombolo_clusters"`
-	TomboloDrops    *ebpf.Map `ebpf:"tombolo_drops"`
+	TomboloEvents   *ebpf.Map `ebpf:"tombolo_events"`
 	TomboloFlows    *ebpf.Map `ebpf:"tombolo_flows"`
 	TomboloLocals   *ebpf.Map `ebpf:"tombolo_locals"`
 	TomboloPorts    *ebpf.Map `ebpf:"tombolo_ports"`
@@ -130,7 +132,7 @@ type gatewayMaps struct {
 func (m *gatewayMaps) Close() error {
 	return _GatewayClose(
 		m.TomboloClusters,
-		m.TomboloDrops,
+		m.TomboloEvents,
 		m.TomboloFlows,
 		m.TomboloLocals,
 		m.TomboloPorts,
@@ -151,14 +153,16 @@ type gatewayVariables struct {
 //
 // It can be passed to loadGatewayObjects or ebpf.CollectionSpec.LoadAndAssign.
 type gatewayPrograms struct {
-	TomboloIn  *ebpf.Program `ebpf:"tombolo_in"`
-	TomboloOut *ebpf.Program `ebpf:"tombolo_out"`
+	TomboloIn     *ebpf.Program `ebpf:"tombolo_in"`
+	TomboloOut    *ebpf.Program `ebpf:"tombolo_out"`
+	TomboloSlowIn *ebpf.Program `ebpf:"tombolo_slow_in"`
 }
 
 func (p *gatewayPrograms) Close() error {
 	return _GatewayClose(
 		p.TomboloIn,
 		p.TomboloOut,
+		p.TomboloSlowIn,
 	)
 }
 

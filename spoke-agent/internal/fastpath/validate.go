@@ -51,6 +51,8 @@ func validateUnderlay(u Underlay) error {
 		return fmt.Errorf("underlay: address %s is not IPv4; give this node's IPv4 address on %s", u.Address, u.Interface)
 	case u.UDPPort == 0:
 		return errors.New("underlay: UDP port is 0; VXLAN's is 4789")
+	case u.Tunnel == u.Interface:
+		return fmt.Errorf("underlay: tunnel device %s is the underlay; name the VXLAN device above it", u.Tunnel)
 	}
 	return nil
 }

@@ -4,7 +4,7 @@
 // Package gateway decides what a node does as an interconnect gateway: its interfaces, its ports in
 // the integration bridge, its eBPF configuration and its probes. It is pure.
 //
-//	LocalRouters · InterconnectGateways · this node ──Make──▶ link.Pair · ovn.VswitchPort · fastpath.Config · probe.Target
+//	LocalRouters · InterconnectGateways · this node ──Make──▶ link.Pair · ovn.VswitchPort · fastpath.Config · link.SlowPath · probe.Target
 package gateway
 
 import (
@@ -57,6 +57,8 @@ type Plan struct {
 	Ports []Port
 	// Fastpath is the configuration of the eBPF programs, with the ports of all Ports.
 	Fastpath fastpath.Config
+	// SlowPath is what the kernel has to know for the same ports.
+	SlowPath link.SlowPath
 	// Removed are routers under deletion, whose interfaces must go.
 	Removed []Removed
 	// Errors are LocalRouters (by name) whose spec can't be realized. They have no port.
@@ -72,6 +74,7 @@ type Port struct {
 	Link       link.Pair
 	Vswitch    ovn.VswitchPort
 	Fastpath   fastpath.Port
+	SlowPath   link.SlowVpc
 	Probes     []Probe
 }
 
@@ -123,7 +126,7 @@ func Make(in Inputs) Plan {
 	slices.SortFunc(p.Ports, func(a, b Port) int { return cmp.Compare(a.Router, b.Router) })
 	slices.SortFunc(p.Removed, func(a, b Removed) int { return cmp.Compare(a.Router, b.Router) })
 	if role == RoleGateway {
-		p.makeFastpath(in, own, endpoint)
+		p.makePaths(in, own, endpoint)
 	}
 	return p
 }
@@ -149,8 +152,8 @@ func removed(router *spokev1alpha1.LocalRouter) Removed {
 	return Removed{Router: router.Name, GatewayEnd: naming.GatewayEnd(vni), OVSEnd: naming.OVSEnd(vni)}
 }
 
-// makeFastpath collects the ports and those clusters of the directory that a port refers to.
-func (p *Plan) makeFastpath(in Inputs, own *spokev1alpha1.InterconnectGateway, endpoint spokev1alpha1.GatewayEndpoint) {
+// makePaths collects the ports and those clusters of the directory that a port refers to.
+func (p *Plan) makePaths(in Inputs, own *spokev1alpha1.InterconnectGateway, endpoint spokev1alpha1.GatewayEndpoint) {
 	// The approved address, not the interface's: it is what the other clusters know and accept.
 	address, err := netip.ParseAddr(endpoint.Address)
 	if err != nil {
@@ -158,16 +161,25 @@ func (p *Plan) makeFastpath(in Inputs, own *spokev1alpha1.InterconnectGateway, e
 		p.Errors[own.Name] = fmt.Errorf("parse spec.endpoints[%s].address: %w", endpoint.Node, err)
 		return
 	}
-	p.Fastpath.Underlay = fastpath.Underlay{Interface: in.Underlay, Address: address, UDPPort: uint16(own.Spec.Port)}
-	referenced := map[string]bool{}
-	for _, port := range p.Ports {
+	port := uint16(own.Spec.Port)
+	p.Fastpath.Underlay = fastpath.Underlay{Interface: in.Underlay, Address: address, UDPPort: port, Tunnel: link.TunnelName(port)}
+	p.SlowPath.Tunnel = link.Tunnel{Port: port, Address: address, Underlay: in.Underlay}
+	endpoints := map[string][]netip.Addr{}
+	for i := range p.Ports {
+		port := &p.Ports[i]
 		p.Fastpath.Ports = append(p.Fastpath.Ports, port.Fastpath)
 		for _, remote := range port.Fastpath.Remotes {
-			referenced[remote.Cluster] = true
+			if _, known := endpoints[remote.Cluster]; !known {
+				endpoints[remote.Cluster] = endpointsOf(in.Gateways, remote.Cluster)
+			}
+			port.SlowPath.Remotes = append(port.SlowPath.Remotes, link.SlowRemote{
+				VNI: remote.VNI, Endpoints: endpoints[remote.Cluster], Prefixes: remote.Prefixes,
+			})
 		}
+		p.SlowPath.Vpcs = append(p.SlowPath.Vpcs, port.SlowPath)
 	}
-	for name := range referenced {
-		p.Fastpath.Clusters = append(p.Fastpath.Clusters, fastpath.Cluster{Name: name, Endpoints: endpointsOf(in.Gateways, name)})
+	for name, addresses := range endpoints {
+		p.Fastpath.Clusters = append(p.Fastpath.Clusters, fastpath.Cluster{Name: name, Endpoints: addresses})
 	}
 	slices.SortFunc(p.Fastpath.Clusters, func(a, b fastpath.Cluster) int { return cmp.Compare(a.Name, b.Name) })
 }

@@ -5,7 +5,7 @@
 // has approved it.
 //
 //	label ─▶ the Node's endpoint annotation ─▶ (controller, hub) ─▶ approved endpoint
-//	copies ─▶ gateway.Make ─▶ link.Ensure · ovs port · fastpath.Set · probe.Set ─▶ status of the copies
+//	copies ─▶ gateway.Make ─▶ link.Ensure · fastpath.Set · link.SetSlowPath · ovs port · probe.Set ─▶ status of the copies
 //
 // It works from the copies alone. Maps and programs are pinned and interfaces stay, so neither a
 // restart nor an absent apiserver loses a packet.
@@ -58,6 +58,9 @@ type Links interface {
 	Remove(name string) error
 	List(prefix string) ([]string, error)
 	Underlay(name string) (string, netip.Addr, int, error)
+	EnsureTunnel(link.Tunnel) error
+	SetSlowPath(link.SlowPath) error
+	RemoveSlowPath() error
 }
 
 // Vswitch changes ports of the integration bridge.
@@ -70,7 +73,7 @@ type Vswitch interface {
 type Fastpath interface {
 	Set(fastpath.Config) error
 	Remove() error
-	Counters() ([]fastpath.FlowCounter, map[string]uint64, error)
+	Counters() (fastpath.Counters, error)
 }
 
 // Prober probes.

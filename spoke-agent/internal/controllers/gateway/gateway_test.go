@@ -132,6 +132,8 @@ func (f *fixture) eventuallyStatus(t *testing.T, name string, want spokev1alpha1
 const serving = `fastpath underlay wan0 192.0.2.10:4789
 fastpath cluster west [192.0.2.20]
 fastpath port tbg100 demo/a remotes 1
+slow path tbx4789
+slow path tbg100 via 169.254.128.1 remotes 1
 link tbg100 tbo100 0a:58:a9:fe:80:02 mtu 1400
 port tbo100 gw-demo.a:e1 owner uid-a
 probe demo.a demo/far west: 169.254.128.2 → 172.31.0.1
@@ -310,6 +312,7 @@ func (f *fixture) testProbes(t *testing.T) {
 	wantSeries := map[string]int{
 		"tombolo_probe_reachable": 1, "tombolo_probe_rtt_seconds": 1,
 		"tombolo_fastpath_packets_total": 3, "tombolo_fastpath_bytes_total": 3, "tombolo_fastpath_drops_total": 1,
+		"tombolo_fastpath_slow_total": 1, "tombolo_slowpath_up": 1,
 	}
 	if diff := cmp.Diff(wantSeries, series); diff != "" {
 		t.Errorf("series per metric (-want +got):\n%s", diff)
