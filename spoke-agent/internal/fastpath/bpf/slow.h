@@ -46,6 +46,7 @@ static __always_inline int lookup(struct __sk_buff *skb, const struct iphdr *ip,
 	fib->ipv4_dst = ip->daddr;
 	fib->tos = ip->tos;
 	fib->l4_protocol = ip->protocol;
+	fib->tot_len = 1; // the way is asked for, not what fits
 	return bpf_fib_lookup(skb, fib, sizeof(*fib), 0);
 }
 
