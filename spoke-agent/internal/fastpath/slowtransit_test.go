@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tombolo-io/tombolo/spoke-agent/internal/link"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/link/linktest"
 )
 
@@ -40,6 +39,9 @@ func TestSlowTransit(t *testing.T) {
 	t.Run("super-packets of UDP arrive whole", x.testSegments)
 	t.Run("a smaller port at the far end", x.testSmallerPort)
 	t.Run("empty maps", x.testEmptyMaps)
+	t.Run("both paths deliver the same", x.testSame)
+	t.Run("nothing forged gets through", x.testForged)
+	t.Run("remove", x.testRemoveSlow)
 }
 
 func (x *transit) again(t *testing.T) {
@@ -247,5 +249,3 @@ func listenPort(t testing.TB, ns *linktest.Namespace, port int) *net.UDPConn {
 	enlarge(t, conn)
 	return conn
 }
-
-var _ = link.RemoveSlowPath

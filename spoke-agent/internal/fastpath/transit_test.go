@@ -103,7 +103,7 @@ func (x *transit) testDrops(t *testing.T) {
 		},
 		"too big": {
 			reason: "1451 bytes and 50 more don't fit 1500",
-			at:     x.eastGateway, drop: "too_big",
+			at:     x.eastGateway, drop: "fragmentation_needed",
 			send: func() (string, error) {
 				return x.shopEast.Run("ping", "-c1", "-W0.2", "-Mdo", "-s1423", "10.1.2.2")
 			},

@@ -61,6 +61,9 @@ const rulePriority = 84
 // devices of ours are ever touched; what is right already is not written again.
 func SetSlowPath(s SlowPath) error {
 	h := &netlink.Handle{}
+	if err := s.Tunnel.validate(); err != nil {
+		return fmt.Errorf("set slow path: %w", err)
+	}
 	if err := ensureTunnel(h, s.Tunnel); err != nil {
 		return fmt.Errorf("set slow path: %w", err)
 	}
