@@ -144,10 +144,14 @@ func TestSlowPath(t *testing.T) {
 	}
 	wantSysctls(t, ns, map[string]string{
 		"net.ipv4.conf.tbg100.forwarding": "1", "net.ipv4.conf.tbg100.rp_filter": "0", "net.ipv4.conf.tbx4789.forwarding": "0",
-		"net.ipv4.conf.ul0.forwarding": "0", "net.ipv4.ip_forward": "0", "net.ipv4.icmp_errors_use_inbound_ifaddr": "0", "net.ipv4.fwmark_reflect": "0",
+		"net.ipv4.conf.tbx4789.rp_filter": "1", "net.ipv4.conf.ul0.forwarding": "0", "net.ipv4.ip_forward": "0", "net.ipv4.icmp_errors_use_inbound_ifaddr": "0", "net.ipv4.fwmark_reflect": "0",
 	})
 	t.Run("SecondSetWritesNothing", func(t *testing.T) {
-		if out := monitored(t, ns, func() { setSlow(t, ns, storySlowPath()) }); out != "" {
+		again := func() {
+			ns.MustDo(t, func() error { return Ensure(gatewayPort) }) // as before each Set
+			setSlow(t, ns, storySlowPath())
+		}
+		if out := monitored(t, ns, again); out != "" {
 			t.Errorf("it wrote:\n%s", out)
 		}
 		if out := monitored(t, ns, func() { ns.IP(t, "route add 10.99.0.0/16 dev ul0") }); !strings.Contains(out, "10.99.0.0/16") {
@@ -185,7 +189,7 @@ func TestSlowPath(t *testing.T) {
 		if out := ns.IP(t, "-br link"); strings.Contains(out, "tbx") {
 			t.Errorf("the tunnel device is left:\n%s", out)
 		}
-		wantSysctls(t, ns, map[string]string{"net.ipv4.conf.tbg100.forwarding": "0", "net.ipv4.conf.tbg100.accept_local": "0"})
+		wantSysctls(t, ns, map[string]string{"net.ipv4.conf.tbg100.forwarding": "0", "net.ipv4.conf.tbg100.rp_filter": "1"})
 	})
 }
 

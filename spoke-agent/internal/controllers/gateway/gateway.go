@@ -199,14 +199,14 @@ func (r *Reconciler) gather(ctx context.Context) (gateway.Inputs, error) {
 	return in, nil
 }
 
-// checkMTU tells once that what fits a pod's interface does not fit the underlay: it would vanish without an ICMP error,
-// large packets only.
+// checkMTU tells once that what fits a pod's interface does not fit the underlay: it works, but slowly, and only for pods
+// that listen to ICMP errors.
 func (r *Reconciler) checkMTU(ctx context.Context, underlay string, mtu int) {
 	if told := r.toldMTU; told == mtu || mtu >= r.MTU+fastpath.Overhead {
 		return
 	}
 	r.toldMTU = mtu
-	log.FromContext(ctx).Error(nil, "Large packets of pods will be dropped (tombolo_fastpath_drops_total, too_big): raise the MTU of the interface or lower --pod-mtu",
+	log.FromContext(ctx).Error(nil, "Large packets of pods do not fit the underlay, and are refused with an ICMP error or fragmented by the kernel: raise the MTU of the interface or lower --pod-mtu",
 		"interface", underlay, "mtu", mtu, "pod-mtu", r.MTU, "needed", r.MTU+fastpath.Overhead)
 }
 
