@@ -13,51 +13,96 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
+// Priorities of our rules: before those that other agents use, and after the kernel's table of local addresses, which
+// nothing can precede (see to_kernel in the fast path's programs). The kernel walks rules one by one at every lookup, so the
+// node's own packets, those of the fast path among them, and what comes in from the underlay go past the Vpcs' rules.
+const (
+	pastPriority = 83 + iota
+	vpcPriority
+	landPriority
+)
+
+// rule is a rule of ours: to a table, or past others when pastTo is set, or, with neither, where that leads.
+type rule struct {
+	priority, table, pastTo int
+	iif                     string
+}
+
+func (r rule) netlink() *netlink.Rule {
+	out := netlink.NewRule()
+	out.Priority, out.IifName, out.Table, out.Protocol = r.priority, r.iif, r.table, protocol
+	switch {
+	case r.pastTo != 0:
+		out.Goto = r.pastTo
+	case r.table == 0:
+		out.Type = nl.FR_ACT_NOP
+	}
+	return out
+}
+
+func ruleOf(r netlink.Rule) rule {
+	return rule{priority: r.Priority, table: r.Table, pastTo: max(r.Goto, 0), iif: r.IifName}
+}
+
+// wantRules are in the order in which to add them.
+func wantRules(s SlowPath, interfaces map[string]netlink.Link) []rule {
+	if len(interfaces) == 0 {
+		return nil
+	}
+	want := []rule{
+		{priority: landPriority},
+		{priority: pastPriority, pastTo: landPriority, iif: "lo"},
+		{priority: pastPriority, pastTo: landPriority, iif: s.Tunnel.Underlay},
+	}
+	for _, v := range s.Vpcs {
+		if interfaces[v.Interface] != nil {
+			want = append(want, rule{priority: vpcPriority, table: tableBase + int(v.VNI), iif: v.Interface})
+		}
+	}
+	return want
+}
+
 // setRules makes each Vpc's port, and nothing else, see the Vpc's table, and lets the kernel forward from it. A port that
 // loses its rule is not forwarded from any more.
-func setRules(h *netlink.Handle, vpcs []SlowVpc, interfaces map[string]netlink.Link) error {
+func setRules(h *netlink.Handle, s SlowPath, interfaces map[string]netlink.Link) error {
 	all, err := h.RuleList(netlink.FAMILY_V4)
 	if err != nil {
 		return fmt.Errorf("list rules: %w", err)
 	}
-	type selector struct {
-		iif   string
-		table int
-	}
-	want, have := map[selector]bool{}, map[selector]bool{}
-	for _, v := range vpcs {
-		if interfaces[v.Interface] != nil {
-			want[selector{v.Interface, tableBase + int(v.VNI)}] = true
-		}
+	want, wanted, have := wantRules(s, interfaces), map[rule]bool{}, map[rule]bool{}
+	for _, r := range want {
+		wanted[r] = true
 	}
 	var errs []error
 	for _, r := range all {
 		if r.Protocol != protocol {
 			continue
 		}
-		s := selector{r.IifName, r.Table}
-		if want[s] && r.Priority == rulePriority && !have[s] {
-			have[s] = true
+		if is := ruleOf(r); wanted[is] && !have[is] {
+			have[is] = true
 			continue
 		}
-		errs = append(errs, setForwarding(r.IifName, false))
+		if r.Table != 0 {
+			errs = append(errs, setForwarding(r.IifName, false))
+		}
 		if err := h.RuleDel(&r); err != nil && !errors.Is(err, unix.ENOENT) {
-			errs = append(errs, fmt.Errorf("delete rule of %s: %w", r.IifName, err))
+			errs = append(errs, fmt.Errorf("delete rule %d of %s: %w", r.Priority, r.IifName, err))
 		}
 	}
-	for s := range want {
-		if !have[s] {
-			r := netlink.NewRule()
-			r.Priority, r.IifName, r.Table, r.Protocol = rulePriority, s.iif, s.table, protocol
-			if err := h.RuleAdd(r); err != nil {
-				errs = append(errs, fmt.Errorf("add rule of %s: %w", s.iif, err))
+	for _, r := range want {
+		if !have[r] {
+			if err := h.RuleAdd(r.netlink()); err != nil {
+				errs = append(errs, fmt.Errorf("add rule %d of %s: %w", r.priority, r.iif, err))
 				continue
 			}
 		}
-		errs = append(errs, setForwarding(s.iif, true)) // not before the rule: it is what keeps packets in their table
+		if r.table != 0 {
+			errs = append(errs, setForwarding(r.iif, true)) // not before the rule: it is what keeps packets in their table
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -16,7 +16,9 @@ import (
 // SlowPath is everything that the kernel forwards for the gateway of one node, in place of the eBPF programs: one tunnel
 // device, and per Vpc a routing table that only packets from the Vpc's gateway port see.
 //
-//	pref 84: iif tbg100 lookup T
+//	pref 83:  iif lo goto 85, iif eth0 goto 85
+//	pref 84:  iif tbg100 lookup T
+//	pref 85:  nop
 //	table T:  10.1.2.0/24  encap ip id 100 dst 198.51.100.1 dev tbx4789
 //	          10.1.1.0/24  via 169.254.0.1 dev tbg100 onlink
 //	          blackhole default
@@ -52,10 +54,6 @@ type SlowRemote struct {
 
 // tableBase is added to a VNI (24 bits) for the number of its table: far from those that people and other agents choose.
 const tableBase = 0x54 << 24
-
-// rulePriority comes before what other agents use, and after the kernel's table of local addresses, which nothing can
-// precede: see to_kernel in the fast path's programs.
-const rulePriority = 84
 
 // SetSlowPath makes the kernel's routing exactly what s says, and sets the tunnel device up. Only routes, rules and
 // devices of ours are ever touched; what is right already is not written again.
@@ -148,7 +146,7 @@ func setTables(h *netlink.Handle, tunnel int, s SlowPath) error {
 			errs = append(errs, fmt.Errorf("set route to %s in table %d: %w", r.dst, r.table, cureTunnel(err, s.Tunnel.Port)))
 		}
 	}
-	errs = append(errs, setRules(h, s.Vpcs, interfaces))
+	errs = append(errs, setRules(h, s, interfaces))
 	for key, r := range have {
 		if _, ok := want[key]; ok {
 			continue

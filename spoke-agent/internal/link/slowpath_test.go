@@ -89,6 +89,9 @@ func all(t *testing.T, ns *linktest.Namespace) string {
 }
 
 const slowRouting = `0: from all lookup local
+83: from all iif lo goto 85 proto 84
+83: from all iif ul0 goto 85 proto 84
+85: from all nop proto 84
 84: from all iif tbg16777215 lookup 1426063359 proto 84
 84: from all iif tbg100 lookup 1409286244 proto 84
 3000: from all iif tbg100 lookup 77
