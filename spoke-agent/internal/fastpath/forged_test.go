@@ -68,7 +68,7 @@ func (x *transit) testForged(t *testing.T) {
 	}
 	before := counters(t, x.westGateway).Drops
 	for i := range packets {
-		endpoint, vni, src, dst := "192.0.2.1", uint32(pick2(random, 100, 300)), "10.1.1.2", pick("10.1.2.2", "10.1.2.2", "10.1.2.9")
+		endpoint, vni, src, dst := "192.0.2.1", pick2(random, 100, 300), "10.1.1.2", pick("10.1.2.2", "10.1.2.2", "10.1.2.9")
 		switch random.IntN(4) {
 		case 0:
 			src = pick(anyAddress(), "10.1.2.2", "10.1.0.255", "198.51.100.1", "127.0.0.1", "169.254.0.10", "0.0.0.0")

@@ -4,6 +4,7 @@
 package fastpath
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
 	"testing"
@@ -189,6 +190,7 @@ func TestClamp(t *testing.T) {
 		}
 		return b
 	}
+	nops := bytes.Repeat([]byte{1}, 36)
 	const syn, synAck, ack = 0x02, 0x12, 0x10
 	for name, tc := range map[string]struct {
 		reason    string
@@ -204,7 +206,7 @@ func TestClamp(t *testing.T) {
 		"no SYN":          {reason: "the option means nothing later", flags: ack, options: mss(1460), want: mss(1460)},
 		"behind others":   {reason: "as Linux does not, but may", flags: syn, options: join([]byte{4, 2}, []byte{1, 1}, mss(1460)), want: join([]byte{4, 2, 1, 1}, mss(1410))},
 		"at an odd place": {reason: "its octets are in two words of the checksum", flags: syn, options: join([]byte{1}, mss(1460), []byte{1, 1, 1}), want: join([]byte{1}, mss(1410), []byte{1, 1, 1})},
-		"last":            {reason: "40 octets are the most", flags: syn, options: join(make36(), mss(1460)), want: join(make36(), mss(1410))},
+		"last":            {reason: "40 octets are the most", flags: syn, options: join(nops, mss(1460)), want: join(nops, mss(1410))},
 		"after the end":   {reason: "what follows the end is padding", flags: syn, options: join([]byte{0, 0, 0, 0}, mss(1460)), want: join([]byte{0, 0, 0, 0}, mss(1460))},
 		"none":            {reason: "the default of 536 fits", flags: syn},
 		"broken":          {reason: "an option of no length does not hang the gateway", flags: syn, options: join([]byte{8, 0, 0, 0}, mss(1460)), want: join([]byte{8, 0, 0, 0}, mss(1460))},
@@ -225,14 +227,6 @@ func TestClamp(t *testing.T) {
 			}
 		})
 	}
-}
-
-func make36() []byte {
-	b := make([]byte, 36)
-	for i := range b {
-		b[i] = 1
-	}
-	return b
 }
 
 // tcpChecksum is RFC 9293 section 3.1, of a payload whose checksum is zero.
