@@ -16,13 +16,15 @@
 //
 //	Config ──validate──▶ compile ──▶ fill maps ─▶ attach, replace programs ─▶ detach ─▶ delete what is left over
 //
-// What it does not do: packets that don't fit the underlay are dropped (too_big)
-// and no ICMP tells the sender, because there is no kernel path below this one;
-// pods have an MTU that fits. A gateway port hands segments, not super-packets,
-// to OVS (package link sees to it), and so nothing here lends the kernel a tunnel
-// socket for GRO.
+// What the programs can't do they leave to the kernel's routing, when Config names a
+// tunnel device (package link makes it, and the routes): packets to fragment,
+// destinations that a map misses, super-packets of UDP. tombolo_slow_in (tcx ingress
+// of that device) holds what comes back against the same law. The ICMP error that a
+// sender has to get, fragmentation needed, the programs make themselves. See
+// docs/decisions/0008.
 //
 //	bpf/maps.h     what lies in the maps; maps.go writes the same bytes
-//	bpf/gateway.c  both programs
+//	bpf/gateway.c  the programs
+//	bpf/slow.h     what goes to the kernel, and ICMP
 //	pins.go        where everything is pinned, and how programs are replaced
 package fastpath

@@ -64,7 +64,7 @@ func Open(opts Options) (*Fastpath, error) {
 func mapsByName(m *gatewayMaps) map[string]*ebpf.Map {
 	return map[string]*ebpf.Map{
 		gatewayMapTomboloClusters: m.TomboloClusters,
-		gatewayMapTomboloDrops:    m.TomboloDrops,
+		gatewayMapTomboloEvents:   m.TomboloEvents,
 		gatewayMapTomboloFlows:    m.TomboloFlows,
 		gatewayMapTomboloLocals:   m.TomboloLocals,
 		gatewayMapTomboloPorts:    m.TomboloPorts,
@@ -127,6 +127,13 @@ func (f *Fastpath) attachAll(cfg Config, devices map[string]device) (map[string]
 		keep[linkIn+strconv.Itoa(tunnel.index)] = true
 		if err := f.attach(linkIn, tunnel.index, f.programs.TomboloInTunnel); err != nil {
 			return nil, fmt.Errorf("attach to tunnel %s: %w", cfg.Underlay.Tunnel, err)
+		}
+	}
+	if cfg.Underlay.VXLAN != "" {
+		vxlan := devices[cfg.Underlay.VXLAN]
+		keep[linkSlow+strconv.Itoa(vxlan.index)] = true
+		if err := f.attach(linkSlow, vxlan.index, f.programs.TomboloSlowIn); err != nil {
+			return nil, fmt.Errorf("attach to VXLAN device %s: %w", cfg.Underlay.VXLAN, err)
 		}
 	}
 	for _, p := range cfg.Ports {

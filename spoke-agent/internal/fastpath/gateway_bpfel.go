@@ -17,7 +17,7 @@ import (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	gatewayMapTomboloClusters  = "tombolo_clusters"
-	gatewayMapTomboloDrops     = "tombolo_drops"
+	gatewayMapTomboloEvents    = "tombolo_events"
 	gatewayMapTomboloFlows     = "tombolo_flows"
 	gatewayMapTomboloLocals    = "tombolo_locals"
 	gatewayMapTomboloPorts     = "tombolo_ports"
@@ -28,6 +28,7 @@ const (
 	gatewayProgTomboloIn       = "tombolo_in"
 	gatewayProgTomboloInTunnel = "tombolo_in_tunnel"
 	gatewayProgTomboloOut      = "tombolo_out"
+	gatewayProgTomboloSlowIn   = "tombolo_slow_in"
 )
 
 // loadGateway returns the embedded CollectionSpec for gateway.
@@ -75,6 +76,7 @@ type gatewayProgramSpecs struct {
 	TomboloIn       *ebpf.ProgramSpec `ebpf:"tombolo_in"`
 	TomboloInTunnel *ebpf.ProgramSpec `ebpf:"tombolo_in_tunnel"`
 	TomboloOut      *ebpf.ProgramSpec `ebpf:"tombolo_out"`
+	TomboloSlowIn   *ebpf.ProgramSpec `ebpf:"tombolo_slow_in"`
 }
 
 // gatewayMapSpecs contains maps before they are loaded into the kernel.
@@ -82,7 +84,7 @@ type gatewayProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type gatewayMapSpecs struct {
 	TomboloClusters *ebpf.MapSpec `ebpf:"tombolo_clusters"`
-	TomboloDrops    *ebpf.MapSpec `ebpf:"tombolo_drops"`
+	TomboloEvents   *ebpf.MapSpec `ebpf:"tombolo_events"`
 	TomboloFlows    *ebpf.MapSpec `ebpf:"tombolo_flows"`
 	TomboloLocals   *ebpf.MapSpec `ebpf:"tombolo_locals"`
 	TomboloPorts    *ebpf.MapSpec `ebpf:"tombolo_ports"`
@@ -119,7 +121,7 @@ func (o *gatewayObjects) Close() error {
 // It can be passed to loadGatewayObjects or ebpf.CollectionSpec.LoadAndAssign.
 type gatewayMaps struct {
 	TomboloClusters *ebpf.Map `ebpf:"tombolo_clusters"`
-	TomboloDrops    *ebpf.Map `ebpf:"tombolo_drops"`
+	TomboloEvents   *ebpf.Map `ebpf:"tombolo_events"`
 	TomboloFlows    *ebpf.Map `ebpf:"tombolo_flows"`
 	TomboloLocals   *ebpf.Map `ebpf:"tombolo_locals"`
 	TomboloPorts    *ebpf.Map `ebpf:"tombolo_ports"`
@@ -132,7 +134,7 @@ type gatewayMaps struct {
 func (m *gatewayMaps) Close() error {
 	return _GatewayClose(
 		m.TomboloClusters,
-		m.TomboloDrops,
+		m.TomboloEvents,
 		m.TomboloFlows,
 		m.TomboloLocals,
 		m.TomboloPorts,
@@ -156,6 +158,7 @@ type gatewayPrograms struct {
 	TomboloIn       *ebpf.Program `ebpf:"tombolo_in"`
 	TomboloInTunnel *ebpf.Program `ebpf:"tombolo_in_tunnel"`
 	TomboloOut      *ebpf.Program `ebpf:"tombolo_out"`
+	TomboloSlowIn   *ebpf.Program `ebpf:"tombolo_slow_in"`
 }
 
 func (p *gatewayPrograms) Close() error {
@@ -163,6 +166,7 @@ func (p *gatewayPrograms) Close() error {
 		p.TomboloIn,
 		p.TomboloInTunnel,
 		p.TomboloOut,
+		p.TomboloSlowIn,
 	)
 }
 

@@ -21,8 +21,8 @@ import (
 
 // Below PinPath:
 //
-//	links/in-7, links/out-9   attached programs, by interface index
-//	maps-v2/tombolo_…         the maps of layoutVersion 2
+//	links/in-7, links/out-9, links/slow-8   attached programs, by interface index
+//	maps-v3/tombolo_…                       the maps of layoutVersion 3
 //
 // Links are of no version: Set fills the maps of its own version and then replaces the program in each link
 // at once, so not even a change of the layout loses a packet.
@@ -30,8 +30,9 @@ const (
 	linksDir   = "links"
 	mapsPrefix = "maps-v"
 
-	linkIn  = "in-"
-	linkOut = "out-"
+	linkIn   = "in-"
+	linkOut  = "out-"
+	linkSlow = "slow-"
 )
 
 func (f *Fastpath) linkPath(kind string, ifindex int) string {
@@ -211,7 +212,7 @@ func (f *Fastpath) removeOtherMaps() error {
 	return errors.Join(errs...)
 }
 
-// findDevices returns the interfaces that cfg names, and one error per port without one. The underlay must be there.
+// findDevices returns the interfaces that cfg names, and one error per port without one. Underlay and VXLAN device must be there.
 func findDevices(cfg Config) (map[string]device, []error, error) {
 	all, err := net.Interfaces()
 	if err != nil {
@@ -221,7 +222,10 @@ func findDevices(cfg Config) (map[string]device, []error, error) {
 	for _, i := range all {
 		devices[i.Name] = device{index: i.Index, mtu: i.MTU}
 	}
-	if _, ok := devices[cfg.Underlay.Interface]; !ok {
+	for field, name := range map[string]string{"underlay": cfg.Underlay.Interface, "VXLAN device": cfg.Underlay.VXLAN} {
+		if _, ok := devices[name]; ok || name == "" {
+			continue
+		}
 		names := slices.Sorted(func(yield func(string) bool) {
 			for _, i := range all {
 				if !yield(i.Name) {
@@ -229,7 +233,7 @@ func findDevices(cfg Config) (map[string]device, []error, error) {
 				}
 			}
 		})
-		return nil, nil, fmt.Errorf("find underlay: no interface %s; this node has %s", cfg.Underlay.Interface, strings.Join(names, ", "))
+		return nil, nil, fmt.Errorf("find %s: no interface %s; this node has %s", field, name, strings.Join(names, ", "))
 	}
 	var missing []error
 	if name := cfg.Underlay.Tunnel; name != "" {

@@ -125,9 +125,9 @@ type outcome struct {
 	Verdict int32
 	// Packet after the program.
 	Packet []byte
-	// Drops and Flows that have grown, and by how much: packets/bytes.
-	Drops map[string]uint64
-	Flows map[string]string
+	// Drops, Slow and Flows that have grown, and by how much: packets/bytes.
+	Drops, Slow map[string]uint64
+	Flows       map[string]string
 }
 
 // runStory sends one packet through a program as if it had come in on the interface.
@@ -140,22 +140,17 @@ func runStory(t *testing.T, ns *linktest.Namespace, f *Fastpath, p *ebpf.Program
 			return err
 		}
 		ctx.Ifindex = uint32(devices[ifname].index)
-		flows, drops := counters(t, f)
-		after := make([]byte, len(packet)+256)
-		opts := &ebpf.RunOptions{Data: packet, DataOut: after, Context: ctx}
+		before := counters(t, f)
+		opts := &ebpf.RunOptions{Data: packet, DataOut: make([]byte, len(packet)+256), Context: ctx}
 		verdict, err := p.Run(opts)
 		if err != nil {
 			return err
 		}
 		out.Verdict, out.Packet = int32(verdict), opts.DataOut
-		flowsAfter, dropsAfter := counters(t, f)
-		out.Drops, out.Flows = map[string]uint64{}, map[string]string{}
-		for reason, n := range dropsAfter {
-			if n > drops[reason] {
-				out.Drops[reason] = n - drops[reason]
-			}
-		}
-		for key, c := range flowsAfter {
+		after := counters(t, f)
+		out.Drops, out.Slow, out.Flows = grown(before.Drops, after.Drops), grown(before.Slow, after.Slow), map[string]string{}
+		flows := byName(before)
+		for key, c := range byName(after) {
 			if was := flows[key]; c != was {
 				out.Flows[key] = fmt.Sprintf("%d/%d", c.Packets-was.Packets, c.Bytes-was.Bytes)
 			}
@@ -165,22 +160,39 @@ func runStory(t *testing.T, ns *linktest.Namespace, f *Fastpath, p *ebpf.Program
 	return out
 }
 
-func counters(t *testing.T, f *Fastpath) (map[string]FlowCounter, map[string]uint64) {
+func grown(before, after map[string]uint64) map[string]uint64 {
+	out := map[string]uint64{}
+	for reason, n := range after {
+		if n > before[reason] {
+			out[reason] = n - before[reason]
+		}
+	}
+	return out
+}
+
+func counters(t testing.TB, f *Fastpath) Counters {
 	t.Helper()
-	flows, drops, err := f.Counters()
+	c, err := f.Counters()
 	if err != nil {
 		t.Fatal(err)
 	}
-	byName := map[string]FlowCounter{}
-	for _, c := range flows {
-		byName[fmt.Sprintf("%s %s %s@%s", c.Vpc, c.Direction, c.RemoteVpc, c.Cluster)] = c
+	return c
+}
+
+func byName(c Counters) map[string]FlowCounter {
+	flows := map[string]FlowCounter{}
+	for _, f := range c.Flows {
+		flows[fmt.Sprintf("%s %s %s@%s", f.Vpc, f.Direction, f.RemoteVpc, f.Cluster)] = f
 	}
-	return byName, drops
+	return flows
 }
 
 func diffOutcome(got, want outcome) string {
 	if want.Drops == nil {
 		want.Drops = map[string]uint64{}
+	}
+	if want.Slow == nil {
+		want.Slow = map[string]uint64{}
 	}
 	if want.Flows == nil {
 		want.Flows = map[string]string{}
