@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/tombolo-io/tombolo/e2e/lab"
 	"github.com/tombolo-io/tombolo/e2e/story"
 )
@@ -29,6 +31,21 @@ func TestMain(m *testing.M) {
 func run(m *testing.M) int {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Minute)
 	defer cancel()
+	if err := lock(); err != nil {
+		fmt.Println("start the lab:", err)
+		return 1
+	}
+	begin := time.Now()
+	var err error
+	fleet, err = story.Start(ctx, lab.Options{
+		Dir: labDir, Hub: "hub", Prefix: "tme", Tombolo: true,
+		Spokes: []lab.SpokeOptions{{Name: "east", Nodes: 2, Gateways: 2}, {Name: "west", Nodes: 1}},
+		Logf:   func(format string, args ...any) { fmt.Printf(format+"\n", args...) },
+	})
+	if err != nil {
+		fmt.Println("start the lab:", err)
+		return 1
+	}
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
@@ -40,20 +57,25 @@ func run(m *testing.M) int {
 			fmt.Println("remove the lab:", err)
 		}
 	}()
-	begin := time.Now()
-	var err error
-	fleet, err = story.Start(ctx, lab.Options{
-		Dir: labDir, Hub: "hub", Prefix: "tme", Tombolo: true,
-		Spokes: []lab.SpokeOptions{{Name: "east", Nodes: 2, Gateways: 2}, {Name: "west", Nodes: 1}},
-		Logf:   func(format string, args ...any) { fmt.Printf(format+"\n", args...) },
-	})
-	if err == nil {
-		err = fleet.Hub.Apply(ctx, story.Manifest("pools"))
-	}
-	if err != nil {
-		fmt.Println("start the lab:", err)
+	if err := fleet.Hub.Apply(ctx, story.Manifest("pools")); err != nil {
+		fmt.Println("make the pools:", err)
 		return 1
 	}
 	fmt.Printf("the lab is up after %s; logs are in %s/log\n", time.Since(begin).Round(time.Second), labDir)
 	return m.Run()
 }
+
+// lock keeps a second run on this machine from taking the lab of the first one down. The kernel lets go of it with the process.
+func lock() error {
+	file, err := os.OpenFile(labDir+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return fmt.Errorf("lock %s: %w: these tests run already; wait until they are done", file.Name(), err)
+	}
+	locked = file // or the garbage collector would close it
+	return nil
+}
+
+var locked *os.File

@@ -50,7 +50,7 @@ func newLargeWorld() *world {
 		}
 		w.write(o)
 	}
-	for i := 0; i < benchPeerings; i++ {
+	for i := range benchPeerings {
 		a := random.IntN(benchVpcs)
 		b := (a + benchTenants*(1+i/benchVpcs+random.IntN(3)*2)) % benchVpcs
 		w.write(newPeering(fmt.Sprintf("tenant-%d", a%benchTenants), fmt.Sprintf("peering-%d", i), a, b))

@@ -145,11 +145,10 @@ func (l *ledger) isFree(e *entry) bool {
 // add takes an entry's value. An entry of no pool only keeps its value from others.
 func (l *ledger) add(e *entry) {
 	if e.pool != "" {
-		entries := append(l.byOwner[e.owner], e)
-		if len(entries) > 1 {
+		l.byOwner[e.owner] = append(l.byOwner[e.owner], e)
+		if entries := l.byOwner[e.owner]; len(entries) > 1 {
 			slices.SortFunc(entries, func(a, b *entry) int { return cmp.Or(cmp.Compare(a.pool, b.pool), a.compare(b)) })
 		}
-		l.byOwner[e.owner] = entries
 		e.counts = true
 	}
 	if e.prefix.IsValid() {

@@ -13,6 +13,7 @@ type entries map[string][]byte
 // device is what the maps need of a network interface.
 type device struct {
 	index, mtu int
+	mac        [6]byte
 }
 
 // compile turns a valid cfg into the content of every map, by the map's name. Ports whose interface is not in devices
@@ -30,6 +31,7 @@ func compile(cfg Config, devices map[string]device) map[string]entries {
 		mtu:       uint32(under.mtu),
 		address:   cfg.Underlay.Address,
 		port:      cfg.Underlay.UDPPort,
+		mac:       under.mac,
 		tunnel:    uint32(tunnel.index),
 		tunnelMTU: uint32(tunnel.mtu),
 		vxlan:     uint32(devices[cfg.Underlay.VXLAN].index),
@@ -65,7 +67,22 @@ func compile(cfg Config, devices map[string]device) map[string]entries {
 			compileRemote(p.VNI, r, put)
 		}
 	}
+	for _, r := range cfg.Relays {
+		compileRelay(r, put)
+	}
 	return out
+}
+
+// compileRelay gives each prefix its cluster, whichever end it is: the pair in tombolo_relays says the direction.
+func compileRelay(r Relay, put func(name string, key, value []byte)) {
+	from, to := clusterID(r.From), clusterID(r.To)
+	for _, prefix := range r.Sources {
+		put(gatewayMapTomboloTransit, prefixKey{r.VNI, prefix}.encode(), remoteEntry{cluster: from, vni: r.VNI}.encode())
+	}
+	for _, prefix := range r.Destinations {
+		put(gatewayMapTomboloTransit, prefixKey{r.VNI, prefix}.encode(), remoteEntry{cluster: to, vni: r.VNI}.encode())
+	}
+	put(gatewayMapTomboloRelays, relayKey{from: from, to: to, vni: r.VNI}.encode(), nil)
 }
 
 func compileRemote(vni uint32, r Remote, put func(name string, key, value []byte)) {
@@ -84,6 +101,8 @@ var fillOrder = []string{
 	gatewayMapTomboloFlows,
 	gatewayMapTomboloClusters,
 	gatewayMapTomboloSources,
+	gatewayMapTomboloTransit,
+	gatewayMapTomboloRelays,
 	gatewayMapTomboloRemotes,
 	gatewayMapTomboloLocals,
 	gatewayMapTomboloUnderlay,

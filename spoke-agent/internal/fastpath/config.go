@@ -16,6 +16,8 @@ type Config struct {
 	Ports []Port
 	// Clusters are the other clusters' gateways.
 	Clusters []Cluster
+	// Relays are what may pass this node from one cluster to another. What is not listed does not.
+	Relays []Relay
 }
 
 // Underlay is the interface between clusters.
@@ -32,6 +34,12 @@ type Underlay struct {
 	// VXLAN is the name of the kernel's VXLAN device on UDPPort (see link.EnsureVXLAN): what the programs can't do goes
 	// there. Empty is none, and such packets are dropped.
 	VXLAN string
+	// XDP relays before the kernel makes an skb of a packet (tombolo_xdp on the interface); what it can't send goes
+	// the way that it goes without. It is for physical interfaces whose driver has XDP, on nodes that forward IPv4
+	// (ip_forward). Where the wire carries VLANs the interface must leave their tags on (ethtool -K … rxvlan off): XDP
+	// can't see a tag that the hardware has taken off. A veth loses unfinished checksums to XDP, and sends only if its
+	// other end has an XDP program too.
+	XDP bool
 }
 
 // Port is one Vpc's gateway port on this node.
@@ -73,4 +81,19 @@ type Cluster struct {
 	Endpoints []netip.Addr
 	// Encrypted: packets go and come through Underlay.Tunnel, and no other way.
 	Encrypted bool
+}
+
+// Relay lets packets of one VNI pass from one cluster to another, in one direction, for clusters that don't reach each
+// other: the outer header is rewritten and the packet sent on, and no port of the VNI is needed here. Both ends take this
+// node's cluster for the one that has the prefixes (Remote.Cluster), and on a way with several relays From and To are
+// the neighbours of this one.
+type Relay struct {
+	// VNI that the packets carry: that of the Vpc they are for.
+	VNI uint32
+	// From is the cluster that sends, and Sources the only inner sources that it may send from.
+	From    string
+	Sources []netip.Prefix
+	// To is the cluster that gets them, and Destinations the inner destinations there.
+	To           string
+	Destinations []netip.Prefix
 }

@@ -132,6 +132,62 @@ func clusterName(names map[uint64]string, id uint64) string {
 	return fmt.Sprintf("%#x", id)
 }
 
+// RelayCounter counts what passed this node from one cluster to another with one VNI.
+type RelayCounter struct {
+	VNI            uint32
+	From, To       string
+	Packets, Bytes uint64
+}
+
+// RelayCounters returns packets and bytes per relay, sorted; they are counted as Counters does.
+func (f *Fastpath) RelayCounters() ([]RelayCounter, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clusters, err := f.clusterNames()
+	if err != nil {
+		return nil, err
+	}
+	var (
+		relays []RelayCounter
+		key    []byte
+		perCPU []flowCount
+	)
+	it := f.maps[gatewayMapTomboloRelays].Iterate()
+	for it.Next(&key, &perCPU) {
+		k, err := decodeRelay(key)
+		if err != nil {
+			return nil, err
+		}
+		c := RelayCounter{VNI: k.vni, From: clusterName(clusters, k.from), To: clusterName(clusters, k.to)}
+		for _, n := range perCPU {
+			c.Packets += n.Packets
+			c.Bytes += n.Bytes
+		}
+		relays = append(relays, c)
+	}
+	if err := it.Err(); err != nil {
+		return nil, fmt.Errorf("read relays: %w", err)
+	}
+	slices.SortFunc(relays, func(a, b RelayCounter) int {
+		return cmp.Or(cmp.Compare(a.VNI, b.VNI), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To))
+	})
+	return relays, nil
+}
+
+// Lookups returns how many questions to the longest-prefix-match maps the cache has answered, and how many it could not.
+func (f *Fastpath) Lookups() (hits, misses uint64, err error) {
+	for i, total := range []*uint64{&hits, &misses} {
+		var perCPU []uint64
+		if err := f.maps[gatewayMapTomboloLookups].Lookup(uint32(i), &perCPU); err != nil {
+			return 0, 0, fmt.Errorf("read lookups: %w", err)
+		}
+		for _, n := range perCPU {
+			*total += n
+		}
+	}
+	return hits, misses, nil
+}
+
 // Dump returns all that the maps hold, but for the counters, as sorted lines.
 func (f *Fastpath) Dump() (string, error) {
 	f.mu.Lock()
@@ -198,6 +254,11 @@ func (d dumper) line(name string, key, value []byte) (string, error) {
 		return line, err
 	case gatewayMapTomboloRemotes:
 		return d.route(key, value)
+	case gatewayMapTomboloTransit:
+		return d.transit(key, value)
+	case gatewayMapTomboloRelays:
+		k, err := decodeRelay(key)
+		return fmt.Sprintf("relay vni=%d cluster=%s → cluster=%s", k.vni, clusterName(d.clusters, k.from), clusterName(d.clusters, k.to)), err
 	case gatewayMapTomboloLocals:
 		k, err := decodePrefix(key)
 		return fmt.Sprintf("local vni=%d %s", k.vni, k.prefix), err
@@ -231,6 +292,15 @@ func (d dumper) route(key, value []byte) (string, error) {
 		return fmt.Sprintf("route vni=%d %s → this gateway", k.vni, k.prefix), nil
 	}
 	return fmt.Sprintf("route vni=%d %s → cluster=%s vni=%d", k.vni, k.prefix, clusterName(d.clusters, e.cluster), e.vni), nil
+}
+
+func (d dumper) transit(key, value []byte) (string, error) {
+	k, err := decodePrefix(key)
+	if err != nil {
+		return "", err
+	}
+	e, err := decodeRemote(value)
+	return fmt.Sprintf("transit vni=%d %s → cluster=%s", k.vni, k.prefix, clusterName(d.clusters, e.cluster)), err
 }
 
 func (d dumper) source(key, value []byte) (string, error) {

@@ -23,8 +23,14 @@
 // sender has to get, fragmentation needed, the programs make themselves. See
 // docs/decisions/0008.
 //
+// What Config.Relays allows passes from one cluster to another: tombolo_in, or
+// tombolo_xdp before it, rewrites the outer header in place. Longest matches are
+// cached until an epoch ends, which Set ends after each change.
+//
 //	bpf/maps.h     what lies in the maps; maps.go writes the same bytes
-//	bpf/gateway.c  the programs
+//	bpf/gateway.c  tombolo_out, tombolo_in, tombolo_in_tunnel and tombolo_slow_in
 //	bpf/slow.h     what goes to the kernel, and ICMP
+//	bpf/relay.h    what only passes, and tombolo_xdp
+//	bpf/cache.h    longest matches
 //	pins.go        where everything is pinned, and how programs are replaced
 package fastpath

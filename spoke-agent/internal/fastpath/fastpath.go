@@ -30,6 +30,7 @@ type Fastpath struct {
 	opts     Options
 	programs gatewayPrograms
 	maps     map[string]*ebpf.Map
+	epoch    *epoch
 
 	mu sync.Mutex
 	// vpcs names VNIs, as the newest Config did.
@@ -58,18 +59,27 @@ func Open(opts Options) (*Fastpath, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open fast path: %w", cure(err))
 	}
-	return &Fastpath{opts: opts, programs: objects.gatewayPrograms, maps: mapsByName(&objects.gatewayMaps)}, nil
+	epoch, err := openEpoch(objects.TomboloEpoch)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open fast path: %w", err), objects.Close())
+	}
+	return &Fastpath{opts: opts, programs: objects.gatewayPrograms, maps: mapsByName(&objects.gatewayMaps), epoch: epoch}, nil
 }
 
 func mapsByName(m *gatewayMaps) map[string]*ebpf.Map {
 	return map[string]*ebpf.Map{
+		gatewayMapTomboloCache:    m.TomboloCache,
 		gatewayMapTomboloClusters: m.TomboloClusters,
+		gatewayMapTomboloEpoch:    m.TomboloEpoch,
 		gatewayMapTomboloEvents:   m.TomboloEvents,
 		gatewayMapTomboloFlows:    m.TomboloFlows,
 		gatewayMapTomboloLocals:   m.TomboloLocals,
+		gatewayMapTomboloLookups:  m.TomboloLookups,
 		gatewayMapTomboloPorts:    m.TomboloPorts,
+		gatewayMapTomboloRelays:   m.TomboloRelays,
 		gatewayMapTomboloRemotes:  m.TomboloRemotes,
 		gatewayMapTomboloSources:  m.TomboloSources,
+		gatewayMapTomboloTransit:  m.TomboloTransit,
 		gatewayMapTomboloUnderlay: m.TomboloUnderlay,
 		gatewayMapTomboloVnis:     m.TomboloVnis,
 	}
@@ -90,6 +100,8 @@ func (f *Fastpath) Set(cfg Config) error {
 		return err
 	}
 	want := compile(cfg, devices)
+	// A process that was killed between a change and its bump has left answers that nobody else will end.
+	f.epoch.first.Do(f.epoch.bump)
 	stale := map[string][]string{}
 	for _, name := range fillOrder {
 		if stale[name], err = f.fill(name, want[name]); err != nil {
@@ -136,6 +148,12 @@ func (f *Fastpath) attachAll(cfg Config, devices map[string]device) (map[string]
 			return nil, fmt.Errorf("attach to VXLAN device %s: %w", cfg.Underlay.VXLAN, err)
 		}
 	}
+	if cfg.Underlay.XDP {
+		keep[linkXDP+strconv.Itoa(under.index)] = true
+		if err := f.attach(linkXDP, under.index, f.programs.TomboloXdp); err != nil {
+			return nil, fmt.Errorf("attach XDP to underlay %s: %w", cfg.Underlay.Interface, err)
+		}
+	}
 	for _, p := range cfg.Ports {
 		d, ok := devices[p.Interface]
 		if !ok {
@@ -156,6 +174,11 @@ func (f *Fastpath) fill(name string, want entries) ([]string, error) {
 		return nil, err
 	}
 	added := 0
+	defer func() {
+		if added > 0 && isTrie[name] {
+			f.epoch.bump()
+		}
+	}()
 	for key, value := range want {
 		now, ok := have[key]
 		if ok && string(now) == string(value) {
@@ -179,13 +202,16 @@ func (f *Fastpath) fill(name string, want entries) ([]string, error) {
 }
 
 func (f *Fastpath) put(name, key string, value []byte) error {
-	if name == gatewayMapTomboloFlows {
+	if isCounter[name] {
 		return f.maps[name].Update([]byte(key), make([]flowCount, ebpf.MustPossibleCPU()), ebpf.UpdateNoExist)
 	}
 	return f.maps[name].Put([]byte(key), value)
 }
 
 func (f *Fastpath) delete(name string, keys []string) error {
+	if len(keys) > 0 && isTrie[name] {
+		defer f.epoch.bump()
+	}
 	for _, key := range keys {
 		if err := f.maps[name].Delete([]byte(key)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 			return fmt.Errorf("delete entry of %s: %w", name, err)
@@ -194,14 +220,14 @@ func (f *Fastpath) delete(name string, keys []string) error {
 	return nil
 }
 
-// read returns a map's content; of the flows only the keys, with nil for values.
+// read returns a map's content; of counters only the keys, with nil for values.
 func (f *Fastpath) read(name string) (entries, error) {
 	m, out := f.maps[name], entries{}
 	var key, value []byte
 	var counts []flowCount
 	it := m.Iterate()
 	into := any(&value)
-	if name == gatewayMapTomboloFlows {
+	if isCounter[name] {
 		into = &counts
 	}
 	for it.Next(&key, into) {
@@ -226,7 +252,7 @@ func vpcNames(cfg Config) map[uint32]string {
 
 // Close releases what the process holds. Pinned maps and links go on working.
 func (f *Fastpath) Close() error {
-	errs := []error{f.programs.Close()}
+	errs := []error{f.programs.Close(), f.epoch.close()}
 	for _, m := range f.maps {
 		errs = append(errs, m.Close())
 	}

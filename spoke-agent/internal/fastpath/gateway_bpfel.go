@@ -16,19 +16,25 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	gatewayMapTomboloCache     = "tombolo_cache"
 	gatewayMapTomboloClusters  = "tombolo_clusters"
+	gatewayMapTomboloEpoch     = "tombolo_epoch"
 	gatewayMapTomboloEvents    = "tombolo_events"
 	gatewayMapTomboloFlows     = "tombolo_flows"
 	gatewayMapTomboloLocals    = "tombolo_locals"
+	gatewayMapTomboloLookups   = "tombolo_lookups"
 	gatewayMapTomboloPorts     = "tombolo_ports"
+	gatewayMapTomboloRelays    = "tombolo_relays"
 	gatewayMapTomboloRemotes   = "tombolo_remotes"
 	gatewayMapTomboloSources   = "tombolo_sources"
+	gatewayMapTomboloTransit   = "tombolo_transit"
 	gatewayMapTomboloUnderlay  = "tombolo_underlay"
 	gatewayMapTomboloVnis      = "tombolo_vnis"
 	gatewayProgTomboloIn       = "tombolo_in"
 	gatewayProgTomboloInTunnel = "tombolo_in_tunnel"
 	gatewayProgTomboloOut      = "tombolo_out"
 	gatewayProgTomboloSlowIn   = "tombolo_slow_in"
+	gatewayProgTomboloXdp      = "tombolo_xdp"
 )
 
 // loadGateway returns the embedded CollectionSpec for gateway.
@@ -77,19 +83,25 @@ type gatewayProgramSpecs struct {
 	TomboloInTunnel *ebpf.ProgramSpec `ebpf:"tombolo_in_tunnel"`
 	TomboloOut      *ebpf.ProgramSpec `ebpf:"tombolo_out"`
 	TomboloSlowIn   *ebpf.ProgramSpec `ebpf:"tombolo_slow_in"`
+	TomboloXdp      *ebpf.ProgramSpec `ebpf:"tombolo_xdp"`
 }
 
 // gatewayMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type gatewayMapSpecs struct {
+	TomboloCache    *ebpf.MapSpec `ebpf:"tombolo_cache"`
 	TomboloClusters *ebpf.MapSpec `ebpf:"tombolo_clusters"`
+	TomboloEpoch    *ebpf.MapSpec `ebpf:"tombolo_epoch"`
 	TomboloEvents   *ebpf.MapSpec `ebpf:"tombolo_events"`
 	TomboloFlows    *ebpf.MapSpec `ebpf:"tombolo_flows"`
 	TomboloLocals   *ebpf.MapSpec `ebpf:"tombolo_locals"`
+	TomboloLookups  *ebpf.MapSpec `ebpf:"tombolo_lookups"`
 	TomboloPorts    *ebpf.MapSpec `ebpf:"tombolo_ports"`
+	TomboloRelays   *ebpf.MapSpec `ebpf:"tombolo_relays"`
 	TomboloRemotes  *ebpf.MapSpec `ebpf:"tombolo_remotes"`
 	TomboloSources  *ebpf.MapSpec `ebpf:"tombolo_sources"`
+	TomboloTransit  *ebpf.MapSpec `ebpf:"tombolo_transit"`
 	TomboloUnderlay *ebpf.MapSpec `ebpf:"tombolo_underlay"`
 	TomboloVnis     *ebpf.MapSpec `ebpf:"tombolo_vnis"`
 }
@@ -120,26 +132,36 @@ func (o *gatewayObjects) Close() error {
 //
 // It can be passed to loadGatewayObjects or ebpf.CollectionSpec.LoadAndAssign.
 type gatewayMaps struct {
+	TomboloCache    *ebpf.Map `ebpf:"tombolo_cache"`
 	TomboloClusters *ebpf.Map `ebpf:"tombolo_clusters"`
+	TomboloEpoch    *ebpf.Map `ebpf:"tombolo_epoch"`
 	TomboloEvents   *ebpf.Map `ebpf:"tombolo_events"`
 	TomboloFlows    *ebpf.Map `ebpf:"tombolo_flows"`
 	TomboloLocals   *ebpf.Map `ebpf:"tombolo_locals"`
+	TomboloLookups  *ebpf.Map `ebpf:"tombolo_lookups"`
 	TomboloPorts    *ebpf.Map `ebpf:"tombolo_ports"`
+	TomboloRelays   *ebpf.Map `ebpf:"tombolo_relays"`
 	TomboloRemotes  *ebpf.Map `ebpf:"tombolo_remotes"`
 	TomboloSources  *ebpf.Map `ebpf:"tombolo_sources"`
+	TomboloTransit  *ebpf.Map `ebpf:"tombolo_transit"`
 	TomboloUnderlay *ebpf.Map `ebpf:"tombolo_underlay"`
 	TomboloVnis     *ebpf.Map `ebpf:"tombolo_vnis"`
 }
 
 func (m *gatewayMaps) Close() error {
 	return _GatewayClose(
+		m.TomboloCache,
 		m.TomboloClusters,
+		m.TomboloEpoch,
 		m.TomboloEvents,
 		m.TomboloFlows,
 		m.TomboloLocals,
+		m.TomboloLookups,
 		m.TomboloPorts,
+		m.TomboloRelays,
 		m.TomboloRemotes,
 		m.TomboloSources,
+		m.TomboloTransit,
 		m.TomboloUnderlay,
 		m.TomboloVnis,
 	)
@@ -159,6 +181,7 @@ type gatewayPrograms struct {
 	TomboloInTunnel *ebpf.Program `ebpf:"tombolo_in_tunnel"`
 	TomboloOut      *ebpf.Program `ebpf:"tombolo_out"`
 	TomboloSlowIn   *ebpf.Program `ebpf:"tombolo_slow_in"`
+	TomboloXdp      *ebpf.Program `ebpf:"tombolo_xdp"`
 }
 
 func (p *gatewayPrograms) Close() error {
@@ -167,6 +190,7 @@ func (p *gatewayPrograms) Close() error {
 		p.TomboloInTunnel,
 		p.TomboloOut,
 		p.TomboloSlowIn,
+		p.TomboloXdp,
 	)
 }
 

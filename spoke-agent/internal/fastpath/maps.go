@@ -14,13 +14,19 @@ import (
 
 // layoutVersion is the version of bpf/maps.h. Maps of another version are left to the programs that still use them,
 // until Set has filled new ones and replaced these programs.
-const layoutVersion = 3
+const layoutVersion = 4
 
 // maxEndpoints is MAX_ENDPOINTS of bpf/maps.h.
 const maxEndpoints = 16
 
 // maxClusterName is what the name in struct cluster can hold, one octet less than its size: it ends in a zero.
 const maxClusterName = 63
+
+// isCounter has the maps whose values are struct flow_count, of each CPU.
+var isCounter = map[string]bool{
+	gatewayMapTomboloFlows:  true,
+	gatewayMapTomboloRelays: true,
+}
 
 // dropReasons and, after them, slowReasons are the names of enum event, in its order. A packet of the first kind is gone;
 // one of the second kind was left to the kernel's slow path.
@@ -43,6 +49,9 @@ var (
 		"decapsulate",          // in: the kernel refused to take the room away
 		"not_encrypted",        // out: nothing encrypts here; in: from an encrypted cluster in the clear, or the reverse
 		"not_vxlan",            // in: something else through the tunnel
+		"not_relayed",          // in: from this cluster to that one nothing may pass this node
+		"ttl",                  // in: relayed so often that the outer TTL is used up
+		"checksum",             // in: to be relayed, but with a UDP checksum over the outer addresses
 	}
 	slowReasons = []string{
 		"no_port",     // out: the port is in no map
@@ -71,6 +80,7 @@ type underlayEntry struct {
 	ifindex, mtu uint32
 	address      netip.Addr
 	port         uint16
+	mac          [6]byte
 	// tunnel is the interface that encrypts; 0 for none.
 	tunnel, tunnelMTU uint32
 	// vxlan is the device of the kernel's slow path; 0 for none.
@@ -82,14 +92,14 @@ func (e underlayEntry) encode() []byte {
 	b = native.AppendUint32(b, e.mtu)
 	b = append(b, e.address.AsSlice()...)
 	b = binary.BigEndian.AppendUint16(b, e.port)
-	b = append(b, 0, 0)
+	b = append(b, e.mac[:]...)
 	b = native.AppendUint32(b, e.tunnel)
 	b = native.AppendUint32(b, e.tunnelMTU)
 	return native.AppendUint32(b, e.vxlan)
 }
 
 func decodeUnderlay(b []byte) (underlayEntry, error) {
-	if err := wantLen("underlay", b, 28); err != nil {
+	if err := wantLen("underlay", b, 32); err != nil {
 		return underlayEntry{}, err
 	}
 	return underlayEntry{
@@ -97,9 +107,10 @@ func decodeUnderlay(b []byte) (underlayEntry, error) {
 		mtu:       native.Uint32(b[4:]),
 		address:   netip.AddrFrom4([4]byte(b[8:])),
 		port:      binary.BigEndian.Uint16(b[12:]),
-		tunnel:    native.Uint32(b[16:]),
-		tunnelMTU: native.Uint32(b[20:]),
-		vxlan:     native.Uint32(b[24:]),
+		mac:       [6]byte(b[14:]),
+		tunnel:    native.Uint32(b[20:]),
+		tunnelMTU: native.Uint32(b[24:]),
+		vxlan:     native.Uint32(b[28:]),
 	}, nil
 }
 
@@ -272,6 +283,26 @@ func decodeFlow(b []byte) (flowKey, error) {
 		return flowKey{}, fmt.Errorf("decode flow: direction %d is none", k.direction)
 	}
 	return k, nil
+}
+
+// relayKey is struct relay.
+type relayKey struct {
+	from, to uint64
+	vni      uint32
+}
+
+func (k relayKey) encode() []byte {
+	b := native.AppendUint64(nil, k.from)
+	b = native.AppendUint64(b, k.to)
+	b = native.AppendUint32(b, k.vni)
+	return append(b, 0, 0, 0, 0)
+}
+
+func decodeRelay(b []byte) (relayKey, error) {
+	if err := wantLen("relay", b, 24); err != nil {
+		return relayKey{}, err
+	}
+	return relayKey{from: native.Uint64(b), to: native.Uint64(b[8:]), vni: native.Uint32(b[16:])}, nil
 }
 
 // flowCount is struct flow_count, of one CPU.

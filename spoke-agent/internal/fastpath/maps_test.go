@@ -35,6 +35,11 @@ func TestLayout(t *testing.T) {
 		gatewayMapTomboloSources:  {"address → struct source", any4.AsSlice(), sourceEntry{}.encode()},
 		gatewayMapTomboloFlows:    {"struct flow", flowKey{}.encode(), make([]byte, binary.Size(flowCount{}))},
 		gatewayMapTomboloEvents:   {"reason → number", encodeUint32(0), encodeUint64(0)},
+		gatewayMapTomboloTransit:  {"struct prefix → struct remote", prefixKey{prefix: netip.PrefixFrom(any4, 32)}.encode(), remoteEntry{}.encode()},
+		gatewayMapTomboloRelays:   {"struct relay", relayKey{}.encode(), make([]byte, binary.Size(flowCount{}))},
+		gatewayMapTomboloEpoch:    {"the word that epoch.go maps", encodeUint32(0), encodeUint64(0)},
+		gatewayMapTomboloCache:    {"half a cache line: only programs write it", encodeUint32(0), make([]byte, 32)},
+		gatewayMapTomboloLookups:  {"hit, miss → number", encodeUint32(0), encodeUint64(0)},
 	} {
 		m := spec.Maps[name]
 		if m == nil || int(m.KeySize) != len(tc.key) || int(m.ValueSize) != len(tc.value) {
@@ -85,7 +90,8 @@ func TestEncode(t *testing.T) {
 		got, want []byte
 	}{
 		"prefix":    {"length with the VNI's 32 bits; VNI and address as on the wire, or the trie would compare wrong bits first", prefixKey{0x123456, netip.MustParsePrefix("10.1.0.0/16")}.encode(), append(encodeUint32(48), 0, 0x12, 0x34, 0x56, 10, 1, 0, 0)},
-		"underlay":  {"address and port as on the wire", underlayEntry{1, 1500, netip.MustParseAddr("192.0.2.1"), 4789, 9, 1440, 3}.encode(), append(append(append(append(encodeUint32(1), encodeUint32(1500)...), 192, 0, 2, 1, 0x12, 0xb5, 0, 0), append(encodeUint32(9), encodeUint32(1440)...)...), encodeUint32(3)...)},
+		"relay":     {"from before to", relayKey{1, 2, 0x123456}.encode(), append(append(encodeUint64(1), encodeUint64(2)...), append(encodeUint32(0x123456), 0, 0, 0, 0)...)},
+		"underlay":  {"address and port as on the wire", underlayEntry{1, 1500, netip.MustParseAddr("192.0.2.1"), 4789, [6]byte{2, 0, 0, 0, 0, 7}, 9, 1440, 3}.encode(), append(append(append(append(encodeUint32(1), encodeUint32(1500)...), 192, 0, 2, 1, 0x12, 0xb5, 2, 0, 0, 0, 0, 7), append(encodeUint32(9), encodeUint32(1440)...)...), encodeUint32(3)...)},
 		"delivery":  {"router before gateway", deliveryEntry{7, [6]byte{1}, [6]byte{2}, 1400, netip.MustParseAddr("192.0.2.1")}.encode(), append(append(append(encodeUint32(7), 1, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0), encodeUint32(1400)...), 192, 0, 2, 1)},
 		"cluster":   {"name, encrypted, number, endpoints, zeros", clusterEntry{"west", []netip.Addr{netip.MustParseAddr("192.0.2.1")}, true}.encode(), append(append(append(append([]byte("west"), make([]byte, 60)...), encodeUint32(1)...), encodeUint32(1)...), append([]byte{192, 0, 2, 1}, make([]byte, 60)...)...)},
 		"source":    {"cluster, and the interface", sourceEntry{7, 9}.encode(), append(append(encodeUint64(7), encodeUint32(9)...), 0, 0, 0, 0)},
@@ -106,12 +112,13 @@ func TestDecodeRefuses(t *testing.T) {
 		"prefix length":   {"shorter than the VNI", second(decodePrefix(append(encodeUint32(31), make([]byte, 8)...)))},
 		"prefix bits":     {"the kernel keeps what is behind the length, but no code here wrote it", second(decodePrefix(append(encodeUint32(32), 0, 0, 0, 1, 10, 0, 0, 0)))},
 		"remote":          {"own is a truth value", second(decodeRemote(append(make([]byte, 12), encodeUint32(2)...)))},
+		"relay length":    {"half an entry", second(decodeRelay(make([]byte, 23)))},
 		"cluster":         {"more endpoints than there is room", second(decodeCluster(append(append(make([]byte, 68), encodeUint32(17)...), make([]byte, 64)...)))},
 		"cluster name":    {"no end", second(decodeCluster(append(bytes.Repeat([]byte("x"), 64), make([]byte, 72)...)))},
 		"cluster flag":    {"encrypted is a truth value", second(decodeCluster(append(append(make([]byte, 64), encodeUint32(2)...), make([]byte, 68)...)))},
 		"source length":   {"half an entry", second(decodeSource(make([]byte, 8)))},
 		"flow direction":  {"there are two", second(decodeFlow(append(append(make([]byte, 16), encodeUint32(2)...), 0, 0, 0, 0)))},
-		"underlay length": {"half an entry", second(decodeUnderlay(make([]byte, 15)))},
+		"underlay length": {"half an entry", second(decodeUnderlay(make([]byte, 16)))},
 		"delivery length": {"half an entry", second(decodeDelivery(make([]byte, 15)))},
 	} {
 		if tc.err == nil {
@@ -125,7 +132,7 @@ func second[T any](_ T, err error) error { return err }
 // FuzzDecode: what decodes, encodes to the same bytes; nothing panics.
 func FuzzDecode(f *testing.F) {
 	for _, cfg := range []Config{storyConfig()} {
-		for _, content := range compile(cfg, map[string]device{"ul0": {1, 1500}, "tbg100": {2, 1450}}) {
+		for _, content := range compile(cfg, map[string]device{"ul0": {index: 1, mtu: 1500}, "tbg100": {index: 2, mtu: 1450}}) {
 			for key, value := range content {
 				f.Add([]byte(key))
 				f.Add(value)
@@ -133,13 +140,58 @@ func FuzzDecode(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		same(t, b, decodeUnderlay, 14)
+		same(t, b, decodeUnderlay, 20)
+		same(t, b, decodeRelay, 20)
 		same(t, b, decodeDelivery, 24)
 		same(t, b, decodePrefix, 12)
 		same(t, b, decodeRemote, 16)
 		same(t, b, decodeFlow, 20)
 		if e, err := decodeCluster(b); err == nil && !bytes.HasPrefix(b, e.encode()[:68+4*len(e.endpoints)]) {
 			t.Errorf("%+v encodes to other bytes", e)
+		}
+	})
+}
+
+// FuzzEncode: what validate lets pass, every encoder writes in the size of its map, and decodes to what it was.
+func FuzzEncode(f *testing.F) {
+	f.Add(uint32(100), uint32(500), "west", "south", uint32(10<<24), uint8(24), uint16(4789))
+	f.Add(uint32(maxVNI), uint32(1), strings.Repeat("x", maxClusterName), "x", ^uint32(0), uint8(32), uint16(1))
+	f.Add(uint32(30), uint32(1), "a", "\x00", uint32(0), uint8(24), uint16(1))
+	f.Fuzz(func(t *testing.T, vni, other uint32, from, to string, address uint32, bits uint8, port uint16) {
+		a := netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, address)))
+		prefix := netip.PrefixFrom(a, int(bits)).Masked()
+		b := netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, ^address)))
+		cfg := Config{
+			Underlay: Underlay{Interface: "ul0", Address: a, UDPPort: port},
+			Clusters: []Cluster{{Name: from, Endpoints: []netip.Addr{b}}, {Name: to}},
+			Ports: []Port{{Interface: "tbg", VNI: vni, GatewayMAC: "02:00:00:00:00:01", RouterMAC: "02:00:00:00:00:02", Address: b,
+				Local: []netip.Prefix{prefix}, Remotes: []Remote{{VNI: other, Cluster: from, Prefixes: []netip.Prefix{prefix}}}}},
+			Relays: []Relay{{VNI: other, From: from, To: to, Sources: []netip.Prefix{prefix}}},
+		}
+		if validate(cfg) != nil {
+			return
+		}
+		spec, err := loadGateway()
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := dumper{clusters: map[uint64]string{clusterID(from): from, clusterID(to): to}}
+		for name, content := range compile(cfg, map[string]device{"ul0": {index: 1, mtu: 1500}, "tbg": {index: 2, mtu: 1450}}) {
+			for key, value := range content {
+				if len(key) != int(spec.Maps[name].KeySize) || !isCounter[name] && len(value) != int(spec.Maps[name].ValueSize) {
+					t.Errorf("%s: %d → %d bytes", name, len(key), len(value))
+				}
+				if line, err := d.line(name, []byte(key), value); err != nil {
+					t.Errorf("%s: %q: %v", name, line, err)
+				}
+			}
+		}
+		if got, err := decodePrefix((prefixKey{vni, prefix}).encode()); err != nil || got != (prefixKey{vni, prefix}) {
+			t.Errorf("%v of vni %d decodes to %+v (%v)", prefix, vni, got, err)
+		}
+		relay := relayKey{clusterID(from), clusterID(to), other}
+		if got, err := decodeRelay(relay.encode()); err != nil || got != relay {
+			t.Errorf("%+v decodes to %+v (%v)", relay, got, err)
 		}
 	})
 }

@@ -139,6 +139,11 @@ func TestOut(t *testing.T) {
 			ifname: "tbg100", packet: sized(40 + 2*1411), context: skbContext{GSOSize: 1411, GSOSegs: 2},
 			want: outcome{Verdict: redirect, Packet: complaint(sized(40+2*1411), 1450), Drops: map[string]uint64{"fragmentation_needed": 1}},
 		},
+		"super-packet of UDP": {
+			reason: "its segments fit (20 + 8 + 1400), and the kernel refuses it as above",
+			ifname: "tbg100", packet: blue, context: skbContext{GSOSize: 1400, GSOSegs: 2},
+			want: outcome{Verdict: dropped, Packet: blue, Drops: map[string]uint64{"encapsulate": 1}},
+		},
 		"super-packet without a TCP header": {
 			reason: "the length of its segments can't be known",
 			ifname: "tbg100", packet: frame(ip4{ttl: 64, protocol: tcp, src: "10.1.1.2", dst: "10.1.3.3", payload: []byte{1, 2}}),

@@ -22,7 +22,8 @@ import (
 // Below PinPath:
 //
 //	links/in-7, links/out-9, links/slow-8   attached programs, by interface index
-//	maps-v3/tombolo_…                       the maps of layoutVersion 3
+//	links/xdp-7                             tombolo_xdp, if the underlay has it
+//	maps-v4/tombolo_…                       the maps of layoutVersion 4
 //
 // Links are of no version: Set fills the maps of its own version and then replaces the program in each link
 // at once, so not even a change of the layout loses a packet.
@@ -33,6 +34,7 @@ const (
 	linkIn   = "in-"
 	linkOut  = "out-"
 	linkSlow = "slow-"
+	linkXDP  = "xdp-"
 )
 
 func (f *Fastpath) linkPath(kind string, ifindex int) string {
@@ -125,7 +127,7 @@ func (f *Fastpath) attach(kind string, ifindex int, prog *ebpf.Program) error {
 		if err != nil {
 			return fmt.Errorf("read link %s: %w", path, err)
 		}
-		if tcx := info.TCX(); tcx != nil && int(tcx.Ifindex) == ifindex {
+		if interfaceOf(info) == ifindex {
 			return replaceProgram(l, info, prog)
 		}
 		if err := l.Unpin(); err != nil {
@@ -134,7 +136,11 @@ func (f *Fastpath) attach(kind string, ifindex int, prog *ebpf.Program) error {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("load link %s: %w", path, err)
 	}
-	l, err = link.AttachTCX(link.TCXOptions{Interface: ifindex, Program: prog, Attach: ebpf.AttachTCXIngress})
+	if kind == linkXDP {
+		l, err = link.AttachXDP(link.XDPOptions{Interface: ifindex, Program: prog})
+	} else {
+		l, err = link.AttachTCX(link.TCXOptions{Interface: ifindex, Program: prog, Attach: ebpf.AttachTCXIngress})
+	}
 	if err != nil {
 		return fmt.Errorf("attach to interface %d: %w", ifindex, cure(err))
 	}
@@ -144,6 +150,17 @@ func (f *Fastpath) attach(kind string, ifindex int, prog *ebpf.Program) error {
 	}
 	f.opts.Logger.Info("Attached", "link", kind+strconv.Itoa(ifindex))
 	return nil
+}
+
+// interfaceOf is 0 when the interface is gone.
+func interfaceOf(info *link.Info) int {
+	if tcx := info.TCX(); tcx != nil {
+		return int(tcx.Ifindex)
+	}
+	if xdp := info.XDP(); xdp != nil {
+		return int(xdp.Ifindex)
+	}
+	return 0
 }
 
 func replaceProgram(l link.Link, info *link.Info, prog *ebpf.Program) error {
@@ -220,7 +237,9 @@ func findDevices(cfg Config) (map[string]device, []error, error) {
 	}
 	devices := map[string]device{}
 	for _, i := range all {
-		devices[i.Name] = device{index: i.Index, mtu: i.MTU}
+		d := device{index: i.Index, mtu: i.MTU}
+		copy(d.mac[:], i.HardwareAddr)
+		devices[i.Name] = d
 	}
 	for field, name := range map[string]string{"underlay": cfg.Underlay.Interface, "VXLAN device": cfg.Underlay.VXLAN} {
 		if _, ok := devices[name]; ok || name == "" {

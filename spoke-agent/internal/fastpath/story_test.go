@@ -74,9 +74,14 @@ func pinPath(tb testing.TB) string {
 }
 
 // storyGateway opens a fast path with storyConfig in a namespace of its own.
-func storyGateway(t *testing.T) (*linktest.Namespace, *Fastpath) {
+func storyGateway(t testing.TB) (*linktest.Namespace, *Fastpath) {
 	t.Helper()
-	ns := linktest.New(t, "story")
+	return storyGatewayIn(t, "story")
+}
+
+func storyGatewayIn(t testing.TB, namespace string) (*linktest.Namespace, *Fastpath) {
+	t.Helper()
+	ns := linktest.New(t, namespace)
 	for _, pair := range [][3]string{{"ul0", "ul1", "02:00:00:00:00:01"}, {"tbg100", "tbo100", "0a:58:a9:fe:00:02"}, {"tbg300", "tbo300", "0a:58:a9:fe:00:02"}} {
 		ns.Veth(t, pair[0], ns, pair[1])
 		ns.IP(t, fmt.Sprintf("link set %s address %s up", pair[0], pair[2]))
@@ -85,7 +90,7 @@ func storyGateway(t *testing.T) (*linktest.Namespace, *Fastpath) {
 	var f *Fastpath
 	path := pinPath(t)
 	ns.MustDo(t, func() (err error) {
-		if f, err = Open(Options{PinPath: path, Logger: testr.New(t)}); err != nil {
+		if f, err = Open(Options{PinPath: path, Logger: testr.NewWithInterface(t, testr.Options{})}); err != nil {
 			return err
 		}
 		return f.Set(storyConfig())
@@ -120,6 +125,13 @@ type skbContext struct {
 	_              [3]uint32
 }
 
+// xdpContext is struct xdp_md as BPF_PROG_TEST_RUN takes it.
+type xdpContext struct {
+	_, DataEnd, _  uint32
+	IngressIfindex uint32
+	_, _           uint32
+}
+
 // outcome is all that a packet causes.
 type outcome struct {
 	Verdict int32
@@ -127,11 +139,12 @@ type outcome struct {
 	Packet []byte
 	// Drops, Slow and Flows that have grown, and by how much: packets/bytes.
 	Drops, Slow map[string]uint64
-	Flows       map[string]string
+	// A relay counts as a flow, by "relay VNI from→to".
+	Flows map[string]string
 }
 
 // runStory sends one packet through a program as if it had come in on the interface.
-func runStory(t *testing.T, ns *linktest.Namespace, f *Fastpath, p *ebpf.Program, ifname string, packet []byte, ctx skbContext) outcome {
+func runStory(t testing.TB, ns *linktest.Namespace, f *Fastpath, p *ebpf.Program, ifname string, packet []byte, ctx skbContext) outcome {
 	t.Helper()
 	var out outcome
 	ns.MustDo(t, func() error {
@@ -140,20 +153,19 @@ func runStory(t *testing.T, ns *linktest.Namespace, f *Fastpath, p *ebpf.Program
 			return err
 		}
 		ctx.Ifindex = uint32(devices[ifname].index)
-		before := counters(t, f)
-		opts := &ebpf.RunOptions{Data: packet, DataOut: make([]byte, len(packet)+256), Context: ctx}
-		verdict, err := p.Run(opts)
-		if err != nil {
+		before, flows := counters(t, f), flowsByName(t, f)
+		if out.Verdict, out.Packet, err = runProgram(p, packet, ctx); err != nil {
 			return err
 		}
-		out.Verdict, out.Packet = int32(verdict), opts.DataOut
 		after := counters(t, f)
 		out.Drops, out.Slow, out.Flows = grown(before.Drops, after.Drops), grown(before.Slow, after.Slow), map[string]string{}
-		flows := byName(before)
-		for key, c := range byName(after) {
+		for key, c := range flowsByName(t, f) {
 			if was := flows[key]; c != was {
 				out.Flows[key] = fmt.Sprintf("%d/%d", c.Packets-was.Packets, c.Bytes-was.Bytes)
 			}
+		}
+		if coverage != nil {
+			return coverage.run(f, p, packet, ctx)
 		}
 		return nil
 	})
@@ -170,6 +182,16 @@ func grown(before, after map[string]uint64) map[string]uint64 {
 	return out
 }
 
+// runProgram sends one packet through a program in the namespace of the thread.
+func runProgram(p *ebpf.Program, packet []byte, ctx skbContext) (verdict int32, after []byte, err error) {
+	opts := &ebpf.RunOptions{Data: packet, DataOut: make([]byte, len(packet)+256), Context: ctx}
+	if p.Type() == ebpf.XDP {
+		opts.Context = xdpContext{DataEnd: uint32(len(packet)), IngressIfindex: ctx.Ifindex}
+	}
+	result, err := p.Run(opts)
+	return int32(result), opts.DataOut, err
+}
+
 func counters(t testing.TB, f *Fastpath) Counters {
 	t.Helper()
 	c, err := f.Counters()
@@ -183,6 +205,20 @@ func byName(c Counters) map[string]FlowCounter {
 	flows := map[string]FlowCounter{}
 	for _, f := range c.Flows {
 		flows[fmt.Sprintf("%s %s %s@%s", f.Vpc, f.Direction, f.RemoteVpc, f.Cluster)] = f
+	}
+	return flows
+}
+
+// flowsByName has relays too.
+func flowsByName(t testing.TB, f *Fastpath) map[string]FlowCounter {
+	t.Helper()
+	flows := byName(counters(t, f))
+	relays, err := f.RelayCounters()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range relays {
+		flows[fmt.Sprintf("relay %d %s→%s", c.VNI, c.From, c.To)] = FlowCounter{Packets: c.Packets, Bytes: c.Bytes}
 	}
 	return flows
 }

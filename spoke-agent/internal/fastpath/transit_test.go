@@ -108,6 +108,14 @@ func (x *transit) testDrops(t *testing.T) {
 				return x.shopEast.Run("ping", "-c1", "-W0.2", "-Mdo", "-s1423", "10.1.2.2")
 			},
 		},
+		"short frame": {
+			reason: "it ends within the IPv4 header",
+			at:     x.eastGateway, drop: "malformed",
+			send: func() (string, error) {
+				frame := ethernet(gatewayMAC, routerMAC, 0x0800, []byte{0x45, 0, 0, 10, 0, 0, 0, 0, 0, 0})
+				return "", x.shopEast.Do(func() error { return sendFrame("eth0", frame) })
+			},
+		},
 		"super-packet of UDP": {
 			reason: "a veth underlay carries it whole, and the kernel could not deliver it after decapsulation",
 			at:     x.westGateway, drop: "gso_not_tcp",
@@ -138,6 +146,20 @@ func sendSegments(conn *net.UDPConn) error {
 	}
 	_, err := conn.Write(make([]byte, 3000))
 	return err
+}
+
+// sendFrame sends an Ethernet frame as it is.
+func sendFrame(ifname string, frame []byte) error {
+	i, err := net.InterfaceByName(ifname)
+	if err != nil {
+		return err
+	}
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: i.Index})
 }
 
 func (x *transit) wantNoLoss(t *testing.T, f func()) {

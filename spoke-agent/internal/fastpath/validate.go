@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // maxVNI is the largest VXLAN network identifier (RFC 7348: 24 bits).
@@ -37,6 +38,7 @@ func validate(cfg Config) error {
 			errs = append(errs, fmt.Errorf("port of %s: %w", p.Vpc, err))
 		}
 	}
+	errs = append(errs, validateRelays(cfg, clusters)...)
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("check gateway config: %w", err)
 	}
@@ -65,6 +67,9 @@ func validateClusters(cfg Config) []error {
 	for _, c := range cfg.Clusters {
 		if c.Name == "" || len(c.Name) > maxClusterName {
 			errs = append(errs, fmt.Errorf("cluster %q: name has %d characters; give it 1 to %d", c.Name, len(c.Name), maxClusterName))
+		}
+		if strings.ContainsRune(c.Name, 0) {
+			errs = append(errs, fmt.Errorf("cluster %q: name has a zero octet, where a name in the maps ends; give it a DNS label", c.Name))
 		}
 		if other, ok := ids[clusterID(c.Name)]; ok {
 			errs = append(errs, fmt.Errorf("cluster %q: has the id of %q; list it once, or rename one", c.Name, other))
@@ -122,6 +127,65 @@ func validatePort(p Port, clusters map[string]bool) []error {
 		remotes = append(remotes, r.Prefixes...)
 	}
 	return append(errs, overlaps(remotes)...)
+}
+
+func validateRelays(cfg Config, clusters map[string]bool) []error {
+	var errs []error
+	encrypted := map[string]bool{}
+	for _, c := range cfg.Clusters {
+		encrypted[c.Name] = c.Encrypted
+	}
+	for _, r := range cfg.Relays {
+		where := fmt.Sprintf("relay of vni %d from %s to %s", r.VNI, r.From, r.To)
+		if err := validateVNI(r.VNI); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", where, err))
+		}
+		for _, name := range []string{r.From, r.To} {
+			if !clusters[name] {
+				errs = append(errs, fmt.Errorf("%s: cluster %q is unknown; add it to the clusters, with its endpoints", where, name))
+			}
+			if encrypted[name] {
+				errs = append(errs, fmt.Errorf("%s: cluster %s is encrypted, and nothing encrypts what is relayed; let the two reach each other", where, name))
+			}
+		}
+		if r.From == r.To {
+			errs = append(errs, fmt.Errorf("%s: both are one cluster; packets don't go back where they came from", where))
+		}
+		for _, prefix := range slices.Concat(r.Sources, r.Destinations) {
+			if err := validatePrefix(prefix); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", where, err))
+			}
+		}
+	}
+	return append(errs, relayOverlaps(cfg.Relays)...)
+}
+
+// relayOverlaps reports prefixes of one VNI that two clusters have. Relays may name a cluster's prefix often.
+func relayOverlaps(relays []Relay) []error {
+	var errs []error
+	owner, byVNI := map[prefixKey]string{}, map[uint32][]netip.Prefix{}
+	add := func(vni uint32, cluster string, prefixes []netip.Prefix) {
+		for _, prefix := range prefixes {
+			key := prefixKey{vni, prefix}
+			switch now, ok := owner[key]; {
+			case !ok:
+				owner[key] = cluster
+				byVNI[vni] = append(byVNI[vni], prefix)
+			case now != cluster:
+				errs = append(errs, fmt.Errorf("relays of vni %d: prefix %s is %s's and %s's; an address is in one place", vni, prefix, now, cluster))
+			}
+		}
+	}
+	for _, r := range relays {
+		add(r.VNI, r.From, r.Sources)
+		add(r.VNI, r.To, r.Destinations)
+	}
+	for vni, all := range byVNI {
+		for _, err := range overlaps(all) {
+			errs = append(errs, fmt.Errorf("relays of vni %d: %w", vni, err))
+		}
+	}
+	return errs
 }
 
 func validateVNI(vni uint32) error {

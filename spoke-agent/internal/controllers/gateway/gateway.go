@@ -77,6 +77,8 @@ type Fastpath interface {
 	Set(fastpath.Config) error
 	Remove() error
 	Counters() (fastpath.Counters, error)
+	RelayCounters() ([]fastpath.RelayCounter, error)
+	Lookups() (hits, misses uint64, err error)
 }
 
 // Prober probes.

@@ -328,6 +328,7 @@ func (f *fixture) testProbes(t *testing.T) {
 		"tombolo_probe_reachable": 1, "tombolo_probe_rtt_seconds": 1,
 		"tombolo_fastpath_packets_total": 3, "tombolo_fastpath_bytes_total": 3, "tombolo_fastpath_drops_total": 1,
 		"tombolo_fastpath_slow_total": 1, "tombolo_slowpath_up": 1,
+		"tombolo_fastpath_relayed_packets_total": 1, "tombolo_fastpath_relayed_bytes_total": 1, "tombolo_fastpath_lookups_total": 2,
 	}
 	if diff := cmp.Diff(wantSeries, series); diff != "" {
 		t.Errorf("series per metric (-want +got):\n%s", diff)

@@ -6,6 +6,7 @@ package gateway
 import (
 	"cmp"
 	"fmt"
+	"strconv"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,12 +18,16 @@ import (
 )
 
 var (
-	flowLabels  = []string{"vpc", "remote_vpc", "cluster", "direction"}
-	packetsDesc = prometheus.NewDesc("tombolo_fastpath_packets_total", "Packets between a Vpc here and one in another cluster; each segment of a super-packet counts.", flowLabels, nil)
-	bytesDesc   = prometheus.NewDesc("tombolo_fastpath_bytes_total", "Bytes of the inner IPv4 packets.", flowLabels, nil)
-	dropsDesc   = prometheus.NewDesc("tombolo_fastpath_drops_total", "Packets that the fast path dropped, by reason.", []string{"reason"}, nil)
-	slowDesc    = prometheus.NewDesc("tombolo_fastpath_slow_total", "Packets that the fast path left to the kernel, by reason.", []string{"reason"}, nil)
-	slowUpDesc  = prometheus.NewDesc("tombolo_slowpath_up", "1 while the kernel's slow path is as it should be.", nil, nil)
+	flowLabels       = []string{"vpc", "remote_vpc", "cluster", "direction"}
+	relayLabels      = []string{"vni", "from", "to"}
+	packetsDesc      = prometheus.NewDesc("tombolo_fastpath_packets_total", "Packets between a Vpc here and one in another cluster; each segment of a super-packet counts.", flowLabels, nil)
+	bytesDesc        = prometheus.NewDesc("tombolo_fastpath_bytes_total", "Bytes of the inner IPv4 packets.", flowLabels, nil)
+	relayPacketsDesc = prometheus.NewDesc("tombolo_fastpath_relayed_packets_total", "Packets that passed this node from one cluster to another.", relayLabels, nil)
+	relayBytesDesc   = prometheus.NewDesc("tombolo_fastpath_relayed_bytes_total", "Bytes of their inner IPv4 packets.", relayLabels, nil)
+	lookupsDesc      = prometheus.NewDesc("tombolo_fastpath_lookups_total", "Longest-prefix matches, by whether the cache had the answer.", []string{"cache"}, nil)
+	dropsDesc        = prometheus.NewDesc("tombolo_fastpath_drops_total", "Packets that the fast path dropped, by reason.", []string{"reason"}, nil)
+	slowDesc         = prometheus.NewDesc("tombolo_fastpath_slow_total", "Packets that the fast path left to the kernel, by reason.", []string{"reason"}, nil)
+	slowUpDesc       = prometheus.NewDesc("tombolo_slowpath_up", "1 while the kernel's slow path is as it should be.", nil, nil)
 
 	probeLabels   = []string{"vpc", "remote_vpc", "cluster"}
 	rttDesc       = prometheus.NewDesc("tombolo_probe_rtt_seconds", "Round trip of the newest answered probe of a remote router.", probeLabels, nil)
@@ -73,7 +78,7 @@ func (m *metrics) describeSlowPath(up bool) {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{packetsDesc, bytesDesc, dropsDesc, slowDesc, slowUpDesc, rttDesc, reachableDesc} {
+	for _, desc := range []*prometheus.Desc{packetsDesc, bytesDesc, dropsDesc, slowDesc, slowUpDesc, relayPacketsDesc, relayBytesDesc, lookupsDesc, rttDesc, reachableDesc} {
 		ch <- desc
 	}
 }
@@ -102,8 +107,30 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(slowDesc, prometheus.CounterValue, float64(packets), reason)
 	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	ch <- prometheus.MustNewConstMetric(slowUpDesc, prometheus.GaugeValue, m.slowUp)
+	slowUp := m.slowUp
+	m.mu.Unlock()
+	ch <- prometheus.MustNewConstMetric(slowUpDesc, prometheus.GaugeValue, slowUp)
+	collectTransit(programs, ch)
+}
+
+// collectTransit tells what passed the node, and what the cache was worth.
+func collectTransit(programs Fastpath, ch chan<- prometheus.Metric) {
+	relays, err := programs.RelayCounters()
+	if err != nil {
+		log.Log.Error(err, "Read relay counters of the fast path")
+	}
+	for _, r := range relays {
+		labels := []string{strconv.FormatUint(uint64(r.VNI), 10), r.From, r.To}
+		ch <- prometheus.MustNewConstMetric(relayPacketsDesc, prometheus.CounterValue, float64(r.Packets), labels...)
+		ch <- prometheus.MustNewConstMetric(relayBytesDesc, prometheus.CounterValue, float64(r.Bytes), labels...)
+	}
+	hits, misses, err := programs.Lookups()
+	if err != nil {
+		log.Log.Error(err, "Read lookup counters of the fast path")
+		return
+	}
+	ch <- prometheus.MustNewConstMetric(lookupsDesc, prometheus.CounterValue, float64(hits), "hit")
+	ch <- prometheus.MustNewConstMetric(lookupsDesc, prometheus.CounterValue, float64(misses), "miss")
 }
 
 // vpcLabel is never empty: two flows of the same labels, such as those of two Vpcs whose names nobody has told yet, would

@@ -224,6 +224,12 @@ func (f fastpathView) Counters() (fastpath.Counters, error) {
 	}, nil
 }
 
+func (f fastpathView) RelayCounters() ([]fastpath.RelayCounter, error) {
+	return []fastpath.RelayCounter{{VNI: 100, From: "west", To: "south", Packets: 3, Bytes: 300}}, nil
+}
+
+func (f fastpathView) Lookups() (hits, misses uint64, err error) { return 2, 1, nil }
+
 type proberView struct{ *world }
 
 func proberOf(w *world) Prober { return proberView{w} }

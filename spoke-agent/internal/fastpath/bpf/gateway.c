@@ -1,7 +1,7 @@
 // Copyright The Tombolo Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-#include "slow.h"
+#include "relay.h"
 
 // REFUSED says that encapsulate has not touched the packet.
 #define REFUSED 1
@@ -17,10 +17,10 @@ static __always_inline int encapsulate(struct __sk_buff *skb, const struct under
 				BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_ENCAP_L4_UDP |
 					BPF_F_ADJ_ROOM_ENCAP_L2(ETH_HLEN) | BPF_F_ADJ_ROOM_ENCAP_L2_ETH))
 		return REFUSED;
-	if (pull(skb, sizeof(struct outer)))
+	if (pull(skb, sizeof(struct outer))) // for the verifier
 		return -1;
 	o = (void *)(long)skb->data;
-	if ((void *)(o + 1) > (void *)(long)skb->data_end)
+	if ((void *)(o + 1) > (void *)(long)skb->data_end) // for the verifier
 		return -1;
 
 	// Longer than the field can say happens to super-packets only: their segments get their own.
@@ -72,18 +72,19 @@ int tombolo_out(struct __sk_buff *skb)
 	__u32 ifindex = skb->ifindex, zero = 0;
 	__u32 *vni = bpf_map_lookup_elem(&tombolo_ports, &ifindex);
 	struct underlay *underlay = bpf_map_lookup_elem(&tombolo_underlay, &zero);
-	__u32 packets = skb->gso_segs ?: 1, bytes = skb->len - ETH_HLEN, length, index, mtu, to;
-	struct prefix destination = {};
+	__u32 packets = skb->gso_segs ?: 1, bytes = skb->len - ETH_HLEN, length, mtu, to;
+	struct remote remote = {};
 	struct flow flow = {};
 	struct cluster *cluster = NULL;
-	struct remote *remote;
 	struct iphdr *ip;
 	__be32 endpoint;
 	__u64 hash;
 	__u8 tos;
-	int failed;
+	int failed, unknown;
 
-	if (!underlay || !untagged_ipv4(skb))
+	if (!underlay) // for the verifier
+		return TCX_NEXT;
+	if (!untagged_ipv4(skb))
 		return TCX_NEXT;
 	if (skb->mark == MARK_TO_ROUTER)
 		return to_router(skb);
@@ -95,12 +96,9 @@ int tombolo_out(struct __sk_buff *skb)
 	ip = ip_header(skb);
 	if (!ip)
 		return drop(DROP_MALFORMED);
-	destination.prefixlen = 64;
-	destination.vni = bpf_htonl(*vni);
-	destination.address = ip->daddr;
-	remote = bpf_map_lookup_elem(&tombolo_remotes, &destination);
-	if (remote)
-		cluster = bpf_map_lookup_elem(&tombolo_clusters, &remote->cluster);
+	unknown = find(TRIE_REMOTES, *vni, ip->daddr, &remote);
+	if (!unknown)
+		cluster = bpf_map_lookup_elem(&tombolo_clusters, &remote.cluster);
 	mtu = underlay->mtu;
 	if (cluster && cluster->encrypted) {
 		// Nothing goes in the clear because the interface that encrypts is not there.
@@ -111,20 +109,20 @@ int tombolo_out(struct __sk_buff *skb)
 	if (ip->protocol == IPPROTO_TCP && !(ip->frag_off & bpf_htons(IP_OFFSET))) {
 		clamp_mss(skb, ip->ihl * 4, mtu);
 		ip = ip_header(skb);
-		if (!ip)
+		if (!ip) // for the verifier
 			return drop(DROP_MALFORMED);
 	}
-	if (!remote)
+	if (unknown)
 		return to_kernel(skb, underlay, SLOW_NO_ROUTE, DROP_NO_ROUTE);
-	if (remote->own) {
+	if (remote.own) {
 		// For the prober's packet socket, and not for the node: its stack drops what is for another host.
 		bpf_skb_change_type(skb, PACKET_OTHERHOST);
 		return TCX_NEXT;
 	}
 	if (!cluster || !cluster->count)
 		return to_kernel(skb, underlay, SLOW_NO_ENDPOINT, DROP_NO_ENDPOINT);
-	to = remote->vni;
-	flow.cluster = remote->cluster;
+	to = remote.vni;
+	flow.cluster = remote.cluster;
 	flow.vni = *vni;
 	flow.remote_vni = to;
 	flow.direction = DIRECTION_OUT;
@@ -135,8 +133,7 @@ int tombolo_out(struct __sk_buff *skb)
 	if (length + OVERHEAD > mtu)
 		return too_big(skb, underlay, *vni, mtu, ip->frag_off);
 	hash = flow_hash(skb, ip);
-	index = (hash >> 32) * cluster->count >> 32;
-	endpoint = cluster->endpoints[index & (MAX_ENDPOINTS - 1)];
+	endpoint = choose(cluster, hash);
 	tos = ip->tos;
 	failed = encapsulate(skb, underlay, endpoint, to, hash, tos);
 	if (failed == REFUSED)
@@ -185,58 +182,53 @@ static __always_inline int deliver(struct __sk_buff *skb, const struct underlay 
 
 	if (bpf_skb_adjust_room(skb, -(int)OVERHEAD, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO))
 		return to_tunnel(underlay, SLOW_DECAPSULATE, DROP_DECAPSULATE);
-	if (pull(skb, sizeof(*eth)))
+	if (pull(skb, sizeof(*eth))) // for the verifier
 		return drop(DROP_DECAPSULATE);
 	eth = (void *)(long)skb->data;
-	if ((void *)(eth + 1) > (void *)(long)skb->data_end)
+	if ((void *)(eth + 1) > (void *)(long)skb->data_end) // for the verifier
 		return drop(DROP_DECAPSULATE);
 	__builtin_memcpy(eth->h_dest, delivery->router_mac, ETH_ALEN);
 	__builtin_memcpy(eth->h_source, delivery->gateway_mac, ETH_ALEN);
 	return bpf_redirect(delivery->ifindex, 0);
 }
 
-// ours says whether o is the encapsulation of this fleet's gateways, sent to this node.
-static __always_inline int ours(const struct outer *o, const struct underlay *underlay)
-{
-	return o->ip.daddr == underlay->address && o->udp.dest == underlay->port && o->ip.protocol == IPPROTO_UDP &&
-	       *(const __u8 *)&o->ip == IPV4_VERSION_IHL && !(o->ip.frag_off & bpf_htons(IP_MF | IP_OFFSET)) &&
-	       o->vxlan.flags & bpf_htonl(VXLAN_FLAG_I);
-}
-
-// ADMITTED is no event.
-#define ADMITTED EVENTS
-
 // admit is the law of who may send what to whom, on both paths: flow is what an admitted packet counts for.
 static __always_inline enum event admit(__u32 vni, __u64 cluster, __be32 from, __be32 to, struct flow *flow)
 {
-	struct prefix source = {.prefixlen = 64, .vni = bpf_htonl(vni), .address = from};
-	struct prefix destination = {.prefixlen = 64, .vni = bpf_htonl(vni), .address = to};
-	struct remote *remote = bpf_map_lookup_elem(&tombolo_remotes, &source);
+	struct remote source = {}, local;
 
-	if (!remote || remote->own || remote->cluster != cluster)
-		return DROP_SPOOFED_SOURCE;
-	if (!bpf_map_lookup_elem(&tombolo_locals, &destination))
+	if (find(TRIE_LOCALS, vni, to, &local))
 		return DROP_NOT_LOCAL;
+	if (find(TRIE_REMOTES, vni, from, &source) || source.own || source.cluster != cluster)
+		return DROP_SPOOFED_SOURCE;
 	flow->cluster = cluster;
 	flow->vni = vni;
-	flow->remote_vni = remote->vni;
+	flow->remote_vni = source.vni;
 	flow->direction = DIRECTION_IN;
 	return ADMITTED;
 }
 
 // disguised says whether the kernel would take a packet that is not as gateways send it for an encrypted cluster's
 // encapsulation, although it came by another interface: in fragments, of which the first tells, or with IP options.
-static __always_inline int disguised(struct __sk_buff *skb, const struct underlay *underlay)
+// A function of its own to the verifier: packets seldom go there.
+__noinline int disguised(struct __sk_buff *skb)
 {
+	__u32 zero = 0;
+	struct underlay *underlay = bpf_map_lookup_elem(&tombolo_underlay, &zero);
 	struct source *sender;
 	struct iphdr ip;
 	__be16 port;
 
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)) || ip.daddr != underlay->address ||
-	    ip.protocol != IPPROTO_UDP || ip.frag_off & bpf_htons(IP_OFFSET) ||
-	    bpf_skb_load_bytes(skb, ETH_HLEN + ip.ihl * 4 + __builtin_offsetof(struct udphdr, dest), &port,
-			       sizeof(port)) ||
-	    port != underlay->port)
+	if (!underlay) // for the verifier
+		return 0;
+	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)) || ip.daddr != underlay->address)
+		return 0;
+	if (ip.protocol != IPPROTO_UDP || ip.frag_off & bpf_htons(IP_OFFSET))
+		return 0;
+	if (bpf_skb_load_bytes(skb, ETH_HLEN + ip.ihl * 4 + __builtin_offsetof(struct udphdr, dest), &port,
+			       sizeof(port)))
+		return 0;
+	if (port != underlay->port)
 		return 0;
 	sender = bpf_map_lookup_elem(&tombolo_sources, &ip.saddr);
 	return sender && sender->ifindex != skb->ifindex;
@@ -250,29 +242,32 @@ static __always_inline int take(struct __sk_buff *skb)
 	struct delivery *delivery;
 	struct source *sender;
 	struct flow flow = {};
-	enum event refused;
+	struct hop hop = {};
+	enum event refused = DROP_UNKNOWN_VNI;
 	struct outer *o;
 	struct iphdr *ip;
 	int verdict;
 
-	if (!underlay || !untagged_ipv4(skb) || skb->pkt_type != PACKET_HOST)
+	if (!underlay) // for the verifier
+		return TCX_NEXT;
+	if (!untagged_ipv4(skb) || skb->pkt_type != PACKET_HOST)
 		return TCX_NEXT;
 	if (pull(skb, sizeof(*o) + sizeof(*ip)) && pull(skb, sizeof(*o)))
-		return disguised(skb, underlay) ? drop(DROP_NOT_ENCRYPTED) : TCX_NEXT;
+		return disguised(skb) ? drop(DROP_NOT_ENCRYPTED) : TCX_NEXT;
 	o = (void *)(long)skb->data;
-	if ((void *)(o + 1) > (void *)(long)skb->data_end || !ours(o, underlay))
-		return disguised(skb, underlay) ? drop(DROP_NOT_ENCRYPTED) : TCX_NEXT;
+	if ((void *)(o + 1) > (void *)(long)skb->data_end) // for the verifier
+		return TCX_NEXT;
+	if (!ours(o, underlay))
+		return disguised(skb) ? drop(DROP_NOT_ENCRYPTED) : TCX_NEXT;
 
 	vni = bpf_ntohl(o->vxlan.vni) >> 8;
 	delivery = bpf_map_lookup_elem(&tombolo_vnis, &vni);
 	sender = bpf_map_lookup_elem(&tombolo_sources, &o->ip.saddr);
-	if (!delivery) {
-		if (!sender)
+	if (!sender) {
+		if (!delivery)
 			return TCX_NEXT; // somebody else's VXLAN
-		return drop(DROP_UNKNOWN_VNI);
-	}
-	if (!sender)
 		return drop(DROP_UNKNOWN_ENDPOINT);
+	}
 	// The interface that decrypts vouches for the outer source, the underlay does not.
 	if (sender->ifindex != skb->ifindex)
 		return drop(DROP_NOT_ENCRYPTED);
@@ -282,7 +277,15 @@ static __always_inline int take(struct __sk_buff *skb)
 	if ((void *)(ip + 1) > (void *)(long)skb->data_end || ip->version != 4 || ip->ihl < 5)
 		return drop(DROP_MALFORMED);
 
-	refused = admit(vni, sender->cluster, ip->saddr, ip->daddr, &flow);
+	if (delivery)
+		refused = admit(vni, sender->cluster, ip->saddr, ip->daddr, &flow);
+	if (!delivery || refused == DROP_NOT_LOCAL) {
+		refused = may_relay(o, ip, underlay, sender, refused, &hop);
+		if (refused != ADMITTED)
+			return drop(refused);
+		rewrite(o, underlay, &hop, packets, bytes);
+		return bpf_redirect_neigh(underlay->ifindex, NULL, 0, 0);
+	}
 	if (refused != ADMITTED)
 		return drop(refused);
 	// adjust_room leaves the mark of a tunnel on the super-packet: TCP bears it, UDP would be lost without a count.

@@ -20,7 +20,7 @@ struct underlay {
 	__u32 mtu;
 	__be32 address;
 	__be16 port;
-	__u16 unused;
+	__u8 mac[6];
 	// The interface that encrypts, 0 for none, and what it may be given.
 	__u32 tunnel;
 	__u32 tunnel_mtu;
@@ -86,6 +86,38 @@ struct flow_count {
 	__u64 bytes;
 };
 
+// relay is a permission: packets with this VNI may go from one cluster through this node to another.
+struct relay {
+	__u64 from;
+	__u64 to;
+	__u32 vni;
+	__u32 unused;
+};
+
+// trie says which of the longest-prefix-match maps something was found in.
+enum trie {
+	TRIE_REMOTES = 1, // not 0: a slot that nobody has written holds nothing
+	TRIE_LOCALS,
+	TRIE_TRANSIT,
+};
+
+// cached is an answer of a trie, and the epoch in which it was asked. CPUs write it without a lock: the seal is a hash
+// of the question and all the rest, so that what is half one writer's and half another's answers nobody.
+struct cached {
+	__u64 seal;
+	__u64 epoch;
+	struct remote remote;
+};
+
+// CACHE_BITS: 131072 answers of 32 bytes make 4 MiB.
+#define CACHE_BITS 17
+
+enum lookup {
+	LOOKUP_HIT,
+	LOOKUP_MISS,
+	LOOKUPS,
+};
+
 // event is the index in tombolo_events: why a packet was dropped, or left to the kernel's slow path. maps.go has their
 // names, in this order.
 enum event {
@@ -106,6 +138,9 @@ enum event {
 	DROP_DECAPSULATE,
 	DROP_NOT_ENCRYPTED,
 	DROP_NOT_VXLAN,
+	DROP_NOT_RELAYED,
+	DROP_TTL,
+	DROP_CHECKSUM,
 	SLOW_NO_PORT,
 	SLOW_NO_ROUTE,
 	SLOW_NO_ENDPOINT,
@@ -201,3 +236,51 @@ struct {
 	__type(value, __u64);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } tombolo_events SEC(".maps");
+
+// Which cluster has a prefix, for packets that only pass this node.
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 131072);
+	__type(key, struct prefix);
+	__type(value, struct remote);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} tombolo_transit SEC(".maps");
+
+// Who may send through this node to whom, and how much it was. Without an entry nothing passes.
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct relay);
+	__type(value, struct flow_count);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} tombolo_relays SEC(".maps");
+
+// The agent adds one after each change of a trie: what was cached before is then not used any more.
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} tombolo_epoch SEC(".maps");
+
+// No hash map: the kernel gives elements of an LRU hash map to new keys while a program may still read the old one, and
+// that could send a packet to another Vpc. An array's element is also found without a call, in one cache line.
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << CACHE_BITS);
+	__type(key, __u32);
+	__type(value, struct cached);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} tombolo_cache SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, LOOKUPS);
+	__type(key, enum lookup);
+	__type(value, __u64);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} tombolo_lookups SEC(".maps");

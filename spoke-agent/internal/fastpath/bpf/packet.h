@@ -49,11 +49,14 @@ struct outer {
 #define OVERHEAD (sizeof(struct outer) - sizeof(struct ethhdr))
 _Static_assert(OVERHEAD == 50, "RFC 7348 over IPv4");
 
+// ADMITTED is no event: why a packet is not refused.
+#define ADMITTED EVENTS
+
 static __always_inline void count_event(enum event event)
 {
 	__u64 *count = bpf_map_lookup_elem(&tombolo_events, &event);
 
-	if (count)
+	if (count) // for the verifier
 		*count += 1;
 }
 
@@ -151,4 +154,12 @@ static __always_inline __u16 header_checksum(const __u16 *words)
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	return ~sum;
+}
+
+// choose gives one endpoint to all packets of a flow. The cluster has at least one.
+static __always_inline __be32 choose(const struct cluster *cluster, __u64 hash)
+{
+	__u32 index = (hash >> 32) * cluster->count >> 32;
+
+	return cluster->endpoints[index & (MAX_ENDPOINTS - 1)];
 }

@@ -56,7 +56,7 @@ static __always_inline int lookup(struct __sk_buff *skb, const struct iphdr *ip,
 }
 
 // raise_ttl gives what the kernel's forwarding will take: the transit is a wire on either path.
-static __always_inline int raise_ttl(struct __sk_buff *skb, const struct iphdr *ip)
+static __noinline int raise_ttl(struct __sk_buff *skb, const struct iphdr *ip)
 {
 	__u32 at = ETH_HLEN + offsetof(struct iphdr, ttl);
 	__be16 old, new;
@@ -72,8 +72,8 @@ static __always_inline int raise_ttl(struct __sk_buff *skb, const struct iphdr *
 
 // to_kernel leaves a packet to the kernel, if the kernel's answer is a tunnel route: those are only in the Vpc's own
 // table. Without this the node's own addresses and routes would be within the tenants' reach.
-static __always_inline int to_kernel(struct __sk_buff *skb, const struct underlay *underlay, enum event reason,
-				     enum event otherwise)
+static __noinline int to_kernel(struct __sk_buff *skb, const struct underlay *underlay, enum event reason,
+				enum event otherwise)
 {
 	struct bpf_fib_lookup fib = {};
 	struct iphdr ip;
@@ -86,7 +86,7 @@ static __always_inline int to_kernel(struct __sk_buff *skb, const struct underla
 }
 
 // to_router lets the kernel forward an admitted packet to the Vpc's router, as it came, to fragment it.
-static __always_inline int to_router(struct __sk_buff *skb)
+static __noinline int to_router(struct __sk_buff *skb)
 {
 	struct bpf_fib_lookup fib = {};
 	struct iphdr ip;
@@ -180,7 +180,7 @@ static __always_inline __u32 sum_of_quote(struct __sk_buff *skb, __u8 protocol)
 
 // fragmentation_needed turns a packet into the answer that it is larger than mtu (RFC 792, RFC 1191), from this
 // node's link address to the packet's source.
-static __always_inline int fragmentation_needed(struct __sk_buff *skb, const struct delivery *delivery, __u32 mtu)
+static __noinline int fragmentation_needed(struct __sk_buff *skb, const struct delivery *delivery, __u32 mtu)
 {
 	struct complaint complaint = {};
 	struct iphdr ip;

@@ -1,0 +1,144 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// What only passes this node: from one cluster's gateway to another's, for a pair that the agent has allowed. The outer
+// header is rewritten in place; the inner packet is looked at and not touched.
+#pragma once
+
+#include "cache.h"
+#include "slow.h"
+
+// hop is where a packet goes next, and by which permission.
+struct hop {
+	struct flow_count *count;
+	__be32 endpoint;
+};
+
+// ours says whether o is the encapsulation of this fleet's gateways, sent to this node.
+static __always_inline int ours(const struct outer *o, const struct underlay *underlay)
+{
+	return o->ip.daddr == underlay->address && o->udp.dest == underlay->port && o->ip.protocol == IPPROTO_UDP &&
+	       *(const __u8 *)&o->ip == IPV4_VERSION_IHL && !(o->ip.frag_off & bpf_htons(IP_MF | IP_OFFSET)) &&
+	       o->vxlan.flags & bpf_htonl(VXLAN_FLAG_I);
+}
+
+// may_relay says why a packet of a cluster may not pass, or ADMITTED when it may; otherwise is the reason when its
+// destination is in no other cluster. The source must be the sending cluster's, as for packets that end here.
+static __always_inline enum event may_relay(const struct outer *o, const struct iphdr *ip,
+					    const struct underlay *underlay, const struct source *sender,
+					    enum event otherwise, struct hop *hop)
+{
+	struct relay relay = {.from = sender->cluster, .vni = bpf_ntohl(o->vxlan.vni) >> 8};
+	struct remote source = {}, destination = {};
+	struct cluster *cluster;
+
+	if (find(TRIE_TRANSIT, relay.vni, ip->daddr, &destination))
+		return otherwise;
+	if (find(TRIE_TRANSIT, relay.vni, ip->saddr, &source) || source.cluster != relay.from)
+		return DROP_SPOOFED_SOURCE;
+	relay.to = destination.cluster;
+	hop->count = bpf_map_lookup_elem(&tombolo_relays, &relay);
+	if (!hop->count)
+		return DROP_NOT_RELAYED;
+	// Gateways send with TTL 64: should two ever relay to each other, a packet ends.
+	if (o->ip.ttl <= 1)
+		return DROP_TTL;
+	// Gateways send none (RFC 7348 section 5), and it would cover the addresses.
+	if (o->udp.check)
+		return DROP_CHECKSUM;
+	cluster = bpf_map_lookup_elem(&tombolo_clusters, &relay.to);
+	if (!cluster || !cluster->count)
+		return DROP_NO_ENDPOINT;
+	// What came encrypted does not go on in the clear, and here is nothing that encrypts what is relayed.
+	if (cluster->encrypted || sender->ifindex != underlay->ifindex)
+		return DROP_NOT_ENCRYPTED;
+	// The source port is the flow's hash.
+	hop->endpoint = choose(cluster, mix(o->udp.source));
+	return ADMITTED;
+}
+
+// replaced adds the change of two words to a sum (RFC 1624, equation 3).
+static __always_inline __u32 replaced(__u32 sum, __u32 was, __u32 is)
+{
+	return sum + (__u16)~was + (__u16) ~(was >> 16) + (__u16)is + (is >> 16);
+}
+
+// rewrite sends the packet from this node to the next one: addresses, TTL and checksum; the source port stays.
+static __always_inline void rewrite(struct outer *o, const struct underlay *underlay, const struct hop *hop,
+				    __u64 packets, __u64 bytes)
+{
+	__u32 sum = (__u16)~o->ip.check;
+
+	sum = replaced(sum, o->ip.saddr, underlay->address);
+	sum = replaced(sum, o->ip.daddr, hop->endpoint);
+	// TTL is the first octet of its word.
+	sum += (__u16)~bpf_htons(o->ip.ttl << 8) + bpf_htons((o->ip.ttl - 1) << 8);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	o->ip.check = ~sum;
+	o->ip.saddr = underlay->address;
+	o->ip.daddr = hop->endpoint;
+	o->ip.ttl--;
+	hop->count->packets += packets;
+	hop->count->bytes += bytes;
+}
+
+// next_hop asks the kernel for the MAC addresses on the way to the endpoint. It is not 0 when they are not known, when
+// the packet does not fit, or when the way is not through this interface.
+static __always_inline int next_hop(struct xdp_md *xdp, const struct outer *o, const struct underlay *underlay,
+				    const struct hop *hop, struct bpf_fib_lookup *fib)
+{
+	fib->family = AF_INET;
+	fib->l4_protocol = IPPROTO_UDP;
+	fib->tot_len = bpf_ntohs(o->ip.tot_len);
+	fib->ifindex = underlay->ifindex;
+	fib->ipv4_src = underlay->address;
+	fib->ipv4_dst = hop->endpoint;
+	return bpf_fib_lookup(xdp, fib, sizeof(*fib), BPF_FIB_LOOKUP_OUTPUT) || fib->ifindex != xdp->ingress_ifindex;
+}
+
+static __always_inline int same_mac(const void *a, const void *b)
+{
+	const __u16 *x = a, *y = b;
+
+	return x[0] == y[0] && x[1] == y[1] && x[2] == y[2];
+}
+
+// tombolo_xdp relays what tombolo_in would relay, before the kernel makes an skb of it. All else goes on to the kernel,
+// and so to tombolo_in: what that drops, it counts.
+SEC("xdp.frags")
+int tombolo_xdp(struct xdp_md *xdp)
+{
+	struct outer *o = (void *)(long)xdp->data;
+	struct iphdr *ip = (void *)(o + 1);
+	struct bpf_fib_lookup fib = {};
+	struct underlay *underlay;
+	struct delivery *delivery;
+	struct remote local;
+	struct hop hop = {};
+	struct source *sender;
+	__u32 zero = 0, vni;
+
+	underlay = bpf_map_lookup_elem(&tombolo_underlay, &zero);
+	if (!underlay) // for the verifier
+		return XDP_PASS;
+	if ((void *)(ip + 1) > (void *)(long)xdp->data_end || o->eth.h_proto != bpf_htons(ETH_P_IP) ||
+	    !same_mac(o->eth.h_dest, underlay->mac) || !ours(o, underlay))
+		return XDP_PASS;
+	vni = bpf_ntohl(o->vxlan.vni) >> 8;
+	sender = bpf_map_lookup_elem(&tombolo_sources, &o->ip.saddr);
+	if (!sender || sender->ifindex != xdp->ingress_ifindex || o->inner.h_proto != bpf_htons(ETH_P_IP) ||
+	    ip->version != 4 || ip->ihl < 5)
+		return XDP_PASS;
+	delivery = bpf_map_lookup_elem(&tombolo_vnis, &vni);
+	if (delivery && !find(TRIE_LOCALS, vni, ip->daddr, &local))
+		return XDP_PASS;
+	if (may_relay(o, ip, underlay, sender, DROP_NOT_LOCAL, &hop) != ADMITTED)
+		return XDP_PASS;
+	if (next_hop(xdp, o, underlay, &hop, &fib))
+		return XDP_PASS;
+	rewrite(o, underlay, &hop, 1, bpf_xdp_get_buff_len(xdp) - sizeof(*o));
+	__builtin_memcpy(o->eth.h_dest, fib.dmac, ETH_ALEN);
+	__builtin_memcpy(o->eth.h_source, fib.smac, ETH_ALEN);
+	return XDP_TX;
+}
