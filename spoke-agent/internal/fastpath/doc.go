@@ -17,7 +17,7 @@
 //	Config ──validate──▶ compile ──▶ fill maps ─▶ attach, replace programs ─▶ detach ─▶ delete what is left over
 //
 // What the programs can't do they leave to the kernel's routing, when Config names a
-// tunnel device (package link makes it, and the routes): packets to fragment,
+// VXLAN device (package link makes it, and the routes): packets to fragment,
 // destinations that a map misses, super-packets of UDP. tombolo_slow_in (tcx ingress
 // of that device) holds what comes back against the same law. The ICMP error that a
 // sender has to get, fragmentation needed, the programs make themselves. See

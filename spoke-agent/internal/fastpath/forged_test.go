@@ -45,7 +45,7 @@ func (s rawSocket) send(t *testing.T, packet []byte) {
 }
 
 // testForged sends to west what nobody may send: as gateways do, and with options in the outer header, which
-// tombolo_in leaves to the kernel's tunnel device.
+// tombolo_in leaves to the kernel's VXLAN device.
 func (x *transit) testForged(t *testing.T) {
 	const packets = 100_000
 	var sinks []*net.UDPConn
@@ -301,7 +301,7 @@ func (x *transit) testRemoveSlow(t *testing.T) {
 			t.Errorf("routes are left:\n%s", routes)
 		}
 		if links := ns.IP(t, "-br link"); strings.Contains(links, "tbx") {
-			t.Errorf("the tunnel device is left:\n%s", links)
+			t.Errorf("the VXLAN device is left:\n%s", links)
 		}
 	}
 	if out, err := x.shopEast.Run("ping", "-c1", "-W0.2", "10.1.2.2"); err == nil {

@@ -235,7 +235,7 @@ func tcpChecksum(p ip4) uint16 {
 	return onesComplement(append(pseudo, p.payload...))
 }
 
-// TestInSlow has the packets that tombolo_in leaves to the tunnel device.
+// TestInSlow has the packets that tombolo_in leaves to the VXLAN device.
 func TestInSlow(t *testing.T) {
 	ns, f := slowStory(t)
 	outer := func(inner ip4) []byte {
@@ -256,7 +256,7 @@ func TestInSlow(t *testing.T) {
 		want    outcome
 	}{
 		"super-packet of UDP": {
-			reason:  "the tunnel device takes it apart cleanly; it is admitted before",
+			reason:  "the VXLAN device takes it apart cleanly; it is admitted before",
 			packet:  outer(answer),
 			context: skbContext{GSOSize: 7, GSOSegs: 2},
 			want:    outcome{Verdict: next, Packet: outer(answer), Slow: map[string]uint64{"gso_not_tcp": 1}},

@@ -166,7 +166,7 @@ static __always_inline int congestion(__u8 outer_tos, struct iphdr *ip)
 	return 0;
 }
 
-// to_tunnel leaves a packet to the kernel's tunnel device, where tombolo_slow_in looks at it again.
+// to_tunnel leaves a packet to the kernel's VXLAN device, where tombolo_slow_in looks at it again.
 static __always_inline int to_tunnel(const struct underlay *underlay, enum event reason, enum event otherwise)
 {
 	if (!underlay->vxlan)
@@ -206,32 +206,6 @@ static __always_inline enum event admit(__u32 vni, __u64 cluster, __be32 from, _
 	flow->remote_vni = source.vni;
 	flow->direction = DIRECTION_IN;
 	return ADMITTED;
-}
-
-// disguised says whether the kernel would take a packet that is not as gateways send it for an encrypted cluster's
-// encapsulation, although it came by another interface: in fragments, of which the first tells, or with IP options.
-// A function of its own to the verifier: packets seldom go there.
-__noinline int disguised(struct __sk_buff *skb)
-{
-	__u32 zero = 0;
-	struct underlay *underlay = bpf_map_lookup_elem(&tombolo_underlay, &zero);
-	struct source *sender;
-	struct iphdr ip;
-	__be16 port;
-
-	if (!underlay) // for the verifier
-		return 0;
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)) || ip.daddr != underlay->address)
-		return 0;
-	if (ip.protocol != IPPROTO_UDP || ip.frag_off & bpf_htons(IP_OFFSET))
-		return 0;
-	if (bpf_skb_load_bytes(skb, ETH_HLEN + ip.ihl * 4 + __builtin_offsetof(struct udphdr, dest), &port,
-			       sizeof(port)))
-		return 0;
-	if (port != underlay->port)
-		return 0;
-	sender = bpf_map_lookup_elem(&tombolo_sources, &ip.saddr);
-	return sender && sender->ifindex != skb->ifindex;
 }
 
 // take takes what other clusters' gateways send to this node.
@@ -363,7 +337,7 @@ static __always_inline int smaller(struct __sk_buff *skb, const struct delivery 
 	return bpf_redirect(delivery->ifindex, BPF_F_INGRESS);
 }
 
-// tombolo_slow_in takes all that comes out of the kernel's tunnel device, whoever sent it there, and trusts nobody to
+// tombolo_slow_in takes all that comes out of the kernel's VXLAN device, whoever sent it there, and trusts nobody to
 // have looked at it before.
 SEC("tcx/ingress")
 int tombolo_slow_in(struct __sk_buff *skb)

@@ -22,6 +22,32 @@ static __always_inline int ours(const struct outer *o, const struct underlay *un
 	       o->vxlan.flags & bpf_htonl(VXLAN_FLAG_I);
 }
 
+// disguised says whether the kernel would take a packet that is not as gateways send it for an encrypted cluster's
+// encapsulation, although it came by another interface: in fragments, of which the first tells, or with IP options.
+// A function of its own to the verifier: packets seldom go there.
+__noinline int disguised(struct __sk_buff *skb)
+{
+	__u32 zero = 0;
+	struct underlay *underlay = bpf_map_lookup_elem(&tombolo_underlay, &zero);
+	struct source *sender;
+	struct iphdr ip;
+	__be16 port;
+
+	if (!underlay) // for the verifier
+		return 0;
+	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)) || ip.daddr != underlay->address)
+		return 0;
+	if (ip.protocol != IPPROTO_UDP || ip.frag_off & bpf_htons(IP_OFFSET))
+		return 0;
+	if (bpf_skb_load_bytes(skb, ETH_HLEN + ip.ihl * 4 + __builtin_offsetof(struct udphdr, dest), &port,
+			       sizeof(port)))
+		return 0;
+	if (port != underlay->port)
+		return 0;
+	sender = bpf_map_lookup_elem(&tombolo_sources, &ip.saddr);
+	return sender && sender->ifindex != skb->ifindex;
+}
+
 // may_relay says why a packet of a cluster may not pass, or ADMITTED when it may; otherwise is the reason when its
 // destination is in no other cluster. The source must be the sending cluster's, as for packets that end here.
 static __always_inline enum event may_relay(const struct outer *o, const struct iphdr *ip,
