@@ -44,7 +44,7 @@ func newTwins(f *Fastpath, notes *ebpf.Map) (*twins, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{gatewayProgTomboloIn, gatewayProgTomboloOut, gatewayProgTomboloXdp} {
+	for _, name := range []string{gatewayProgTomboloIn, gatewayProgTomboloOut, gatewayProgTomboloSlowIn, gatewayProgTomboloXdp} {
 		p := spec.Programs[name]
 		p.Instructions = w.annotate(name, p.Instructions)
 		p.Name = strings.Replace(name, "tombolo", "twin", 1)
@@ -56,6 +56,9 @@ func newTwins(f *Fastpath, notes *ebpf.Map) (*twins, error) {
 	w.programs, w.close = loaded.Programs, loaded.Close
 	return w, nil
 }
+
+// startsFunction is true of the first instruction of a function that a program calls; only those have symbols.
+func startsFunction(ins asm.Instruction) bool { return ins.Symbol() != "" }
 
 func isConditional(ins asm.Instruction) bool {
 	op := ins.OpCode.JumpOp()
@@ -85,6 +88,9 @@ func (w *twins) annotate(name string, insns asm.Instructions) asm.Instructions {
 	var out, detours asm.Instructions
 	line := ""
 	for i, ins := range insns {
+		if i > 0 && startsFunction(ins) { // no jump may lead out of a function
+			out, detours = append(out, detours...), nil
+		}
 		if isTarget[i] {
 			ins = ins.WithSymbol(label(i))
 		}
@@ -160,6 +166,11 @@ func initialized(insns asm.Instructions, targets map[int]int) []bool {
 		r0 bool
 	}
 	work := []visit{{0, false}}
+	for i, ins := range insns {
+		if i > 0 && startsFunction(ins) {
+			work = append(work, visit{i, false})
+		}
+	}
 	for len(work) > 0 {
 		v := work[len(work)-1]
 		work = work[:len(work)-1]

@@ -34,6 +34,7 @@ func compile(cfg Config, devices map[string]device) map[string]entries {
 		mac:       under.mac,
 		tunnel:    uint32(tunnel.index),
 		tunnelMTU: uint32(tunnel.mtu),
+		vxlan:     uint32(devices[cfg.Underlay.VXLAN].index),
 	}.encode())
 	for _, c := range cfg.Clusters {
 		// More gateways than there is room for send to us all the same; we send to the first ones.
@@ -55,7 +56,7 @@ func compile(cfg Config, devices map[string]device) map[string]entries {
 		router, _ := parseMAC(p.RouterMAC) // validate has seen both
 		gw, _ := parseMAC(p.GatewayMAC)
 		put(gatewayMapTomboloPorts, encodeUint32(uint32(d.index)), encodeUint32(p.VNI))
-		put(gatewayMapTomboloVnis, encodeUint32(p.VNI), deliveryEntry{ifindex: uint32(d.index), router: router, gw: gw}.encode())
+		put(gatewayMapTomboloVnis, encodeUint32(p.VNI), deliveryEntry{ifindex: uint32(d.index), router: router, gw: gw, mtu: uint32(d.mtu), address: p.Address}.encode())
 		for _, prefix := range p.Local {
 			put(gatewayMapTomboloLocals, prefixKey{p.VNI, prefix}.encode(), encodeUint32(1))
 		}

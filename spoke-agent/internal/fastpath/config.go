@@ -31,6 +31,9 @@ type Underlay struct {
 	// Tunnel is the interface that encrypts, for example tbwg0: it takes and gives IPv4 packets without an Ethernet
 	// header. Empty: nothing is encrypted here. Without it nothing goes to encrypted clusters, and nothing of theirs comes in.
 	Tunnel string
+	// VXLAN is the name of the kernel's VXLAN device on UDPPort (see link.EnsureVXLAN): what the programs can't do goes
+	// there. Empty is none, and such packets are dropped.
+	VXLAN string
 	// XDP relays before the kernel makes an skb of a packet (tombolo_xdp on the interface); what it can't send goes
 	// the way that it goes without. It is for physical interfaces whose driver has XDP, on nodes that forward IPv4
 	// (ip_forward). Where the wire carries VLANs the interface must leave their tags on (ethtool -K … rxvlan off): XDP
@@ -50,7 +53,7 @@ type Port struct {
 	// GatewayMAC of this end and RouterMAC of the OVN router's port.
 	GatewayMAC, RouterMAC string
 	// Address is this node's own link address in the Vpc: packets to it are left to the
-	// prober's packet socket. The zero Addr means none.
+	// prober's packet socket, and ICMP errors come from it. The zero Addr means none.
 	Address netip.Addr
 	// Local are the prefixes of the Vpc in this cluster, the link range among them: what may be delivered.
 	Local []netip.Prefix

@@ -159,8 +159,7 @@ func (g costGateway) wayCost(tb testing.TB, path costPath, targets []int) float6
 
 func (g costGateway) forwarded(tb testing.TB) (packets uint64) {
 	tb.Helper()
-	flows, _ := counters(tb, g.f)
-	for _, c := range flows {
+	for _, c := range flowsByName(tb, g.f) {
 		packets += c.Packets
 	}
 	return packets

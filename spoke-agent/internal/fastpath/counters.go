@@ -27,30 +27,48 @@ type FlowCounter struct {
 	Bytes uint64
 }
 
-// Counters returns packets and bytes per flow direction, sorted, and the number of dropped packets by reason (all
-// reasons, also those with none). They count since the entry came into the map, across restarts of the agent.
-func (f *Fastpath) Counters() ([]FlowCounter, map[string]uint64, error) {
+// Counters is what the programs have counted since the entries came into the maps, across restarts of the agent.
+type Counters struct {
+	// Flows are packets and bytes per flow direction, sorted.
+	Flows []FlowCounter
+	// Drops are the packets that are gone, and Slow those left to the kernel, by reason: all reasons, also those with none.
+	Drops, Slow map[string]uint64
+}
+
+// Counters reads the counters.
+func (f *Fastpath) Counters() (Counters, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	clusters, err := f.clusterNames()
 	if err != nil {
-		return nil, nil, err
+		return Counters{}, err
 	}
-	flows, err := f.flowCounters(clusters)
-	if err != nil {
-		return nil, nil, err
+	c := Counters{Drops: map[string]uint64{}, Slow: map[string]uint64{}}
+	if c.Flows, err = f.flowCounters(clusters); err != nil {
+		return Counters{}, err
 	}
-	drops := map[string]uint64{}
 	for i, reason := range dropReasons {
-		var perCPU []uint64
-		if err := f.maps[gatewayMapTomboloDrops].Lookup(uint32(i), &perCPU); err != nil {
-			return nil, nil, fmt.Errorf("read drops: %w", err)
-		}
-		for _, n := range perCPU {
-			drops[reason] += n
+		if c.Drops[reason], err = f.event(i); err != nil {
+			return Counters{}, err
 		}
 	}
-	return flows, drops, nil
+	for i, reason := range slowReasons {
+		if c.Slow[reason], err = f.event(len(dropReasons) + i); err != nil {
+			return Counters{}, err
+		}
+	}
+	return c, nil
+}
+
+func (f *Fastpath) event(index int) (sum uint64, err error) {
+	var perCPU []uint64
+	if err := f.maps[gatewayMapTomboloEvents].Lookup(uint32(index), &perCPU); err != nil {
+		return 0, fmt.Errorf("read events: %w", err)
+	}
+	for _, n := range perCPU {
+		sum += n
+	}
+	return sum, nil
 }
 
 func (f *Fastpath) flowCounters(clusters map[uint64]string) ([]FlowCounter, error) {
@@ -211,6 +229,9 @@ func (d dumper) line(name string, key, value []byte) (string, error) {
 		if e.tunnel != 0 {
 			line += fmt.Sprintf(" tunnel=%s mtu=%d", d.device(e.tunnel), e.tunnelMTU)
 		}
+		if e.vxlan != 0 {
+			line += " slow path " + d.device(e.vxlan)
+		}
 		return line, err
 	case gatewayMapTomboloPorts:
 		ifindex, err := decodeUint32(key)
@@ -225,8 +246,12 @@ func (d dumper) line(name string, key, value []byte) (string, error) {
 			return "", err
 		}
 		e, err := decodeDelivery(value)
-		return fmt.Sprintf("deliver vni=%d → %s router=%s gateway=%s", vni, d.device(e.ifindex),
-			net.HardwareAddr(e.router[:]), net.HardwareAddr(e.gw[:])), err
+		line := fmt.Sprintf("deliver vni=%d → %s mtu=%d router=%s gateway=%s", vni, d.device(e.ifindex), e.mtu,
+			net.HardwareAddr(e.router[:]), net.HardwareAddr(e.gw[:]))
+		if e.address.IsValid() {
+			line += " " + e.address.String()
+		}
+		return line, err
 	case gatewayMapTomboloRemotes:
 		return d.route(key, value)
 	case gatewayMapTomboloTransit:

@@ -16,18 +16,20 @@
 //
 //	Config ──validate──▶ compile ──▶ fill maps ─▶ attach, replace programs ─▶ detach ─▶ delete what is left over
 //
-// What it does not do: packets that don't fit the underlay are dropped (too_big)
-// and no ICMP tells the sender, because there is no kernel path below this one;
-// pods have an MTU that fits. A gateway port hands segments, not super-packets,
-// to OVS (package link sees to it), and so nothing here lends the kernel a tunnel
-// socket for GRO.
+// What the programs can't do they leave to the kernel's routing, when Config names a
+// VXLAN device (package link makes it, and the routes): packets to fragment,
+// destinations that a map misses, super-packets of UDP. tombolo_slow_in (tcx ingress
+// of that device) holds what comes back against the same law. The ICMP error that a
+// sender has to get, fragmentation needed, the programs make themselves. See
+// docs/decisions/0008.
 //
 // What Config.Relays allows passes from one cluster to another: tombolo_in, or
 // tombolo_xdp before it, rewrites the outer header in place. Longest matches are
 // cached until an epoch ends, which Set ends after each change.
 //
 //	bpf/maps.h     what lies in the maps; maps.go writes the same bytes
-//	bpf/gateway.c  tombolo_out and tombolo_in
+//	bpf/gateway.c  tombolo_out, tombolo_in, tombolo_in_tunnel and tombolo_slow_in
+//	bpf/slow.h     what goes to the kernel, and ICMP
 //	bpf/relay.h    what only passes, and tombolo_xdp
 //	bpf/cache.h    longest matches
 //	pins.go        where everything is pinned, and how programs are replaced

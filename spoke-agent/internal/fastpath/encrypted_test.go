@@ -28,6 +28,28 @@ func TestEncrypted(t *testing.T) {
 	}
 	wantEffect(t, "1391 is one too many for the tunnel", runStory(t, ns, f, f.programs.TomboloOut, "tbg100", sized(1391), skbContext{}), "drop too_big")
 
+	for name, change := range map[string]func(*ip4){
+		"first fragment": func(p *ip4) { p.frag = 0x2000 },
+		"short fragment": func(p *ip4) { p.frag, p.payload = 0x2000, p.payload[:24] },
+		"with options":   func(p *ip4) { p.options = []byte{1, 1, 1, 0} },
+	} {
+		outer := ip4{ttl: 63, protocol: udp, src: "203.0.113.9", dst: "192.0.2.1", payload: udpDatagram(50000, 4789, vxlan(100, make([]byte, 42)))}
+		change(&outer)
+		got := runStory(t, ns, f, f.programs.TomboloIn, "ul0", ethernet([]byte{2, 0, 0, 0, 0, 1}, someMAC, 0x0800, outer.bytes()), skbContext{})
+		wantEffect(t, name+": the kernel would take it for vault's", got, "drop not_encrypted")
+	}
+
+	for name, outer := range map[string]ip4{
+		"later fragment":  {frag: 1, ttl: 63, protocol: udp, src: "203.0.113.9", dst: "192.0.2.1", payload: make([]byte, 40)},
+		"no port to read": {frag: 0x2000, ttl: 63, protocol: udp, src: "203.0.113.9", dst: "192.0.2.1", payload: []byte{1, 2}},
+	} {
+		frame := ethernet([]byte{2, 0, 0, 0, 0, 1}, someMAC, 0x0800, outer.bytes())
+		got := runStory(t, ns, f, f.programs.TomboloIn, "ul0", frame, skbContext{})
+		if got.Verdict != next || len(got.Drops) != 0 {
+			t.Errorf("%s: the kernel makes no encapsulation of it: %+v", name, got)
+		}
+	}
+
 	// Set refuses relays of encrypted clusters: these entries come from nowhere.
 	for name, entry := range map[string]struct{ key, value []byte }{
 		"source":     {prefixKey{500, prefixes("10.5.9.0/24")[0]}.encode(), remoteEntry{cluster: clusterID("vault"), vni: 500}.encode()},

@@ -70,8 +70,8 @@ func mapsByName(m *gatewayMaps) map[string]*ebpf.Map {
 	return map[string]*ebpf.Map{
 		gatewayMapTomboloCache:    m.TomboloCache,
 		gatewayMapTomboloClusters: m.TomboloClusters,
-		gatewayMapTomboloDrops:    m.TomboloDrops,
 		gatewayMapTomboloEpoch:    m.TomboloEpoch,
+		gatewayMapTomboloEvents:   m.TomboloEvents,
 		gatewayMapTomboloFlows:    m.TomboloFlows,
 		gatewayMapTomboloLocals:   m.TomboloLocals,
 		gatewayMapTomboloLookups:  m.TomboloLookups,
@@ -139,6 +139,13 @@ func (f *Fastpath) attachAll(cfg Config, devices map[string]device) (map[string]
 		keep[linkIn+strconv.Itoa(tunnel.index)] = true
 		if err := f.attach(linkIn, tunnel.index, f.programs.TomboloInTunnel); err != nil {
 			return nil, fmt.Errorf("attach to tunnel %s: %w", cfg.Underlay.Tunnel, err)
+		}
+	}
+	if cfg.Underlay.VXLAN != "" {
+		vxlan := devices[cfg.Underlay.VXLAN]
+		keep[linkSlow+strconv.Itoa(vxlan.index)] = true
+		if err := f.attach(linkSlow, vxlan.index, f.programs.TomboloSlowIn); err != nil {
+			return nil, fmt.Errorf("attach to VXLAN device %s: %w", cfg.Underlay.VXLAN, err)
 		}
 	}
 	if cfg.Underlay.XDP {

@@ -18,8 +18,8 @@ import (
 const (
 	gatewayMapTomboloCache     = "tombolo_cache"
 	gatewayMapTomboloClusters  = "tombolo_clusters"
-	gatewayMapTomboloDrops     = "tombolo_drops"
 	gatewayMapTomboloEpoch     = "tombolo_epoch"
+	gatewayMapTomboloEvents    = "tombolo_events"
 	gatewayMapTomboloFlows     = "tombolo_flows"
 	gatewayMapTomboloLocals    = "tombolo_locals"
 	gatewayMapTomboloLookups   = "tombolo_lookups"
@@ -33,6 +33,7 @@ const (
 	gatewayProgTomboloIn       = "tombolo_in"
 	gatewayProgTomboloInTunnel = "tombolo_in_tunnel"
 	gatewayProgTomboloOut      = "tombolo_out"
+	gatewayProgTomboloSlowIn   = "tombolo_slow_in"
 	gatewayProgTomboloXdp      = "tombolo_xdp"
 )
 
@@ -81,6 +82,7 @@ type gatewayProgramSpecs struct {
 	TomboloIn       *ebpf.ProgramSpec `ebpf:"tombolo_in"`
 	TomboloInTunnel *ebpf.ProgramSpec `ebpf:"tombolo_in_tunnel"`
 	TomboloOut      *ebpf.ProgramSpec `ebpf:"tombolo_out"`
+	TomboloSlowIn   *ebpf.ProgramSpec `ebpf:"tombolo_slow_in"`
 	TomboloXdp      *ebpf.ProgramSpec `ebpf:"tombolo_xdp"`
 }
 
@@ -90,8 +92,8 @@ type gatewayProgramSpecs struct {
 type gatewayMapSpecs struct {
 	TomboloCache    *ebpf.MapSpec `ebpf:"tombolo_cache"`
 	TomboloClusters *ebpf.MapSpec `ebpf:"tombolo_clusters"`
-	TomboloDrops    *ebpf.MapSpec `ebpf:"tombolo_drops"`
 	TomboloEpoch    *ebpf.MapSpec `ebpf:"tombolo_epoch"`
+	TomboloEvents   *ebpf.MapSpec `ebpf:"tombolo_events"`
 	TomboloFlows    *ebpf.MapSpec `ebpf:"tombolo_flows"`
 	TomboloLocals   *ebpf.MapSpec `ebpf:"tombolo_locals"`
 	TomboloLookups  *ebpf.MapSpec `ebpf:"tombolo_lookups"`
@@ -132,8 +134,8 @@ func (o *gatewayObjects) Close() error {
 type gatewayMaps struct {
 	TomboloCache    *ebpf.Map `ebpf:"tombolo_cache"`
 	TomboloClusters *ebpf.Map `ebpf:"tombolo_clusters"`
-	TomboloDrops    *ebpf.Map `ebpf:"tombolo_drops"`
 	TomboloEpoch    *ebpf.Map `ebpf:"tombolo_epoch"`
+	TomboloEvents   *ebpf.Map `ebpf:"tombolo_events"`
 	TomboloFlows    *ebpf.Map `ebpf:"tombolo_flows"`
 	TomboloLocals   *ebpf.Map `ebpf:"tombolo_locals"`
 	TomboloLookups  *ebpf.Map `ebpf:"tombolo_lookups"`
@@ -150,8 +152,8 @@ func (m *gatewayMaps) Close() error {
 	return _GatewayClose(
 		m.TomboloCache,
 		m.TomboloClusters,
-		m.TomboloDrops,
 		m.TomboloEpoch,
+		m.TomboloEvents,
 		m.TomboloFlows,
 		m.TomboloLocals,
 		m.TomboloLookups,
@@ -178,6 +180,7 @@ type gatewayPrograms struct {
 	TomboloIn       *ebpf.Program `ebpf:"tombolo_in"`
 	TomboloInTunnel *ebpf.Program `ebpf:"tombolo_in_tunnel"`
 	TomboloOut      *ebpf.Program `ebpf:"tombolo_out"`
+	TomboloSlowIn   *ebpf.Program `ebpf:"tombolo_slow_in"`
 	TomboloXdp      *ebpf.Program `ebpf:"tombolo_xdp"`
 }
 
@@ -186,6 +189,7 @@ func (p *gatewayPrograms) Close() error {
 		p.TomboloIn,
 		p.TomboloInTunnel,
 		p.TomboloOut,
+		p.TomboloSlowIn,
 		p.TomboloXdp,
 	)
 }

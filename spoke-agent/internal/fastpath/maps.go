@@ -14,7 +14,7 @@ import (
 
 // layoutVersion is the version of bpf/maps.h. Maps of another version are left to the programs that still use them,
 // until Set has filled new ones and replaced these programs.
-const layoutVersion = 3
+const layoutVersion = 4
 
 // maxEndpoints is MAX_ENDPOINTS of bpf/maps.h.
 const maxEndpoints = 16
@@ -28,28 +28,41 @@ var isCounter = map[string]bool{
 	gatewayMapTomboloRelays: true,
 }
 
-// dropReasons are the names of enum drop_reason, in its order.
-var dropReasons = []string{
-	"other_mac",        // out: IPv4 for another MAC address than the gateway's
-	"malformed",        // out, in: the inner header is not IPv4's (RFC 791)
-	"no_route",         // out: no remote prefix has the destination
-	"no_endpoint",      // out: the cluster has no gateway
-	"too_big",          // out: does not fit the underlay with 50 bytes more; no ICMP tells the sender
-	"encapsulate",      // out: the kernel refused to make room
-	"unknown_vni",      // in: a known endpoint sent a VNI that no port here has
-	"unknown_endpoint", // in: somebody else sent a VNI of ours
-	"not_ipv4",         // in: the inner packet is not IPv4
-	"spoofed_source",   // in: the inner source is not the sending cluster's in that Vpc
-	"not_local",        // in: the inner destination is not in this cluster
-	"gso_not_tcp",      // in: a super-packet of UDP, which the kernel loses after decapsulation
-	"congested",        // in: marked CE outside but not ECN-capable inside (RFC 6040)
-	"decapsulate",      // in: the kernel refused to take the room away
-	"not_encrypted",    // out: nothing encrypts here; in: from an encrypted cluster in the clear, or the reverse
-	"not_vxlan",        // in: something else through the tunnel
-	"not_relayed",      // in: from this cluster to that one nothing may pass this node
-	"ttl",              // in: relayed so often that the outer TTL is used up
-	"checksum",         // in: to be relayed, but with a UDP checksum over the outer addresses
-}
+// dropReasons and, after them, slowReasons are the names of enum event, in its order. A packet of the first kind is gone;
+// one of the second kind was left to the kernel's slow path.
+var (
+	dropReasons = []string{
+		"other_mac",            // out: IPv4 for another MAC address than the gateway's
+		"malformed",            // out, in: the inner header is not IPv4's (RFC 791)
+		"no_route",             // out: neither a remote prefix nor the kernel's table of the Vpc has the destination
+		"no_endpoint",          // out: the cluster has no gateway, and the kernel knows none
+		"too_big",              // out, in: does not fit, and nobody could be told
+		"fragmentation_needed", // out, in: does not fit, must not be fragmented, and an ICMP error tells the sender (RFC 1191)
+		"encapsulate",          // out: the kernel refused to make room
+		"unknown_vni",          // in: a known endpoint sent a VNI that no port here has
+		"unknown_endpoint",     // in: somebody else sent a VNI of ours
+		"not_ipv4",             // in: the inner packet is not IPv4
+		"spoofed_source",       // in: the inner source is not the sending cluster's in that Vpc
+		"not_local",            // in: the inner destination is not in this cluster
+		"gso_not_tcp",          // in: a super-packet of UDP, which needs the kernel's VXLAN device, and there is none
+		"congested",            // in: marked CE outside but not ECN-capable inside (RFC 6040)
+		"decapsulate",          // in: the kernel refused to take the room away
+		"not_encrypted",        // out: nothing encrypts here; in: from an encrypted cluster in the clear, or the reverse
+		"not_vxlan",            // in: something else through the tunnel
+		"not_relayed",          // in: from this cluster to that one nothing may pass this node
+		"ttl",                  // in: relayed so often that the outer TTL is used up
+		"checksum",             // in: to be relayed, but with a UDP checksum over the outer addresses
+	}
+	slowReasons = []string{
+		"no_port",     // out: the port is in no map
+		"no_route",    // out: no remote prefix has the destination, but the kernel's table of the Vpc has
+		"no_endpoint", // out: no map has an endpoint of the cluster, but the kernel's table of the Vpc has
+		"too_big",     // out, in: does not fit, and may be fragmented
+		"encapsulate", // out: a super-packet of a kind in which programs can't make room
+		"gso_not_tcp", // in: a super-packet of UDP, which would be lost after a program's decapsulation
+		"decapsulate", // in: a super-packet of a kind out of which programs can't take room
+	}
+)
 
 // flowDirections are the names of enum direction, in its order.
 var flowDirections = []string{"out", "in"}
@@ -70,6 +83,8 @@ type underlayEntry struct {
 	mac          [6]byte
 	// tunnel is the interface that encrypts; 0 for none.
 	tunnel, tunnelMTU uint32
+	// vxlan is the device of the kernel's slow path; 0 for none.
+	vxlan uint32
 }
 
 func (e underlayEntry) encode() []byte {
@@ -79,11 +94,12 @@ func (e underlayEntry) encode() []byte {
 	b = binary.BigEndian.AppendUint16(b, e.port)
 	b = append(b, e.mac[:]...)
 	b = native.AppendUint32(b, e.tunnel)
-	return native.AppendUint32(b, e.tunnelMTU)
+	b = native.AppendUint32(b, e.tunnelMTU)
+	return native.AppendUint32(b, e.vxlan)
 }
 
 func decodeUnderlay(b []byte) (underlayEntry, error) {
-	if err := wantLen("underlay", b, 28); err != nil {
+	if err := wantLen("underlay", b, 32); err != nil {
 		return underlayEntry{}, err
 	}
 	return underlayEntry{
@@ -94,6 +110,7 @@ func decodeUnderlay(b []byte) (underlayEntry, error) {
 		mac:       [6]byte(b[14:]),
 		tunnel:    native.Uint32(b[20:]),
 		tunnelMTU: native.Uint32(b[24:]),
+		vxlan:     native.Uint32(b[28:]),
 	}, nil
 }
 
@@ -101,19 +118,30 @@ func decodeUnderlay(b []byte) (underlayEntry, error) {
 type deliveryEntry struct {
 	ifindex    uint32
 	router, gw [6]byte
+	mtu        uint32
+	address    netip.Addr // the zero Addr, or 0.0.0.0 in the map, for none
 }
 
 func (e deliveryEntry) encode() []byte {
 	b := native.AppendUint32(nil, e.ifindex)
 	b = append(b, e.router[:]...)
-	return append(b, e.gw[:]...)
+	b = append(b, e.gw[:]...)
+	b = native.AppendUint32(b, e.mtu)
+	if !e.address.IsValid() {
+		return append(b, 0, 0, 0, 0)
+	}
+	return append(b, e.address.AsSlice()...)
 }
 
 func decodeDelivery(b []byte) (deliveryEntry, error) {
-	if err := wantLen("delivery", b, 16); err != nil {
+	if err := wantLen("delivery", b, 24); err != nil {
 		return deliveryEntry{}, err
 	}
-	return deliveryEntry{ifindex: native.Uint32(b), router: [6]byte(b[4:]), gw: [6]byte(b[10:])}, nil
+	e := deliveryEntry{ifindex: native.Uint32(b), router: [6]byte(b[4:]), gw: [6]byte(b[10:]), mtu: native.Uint32(b[16:])}
+	if address := netip.AddrFrom4([4]byte(b[20:])); !address.IsUnspecified() {
+		e.address = address
+	}
+	return e, nil
 }
 
 // prefixKey is struct prefix.

@@ -34,12 +34,12 @@ func TestLayout(t *testing.T) {
 		gatewayMapTomboloClusters: {"struct cluster", encodeUint64(1), clusterEntry{}.encode()},
 		gatewayMapTomboloSources:  {"address → struct source", any4.AsSlice(), sourceEntry{}.encode()},
 		gatewayMapTomboloFlows:    {"struct flow", flowKey{}.encode(), make([]byte, binary.Size(flowCount{}))},
+		gatewayMapTomboloEvents:   {"reason → number", encodeUint32(0), encodeUint64(0)},
 		gatewayMapTomboloTransit:  {"struct prefix → struct remote", prefixKey{prefix: netip.PrefixFrom(any4, 32)}.encode(), remoteEntry{}.encode()},
 		gatewayMapTomboloRelays:   {"struct relay", relayKey{}.encode(), make([]byte, binary.Size(flowCount{}))},
 		gatewayMapTomboloEpoch:    {"the word that epoch.go maps", encodeUint32(0), encodeUint64(0)},
 		gatewayMapTomboloCache:    {"half a cache line: only programs write it", encodeUint32(0), make([]byte, 32)},
 		gatewayMapTomboloLookups:  {"hit, miss → number", encodeUint32(0), encodeUint64(0)},
-		gatewayMapTomboloDrops:    {"reason → number", encodeUint32(0), encodeUint64(0)},
 	} {
 		m := spec.Maps[name]
 		if m == nil || int(m.KeySize) != len(tc.key) || int(m.ValueSize) != len(tc.value) {
@@ -55,27 +55,32 @@ func TestLayout(t *testing.T) {
 	}
 }
 
-// TestDropReasons holds the names against enum drop_reason: a reason without a name would count for another one.
-func TestDropReasons(t *testing.T) {
+// TestEvents holds the names against enum event: a reason without a name would count for another one.
+func TestEvents(t *testing.T) {
 	spec, err := loadGateway()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var reasons *btf.Enum
-	if err := spec.Types.TypeByName("drop_reason", &reasons); err != nil {
+	var events *btf.Enum
+	if err := spec.Types.TypeByName("event", &events); err != nil {
 		t.Fatal(err)
 	}
-	for _, v := range reasons.Values {
-		name := strings.ToLower(strings.TrimPrefix(v.Name, "DROP_"))
-		if name == "reasons" {
-			if int(v.Value) != len(dropReasons) {
-				t.Errorf("%d reasons in C, %d names", v.Value, len(dropReasons))
-			}
-			continue
+	var names []string
+	for _, reason := range dropReasons {
+		names = append(names, "drop_"+reason)
+	}
+	for _, reason := range slowReasons {
+		names = append(names, "slow_"+reason)
+	}
+	var inC []string
+	for i, v := range events.Values {
+		if int(v.Value) != i {
+			t.Errorf("%s is %d, at place %d", v.Name, v.Value, i)
 		}
-		if int(v.Value) >= len(dropReasons) || dropReasons[v.Value] != name {
-			t.Errorf("reason %d is %s in C", v.Value, name)
-		}
+		inC = append(inC, strings.ToLower(v.Name))
+	}
+	if diff := cmp.Diff(append(names, "events"), inC); diff != "" {
+		t.Errorf("names (-Go +C):\n%s", diff)
 	}
 }
 
@@ -86,8 +91,8 @@ func TestEncode(t *testing.T) {
 	}{
 		"prefix":    {"length with the VNI's 32 bits; VNI and address as on the wire, or the trie would compare wrong bits first", prefixKey{0x123456, netip.MustParsePrefix("10.1.0.0/16")}.encode(), append(encodeUint32(48), 0, 0x12, 0x34, 0x56, 10, 1, 0, 0)},
 		"relay":     {"from before to", relayKey{1, 2, 0x123456}.encode(), append(append(encodeUint64(1), encodeUint64(2)...), append(encodeUint32(0x123456), 0, 0, 0, 0)...)},
-		"underlay":  {"address and port as on the wire", underlayEntry{1, 1500, netip.MustParseAddr("192.0.2.1"), 4789, [6]byte{2, 0, 0, 0, 0, 7}, 9, 1440}.encode(), append(append(append(encodeUint32(1), encodeUint32(1500)...), 192, 0, 2, 1, 0x12, 0xb5, 2, 0, 0, 0, 0, 7), append(encodeUint32(9), encodeUint32(1440)...)...)},
-		"delivery":  {"router before gateway", deliveryEntry{7, [6]byte{1}, [6]byte{2}}.encode(), append(encodeUint32(7), 1, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0)},
+		"underlay":  {"address and port as on the wire", underlayEntry{1, 1500, netip.MustParseAddr("192.0.2.1"), 4789, [6]byte{2, 0, 0, 0, 0, 7}, 9, 1440, 3}.encode(), append(append(append(append(encodeUint32(1), encodeUint32(1500)...), 192, 0, 2, 1, 0x12, 0xb5, 2, 0, 0, 0, 0, 7), append(encodeUint32(9), encodeUint32(1440)...)...), encodeUint32(3)...)},
+		"delivery":  {"router before gateway", deliveryEntry{7, [6]byte{1}, [6]byte{2}, 1400, netip.MustParseAddr("192.0.2.1")}.encode(), append(append(append(encodeUint32(7), 1, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0), encodeUint32(1400)...), 192, 0, 2, 1)},
 		"cluster":   {"name, encrypted, number, endpoints, zeros", clusterEntry{"west", []netip.Addr{netip.MustParseAddr("192.0.2.1")}, true}.encode(), append(append(append(append([]byte("west"), make([]byte, 60)...), encodeUint32(1)...), encodeUint32(1)...), append([]byte{192, 0, 2, 1}, make([]byte, 60)...)...)},
 		"source":    {"cluster, and the interface", sourceEntry{7, 9}.encode(), append(append(encodeUint64(7), encodeUint32(9)...), 0, 0, 0, 0)},
 		"clusterID": {"the first 8 bytes of the SHA-256 (echo -n west | sha256sum), as every gateway computes it", binary.BigEndian.AppendUint64(nil, clusterID("west")), []byte{0x76, 0xa7, 0x96, 0x20, 0x8b, 0x71, 0x77, 0x9c}},
@@ -137,7 +142,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		same(t, b, decodeUnderlay, 20)
 		same(t, b, decodeRelay, 20)
-		same(t, b, decodeDelivery, 16)
+		same(t, b, decodeDelivery, 24)
 		same(t, b, decodePrefix, 12)
 		same(t, b, decodeRemote, 16)
 		same(t, b, decodeFlow, 20)

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"testing"
 )
 
@@ -16,6 +17,19 @@ func encapsulated(frame []byte, dst string, sport uint16, vni uint32, tos byte) 
 	return ethernet(frame[:6], frame[6:12], 0x0800, ip4{
 		tos: tos, frag: 0x4000, ttl: 64, protocol: udp, src: "192.0.2.1", dst: dst,
 		payload: udpDatagram(sport, 4789, vxlan(vni, inner)),
+	}.bytes())
+}
+
+// complaint is the ICMP error (RFC 792, 1191) about a frame of an Ethernet and an IPv4 header without options.
+func complaint(frame []byte, mtu uint16) []byte {
+	quote := frame[14 : 14+28]
+	if frame[23] == tcp {
+		quote = frame[14 : 14+40]
+	}
+	message := append([]byte{3, 4, 0, 0, 0, 0, byte(mtu >> 8), byte(mtu)}, quote...)
+	binary.BigEndian.PutUint16(message[2:], onesComplement(message))
+	return ethernet(routerMAC, gatewayMAC, 0x0800, ip4{
+		tos: 0xc0, ttl: 64, protocol: icmp, src: "169.254.0.2", dst: fmt.Sprint(netip.AddrFrom4([4]byte(frame[26:30]))), payload: message,
 	}.bytes())
 }
 
@@ -112,7 +126,7 @@ func TestOut(t *testing.T) {
 		"too big": {
 			reason: "1451 + 50 is one too many for the underlay",
 			ifname: "tbg100", packet: sized(1451),
-			want: outcome{Verdict: dropped, Packet: sized(1451), Drops: map[string]uint64{"too_big": 1}},
+			want: outcome{Verdict: redirect, Packet: complaint(sized(1451), 1450), Drops: map[string]uint64{"fragmentation_needed": 1}},
 		},
 		"super-packet of no kind": {
 			reason: "its segments fit (20 + 20 + 1410), but the kernel makes room only in super-packets of TCP and UDP, " +
@@ -123,7 +137,7 @@ func TestOut(t *testing.T) {
 		"super-packet of too big segments": {
 			reason: "20 + 20 + 1411 + 50 is one too many",
 			ifname: "tbg100", packet: sized(40 + 2*1411), context: skbContext{GSOSize: 1411, GSOSegs: 2},
-			want: outcome{Verdict: dropped, Packet: sized(40 + 2*1411), Drops: map[string]uint64{"too_big": 1}},
+			want: outcome{Verdict: redirect, Packet: complaint(sized(40+2*1411), 1450), Drops: map[string]uint64{"fragmentation_needed": 1}},
 		},
 		"super-packet of UDP": {
 			reason: "its segments fit (20 + 8 + 1400), and the kernel refuses it as above",

@@ -31,11 +31,11 @@ func TestTransitThroughOVS(t *testing.T) {
 	x.eastConfig = transitConfig("192.0.2.1", "west", "198.51.100.1", "10.1.1.0/24", "10.1.2.0/24")
 	x.westConfig = transitConfig("198.51.100.1", "east", "192.0.2.1", "10.1.2.0/24", "10.1.1.0/24")
 	x.eastConfig.Ports, x.westConfig.Ports = x.eastConfig.Ports[:1], x.westConfig.Ports[:1]
+	x.links("169.254.0.2", "169.254.0.10")
 	path := pinPath(t)
-	for _, f := range []*Fastpath{
-		openGateway(t, x.east, path+"-east", x.eastConfig),
-		openGateway(t, x.west, path+"-west", x.westConfig),
-	} {
+	x.eastGateway = openGateway(t, x.east, path+"-east", x.eastConfig)
+	x.westGateway = openGateway(t, x.west, path+"-west", x.westConfig)
+	for _, f := range []*Fastpath{x.eastGateway, x.westGateway} {
 		t.Cleanup(func() {
 			if err := f.Remove(); err != nil {
 				t.Error(err)
@@ -47,6 +47,20 @@ func TestTransitThroughOVS(t *testing.T) {
 		t.Errorf("ping: %v\n%s", err, out)
 	}
 	t.Logf("TCP through OVS at both ends: %.0f Mbit/s", transfer(t, x.shopEast, x.shopWest, "10.1.2.2:80", 16<<20))
+
+	for _, gw := range []*linktest.Namespace{x.east, x.west} {
+		gw.IP(t, "link set ul0 mtu 1400")
+	}
+	x.withSlowPath(t)
+	out, err = x.shopEast.Run("ping", "-c", "1", "-W", "2", "-Mdo", "-s", "1323", "10.1.2.2")
+	if !strings.Contains(out, "From 169.254.0.2 icmp_seq=1 Frag needed and DF set (mtu = 1350)") {
+		t.Errorf("the underlay has become smaller than the pods' MTU and the overhead: %v\n%s", err, out)
+	}
+	x.shopEast.IP(t, "route flush cache")
+	if out, err = x.shopEast.Run("ping", "-c", "1", "-W", "2", "-Mdont", "-s", "1372", "10.1.2.2"); err != nil {
+		t.Errorf("a packet that may be fragmented: %v\n%s", err, out)
+	}
+	t.Logf("TCP over the smaller underlay: %.0f Mbit/s", transfer(t, x.shopEast, x.shopWest, "10.1.2.2:80", 16<<20))
 }
 
 // switched joins a pod and a gateway port by a learning switch.

@@ -21,9 +21,9 @@ import (
 
 // Below PinPath:
 //
-//	links/in-7, links/out-9   attached programs, by interface index
-//	links/xdp-7               tombolo_xdp, if the underlay has it
-//	maps-v3/tombolo_…         the maps of layoutVersion 3
+//	links/in-7, links/out-9, links/slow-8   attached programs, by interface index
+//	links/xdp-7                             tombolo_xdp, if the underlay has it
+//	maps-v4/tombolo_…                       the maps of layoutVersion 4
 //
 // Links are of no version: Set fills the maps of its own version and then replaces the program in each link
 // at once, so not even a change of the layout loses a packet.
@@ -31,9 +31,10 @@ const (
 	linksDir   = "links"
 	mapsPrefix = "maps-v"
 
-	linkIn  = "in-"
-	linkOut = "out-"
-	linkXDP = "xdp-"
+	linkIn   = "in-"
+	linkOut  = "out-"
+	linkSlow = "slow-"
+	linkXDP  = "xdp-"
 )
 
 func (f *Fastpath) linkPath(kind string, ifindex int) string {
@@ -228,7 +229,7 @@ func (f *Fastpath) removeOtherMaps() error {
 	return errors.Join(errs...)
 }
 
-// findDevices returns the interfaces that cfg names, and one error per port without one. The underlay must be there.
+// findDevices returns the interfaces that cfg names, and one error per port without one. Underlay and VXLAN device must be there.
 func findDevices(cfg Config) (map[string]device, []error, error) {
 	all, err := net.Interfaces()
 	if err != nil {
@@ -240,7 +241,10 @@ func findDevices(cfg Config) (map[string]device, []error, error) {
 		copy(d.mac[:], i.HardwareAddr)
 		devices[i.Name] = d
 	}
-	if _, ok := devices[cfg.Underlay.Interface]; !ok {
+	for field, name := range map[string]string{"underlay": cfg.Underlay.Interface, "VXLAN device": cfg.Underlay.VXLAN} {
+		if _, ok := devices[name]; ok || name == "" {
+			continue
+		}
 		names := slices.Sorted(func(yield func(string) bool) {
 			for _, i := range all {
 				if !yield(i.Name) {
@@ -248,7 +252,7 @@ func findDevices(cfg Config) (map[string]device, []error, error) {
 				}
 			}
 		})
-		return nil, nil, fmt.Errorf("find underlay: no interface %s; this node has %s", cfg.Underlay.Interface, strings.Join(names, ", "))
+		return nil, nil, fmt.Errorf("find %s: no interface %s; this node has %s", field, name, strings.Join(names, ", "))
 	}
 	var missing []error
 	if name := cfg.Underlay.Tunnel; name != "" {

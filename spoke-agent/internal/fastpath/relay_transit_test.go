@@ -127,7 +127,7 @@ func TestRelayTransit(t *testing.T) {
 			if out, err := x.bankEast.Run("ping", "-c1", "-W0.2", "10.1.2.2"); err == nil {
 				t.Errorf("bank has no relay, and passes:\n%s", out)
 			}
-			_, drops := counters(t, middle)
+			drops := counters(t, middle).Drops
 			if drops["unknown_vni"] == 0 {
 				t.Errorf("bank's packet is not counted: %v", drops)
 			}

@@ -113,8 +113,8 @@ count vni=100 cluster=west vni=200 in
 count vni=100 cluster=west vni=200 out
 count vni=300 cluster=south vni=300 in
 count vni=300 cluster=south vni=300 out
-deliver vni=100 → tbg100 router=0a:58:a9:fe:00:01 gateway=0a:58:a9:fe:00:02
-deliver vni=300 → tbg300 router=0a:58:a9:fe:00:01 gateway=0a:58:a9:fe:00:02
+deliver vni=100 → tbg100 mtu=1500 router=0a:58:a9:fe:00:01 gateway=0a:58:a9:fe:00:02 169.254.0.2
+deliver vni=300 → tbg300 mtu=1500 router=0a:58:a9:fe:00:01 gateway=0a:58:a9:fe:00:02
 local vni=100 10.1.1.0/24
 local vni=100 169.254.0.0/29
 local vni=300 10.1.1.0/24
@@ -179,8 +179,7 @@ func TestCountersOutlive(t *testing.T) {
 	runStory(t, ns, f, f.programs.TomboloOut, "tbg100", packet, skbContext{})
 	again := openGateway(t, ns, f.opts.PinPath, storyConfig())
 	defer again.Close()
-	flows, _ := counters(t, again)
-	if got := flows["shop/blue out shop/blue@west"]; got.Packets != 1 || got.Bytes != 28 {
+	if got := byName(counters(t, again))["shop/blue out shop/blue@west"]; got.Packets != 1 || got.Bytes != 28 {
 		t.Errorf("after a restart and Set the counter is %+v, want 1 packet of 28 bytes", got)
 	}
 }

@@ -255,7 +255,7 @@ func TestSpoof(t *testing.T) {
 	cfg := relayConfig()
 	seed := rand.Uint64()
 	g := newCrafter(seed, cfg)
-	_, before := counters(t, f)
+	before := counters(t, f).Drops
 	want, judged := map[string]uint64{}, map[string]int{}
 	ns.MustDo(t, func() error {
 		devices, _, err := findDevices(cfg)
@@ -297,7 +297,7 @@ func TestSpoof(t *testing.T) {
 		}
 		return nil
 	})
-	_, after := counters(t, f)
+	after := counters(t, f).Drops
 	got := map[string]uint64{}
 	for reason, n := range after {
 		if n != before[reason] {

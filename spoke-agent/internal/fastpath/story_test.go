@@ -137,8 +137,8 @@ type outcome struct {
 	Verdict int32
 	// Packet after the program.
 	Packet []byte
-	// Drops and Flows that have grown, and by how much: packets/bytes.
-	Drops map[string]uint64
+	// Drops, Slow and Flows that have grown, and by how much: packets/bytes.
+	Drops, Slow map[string]uint64
 	// A relay counts as a flow, by "relay VNI from→to".
 	Flows map[string]string
 }
@@ -153,18 +153,13 @@ func runStory(t testing.TB, ns *linktest.Namespace, f *Fastpath, p *ebpf.Program
 			return err
 		}
 		ctx.Ifindex = uint32(devices[ifname].index)
-		flows, drops := counters(t, f)
+		before, flows := counters(t, f), flowsByName(t, f)
 		if out.Verdict, out.Packet, err = runProgram(p, packet, ctx); err != nil {
 			return err
 		}
-		flowsAfter, dropsAfter := counters(t, f)
-		out.Drops, out.Flows = map[string]uint64{}, map[string]string{}
-		for reason, n := range dropsAfter {
-			if n > drops[reason] {
-				out.Drops[reason] = n - drops[reason]
-			}
-		}
-		for key, c := range flowsAfter {
+		after := counters(t, f)
+		out.Drops, out.Slow, out.Flows = grown(before.Drops, after.Drops), grown(before.Slow, after.Slow), map[string]string{}
+		for key, c := range flowsByName(t, f) {
 			if was := flows[key]; c != was {
 				out.Flows[key] = fmt.Sprintf("%d/%d", c.Packets-was.Packets, c.Bytes-was.Bytes)
 			}
@@ -174,6 +169,16 @@ func runStory(t testing.TB, ns *linktest.Namespace, f *Fastpath, p *ebpf.Program
 		}
 		return nil
 	})
+	return out
+}
+
+func grown(before, after map[string]uint64) map[string]uint64 {
+	out := map[string]uint64{}
+	for reason, n := range after {
+		if n > before[reason] {
+			out[reason] = n - before[reason]
+		}
+	}
 	return out
 }
 
@@ -187,29 +192,43 @@ func runProgram(p *ebpf.Program, packet []byte, ctx skbContext) (verdict int32, 
 	return int32(result), opts.DataOut, err
 }
 
-func counters(t testing.TB, f *Fastpath) (map[string]FlowCounter, map[string]uint64) {
+func counters(t testing.TB, f *Fastpath) Counters {
 	t.Helper()
-	flows, drops, err := f.Counters()
+	c, err := f.Counters()
 	if err != nil {
 		t.Fatal(err)
 	}
-	byName := map[string]FlowCounter{}
-	for _, c := range flows {
-		byName[fmt.Sprintf("%s %s %s@%s", c.Vpc, c.Direction, c.RemoteVpc, c.Cluster)] = c
+	return c
+}
+
+func byName(c Counters) map[string]FlowCounter {
+	flows := map[string]FlowCounter{}
+	for _, f := range c.Flows {
+		flows[fmt.Sprintf("%s %s %s@%s", f.Vpc, f.Direction, f.RemoteVpc, f.Cluster)] = f
 	}
+	return flows
+}
+
+// flowsByName has relays too.
+func flowsByName(t testing.TB, f *Fastpath) map[string]FlowCounter {
+	t.Helper()
+	flows := byName(counters(t, f))
 	relays, err := f.RelayCounters()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range relays {
-		byName[fmt.Sprintf("relay %d %s→%s", c.VNI, c.From, c.To)] = FlowCounter{Packets: c.Packets, Bytes: c.Bytes}
+		flows[fmt.Sprintf("relay %d %s→%s", c.VNI, c.From, c.To)] = FlowCounter{Packets: c.Packets, Bytes: c.Bytes}
 	}
-	return byName, drops
+	return flows
 }
 
 func diffOutcome(got, want outcome) string {
 	if want.Drops == nil {
 		want.Drops = map[string]uint64{}
+	}
+	if want.Slow == nil {
+		want.Slow = map[string]uint64{}
 	}
 	if want.Flows == nil {
 		want.Flows = map[string]string{}

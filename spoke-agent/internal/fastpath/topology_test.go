@@ -59,10 +59,20 @@ func newTransit(t testing.TB) *transit {
 	}
 	x.eastConfig = transitConfig("192.0.2.1", "west", "198.51.100.1", "10.1.1.0/24", "10.1.2.0/24")
 	x.westConfig = transitConfig("198.51.100.1", "east", "192.0.2.1", "10.1.2.0/24", "10.1.1.0/24")
+	x.links("169.254.0.2", "169.254.0.10")
 	path := pinPath(t)
 	x.eastPins, x.westPins = path+"-east", path+"-west"
 	x.eastGateway = openGateway(t, x.east, x.eastPins, x.eastConfig)
 	x.westGateway = openGateway(t, x.west, x.westPins, x.westConfig)
+	return x
+}
+
+// withSlowPath puts the kernel's slow path under both gateways.
+func (x *transit) withSlowPath(t testing.TB) *transit {
+	t.Helper()
+	x.eastConfig.Underlay.VXLAN, x.westConfig.Underlay.VXLAN = vxlanDevice, vxlanDevice
+	setBoth(t, x.east, x.eastGateway, x.eastConfig)
+	setBoth(t, x.west, x.westGateway, x.westConfig)
 	return x
 }
 
@@ -99,6 +109,21 @@ func transitConfig(address, cluster, endpoint, local, remote string) Config {
 		Underlay: Underlay{Interface: "ul0", Address: netip.MustParseAddr(address), UDPPort: 4789},
 		Clusters: []Cluster{{Name: cluster, Endpoints: []netip.Addr{netip.MustParseAddr(endpoint)}}},
 		Ports:    []Port{port("shop/blue", 100), port("bank/blue", 300)},
+	}
+}
+
+// links gives the gateways of both clusters their link addresses.
+func (x *transit) links(east, west string) {
+	for i := range x.eastConfig.Ports {
+		for _, g := range []struct {
+			ours, theirs  *Port
+			address, peer string
+		}{{&x.eastConfig.Ports[i], &x.westConfig.Ports[i], east, west}, {&x.westConfig.Ports[i], &x.eastConfig.Ports[i], west, east}} {
+			g.ours.Address = netip.MustParseAddr(g.address)
+			link := netip.PrefixFrom(g.ours.Address, 29).Masked()
+			g.ours.Local = append(g.ours.Local, link)
+			g.theirs.Remotes[0].Prefixes = append(g.theirs.Remotes[0].Prefixes, link)
+		}
 	}
 }
 
@@ -160,6 +185,7 @@ func child(text string) error {
 func echo(t *testing.T, ns *linktest.Namespace, name string) {
 	t.Helper()
 	conn := listenUDP(t, ns)
+	mayBeFragmented(t, conn.(*net.UDPConn))
 	go func() {
 		buf := make([]byte, 1<<16)
 		for {
@@ -202,6 +228,14 @@ func dialUDP(t testing.TB, ns *linktest.Namespace, to string) *net.UDPConn {
 func enlarge(t testing.TB, conn *net.UDPConn) {
 	t.Helper()
 	if err := setOption(conn, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// mayBeFragmented clears DF of what the socket sends, whatever it has learnt about the path.
+func mayBeFragmented(t testing.TB, conn *net.UDPConn) {
+	t.Helper()
+	if err := setOption(conn, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -55,6 +55,8 @@ func validateUnderlay(u Underlay) error {
 		return errors.New("underlay: UDP port is 0; VXLAN's is 4789")
 	case u.Tunnel == u.Interface:
 		return fmt.Errorf("underlay: tunnel %s is the underlay itself; name the interface that encrypts", u.Tunnel)
+	case u.VXLAN == u.Interface || u.VXLAN != "" && u.VXLAN == u.Tunnel:
+		return fmt.Errorf("underlay: VXLAN device %s is the underlay or the tunnel; name the VXLAN device above it", u.VXLAN)
 	}
 	return nil
 }

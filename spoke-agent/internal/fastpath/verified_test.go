@@ -24,7 +24,7 @@ func TestVerified(t *testing.T) {
 	var now strings.Builder
 	counts := map[string]int{}
 	for name, p := range map[string]*ebpf.Program{gatewayProgTomboloIn: f.programs.TomboloIn, gatewayProgTomboloOut: f.programs.TomboloOut,
-		gatewayProgTomboloInTunnel: f.programs.TomboloInTunnel, gatewayProgTomboloXdp: f.programs.TomboloXdp} {
+		gatewayProgTomboloInTunnel: f.programs.TomboloInTunnel, gatewayProgTomboloSlowIn: f.programs.TomboloSlowIn, gatewayProgTomboloXdp: f.programs.TomboloXdp} {
 		info, err := p.Info()
 		if err != nil {
 			t.Fatal(err)
@@ -35,7 +35,7 @@ func TestVerified(t *testing.T) {
 		}
 		counts[name] = int(n)
 	}
-	for _, name := range []string{gatewayProgTomboloIn, gatewayProgTomboloInTunnel, gatewayProgTomboloOut, gatewayProgTomboloXdp} {
+	for _, name := range []string{gatewayProgTomboloIn, gatewayProgTomboloInTunnel, gatewayProgTomboloOut, gatewayProgTomboloSlowIn, gatewayProgTomboloXdp} {
 		fmt.Fprintf(&now, "%s %d\n", name, counts[name])
 	}
 	if *update {

@@ -49,7 +49,7 @@ func (x *transit) testVLAN(t *testing.T) {
 // cameIn is how many packets the western gateway has delivered.
 func (x *transit) cameIn(t *testing.T) (packets uint64) {
 	t.Helper()
-	flows, _ := counters(t, x.westGateway)
+	flows := counters(t, x.westGateway).Flows
 	for _, f := range flows {
 		if f.Direction == "in" {
 			packets += f.Packets

@@ -4,7 +4,7 @@
 // Package gateway decides what a node does as an interconnect gateway: its interfaces, its ports in
 // the integration bridge, its eBPF configuration and its probes. It is pure.
 //
-//	LocalRouters · InterconnectGateways · this node ──Make──▶ link.Pair · ovn.VswitchPort · fastpath.Config · probe.Target
+//	LocalRouters · InterconnectGateways · this node ──Make──▶ link.Pair · ovn.VswitchPort · fastpath.Config · link.SlowPath · probe.Target
 package gateway
 
 import (
@@ -64,6 +64,8 @@ type Plan struct {
 	Fastpath fastpath.Config
 	// Tunnel is what encrypts; nil when no cluster that the routers refer to must be encrypted.
 	Tunnel *Tunnel
+	// SlowPath is what the kernel has to know for the same ports.
+	SlowPath link.SlowPath
 	// Removed are routers under deletion, whose interfaces must go.
 	Removed []Removed
 	// Errors are LocalRouters (by name) whose spec can't be realized. They have no port.
@@ -79,6 +81,7 @@ type Port struct {
 	Link       link.Pair
 	Vswitch    ovn.VswitchPort
 	Fastpath   fastpath.Port
+	SlowPath   link.SlowVpc
 	Probes     []Probe
 }
 
@@ -130,7 +133,7 @@ func Make(in Inputs) Plan {
 	slices.SortFunc(p.Ports, func(a, b Port) int { return cmp.Compare(a.Router, b.Router) })
 	slices.SortFunc(p.Removed, func(a, b Removed) int { return cmp.Compare(a.Router, b.Router) })
 	if role == RoleGateway {
-		p.makeFastpath(in, own, endpoint)
+		p.makePaths(in, own, endpoint)
 	}
 	return p
 }
@@ -156,8 +159,8 @@ func removed(router *spokev1alpha1.LocalRouter) Removed {
 	return Removed{Router: router.Name, GatewayEnd: naming.GatewayEnd(vni), OVSEnd: naming.OVSEnd(vni)}
 }
 
-// makeFastpath collects the ports and those clusters of the directory that a port refers to.
-func (p *Plan) makeFastpath(in Inputs, own *spokev1alpha1.InterconnectGateway, endpoint spokev1alpha1.GatewayEndpoint) {
+// makePaths collects the ports and those clusters of the directory that a port refers to.
+func (p *Plan) makePaths(in Inputs, own *spokev1alpha1.InterconnectGateway, endpoint spokev1alpha1.GatewayEndpoint) {
 	// The approved address, not the interface's: it is what the other clusters know and accept.
 	address, err := netip.ParseAddr(endpoint.Address)
 	if err != nil {
@@ -165,7 +168,9 @@ func (p *Plan) makeFastpath(in Inputs, own *spokev1alpha1.InterconnectGateway, e
 		p.Errors[own.Name] = fmt.Errorf("parse spec.endpoints[%s].address: %w", endpoint.Node, err)
 		return
 	}
-	p.Fastpath.Underlay = fastpath.Underlay{Interface: in.Underlay, Address: address, UDPPort: uint16(own.Spec.Port)}
+	port := uint16(own.Spec.Port)
+	p.Fastpath.Underlay = fastpath.Underlay{Interface: in.Underlay, Address: address, UDPPort: port, VXLAN: link.VXLANName(port)}
+	p.SlowPath.VXLAN = link.VXLAN{Port: port, Address: address, Underlay: in.Underlay}
 	referenced := map[string]bool{}
 	for _, port := range p.Ports {
 		p.Fastpath.Ports = append(p.Fastpath.Ports, port.Fastpath)
@@ -175,6 +180,23 @@ func (p *Plan) makeFastpath(in Inputs, own *spokev1alpha1.InterconnectGateway, e
 	}
 	for _, name := range slices.Sorted(maps.Keys(referenced)) {
 		p.addCluster(in, own, endpoint, name)
+	}
+	for i := range p.Ports {
+		p.addSlowRemotes(&p.Ports[i])
+		p.SlowPath.Vpcs = append(p.SlowPath.Vpcs, p.Ports[i].SlowPath)
+	}
+}
+
+// addSlowRemotes gives the kernel the same ways as the programs have.
+func (p *Plan) addSlowRemotes(port *Port) {
+	for _, remote := range port.Fastpath.Remotes {
+		i := slices.IndexFunc(p.Fastpath.Clusters, func(c fastpath.Cluster) bool { return c.Name == remote.Cluster })
+		cluster := p.Fastpath.Clusters[i]
+		slow := link.SlowRemote{VNI: remote.VNI, Endpoints: cluster.Endpoints, Prefixes: remote.Prefixes}
+		if cluster.Encrypted {
+			slow.EncryptedMTU = p.Tunnel.MTU - link.VXLANOverhead
+		}
+		port.SlowPath.Remotes = append(port.SlowPath.Remotes, slow)
 	}
 }
 

@@ -91,6 +91,14 @@ func wantPort() Port {
 				Vpc: "demo/vpc-2", VNI: 200, Cluster: "west", Prefixes: []netip.Prefix{prefix("172.31.0.0/16"), prefix("169.254.128.8/29")},
 			}},
 		},
+		SlowPath: link.SlowVpc{
+			Interface: "tbg100", VNI: 100, Router: addr("169.254.128.1"), RouterMAC: routerMAC,
+			Local: []netip.Prefix{prefix("10.0.0.0/16"), prefix("169.254.128.0/29")},
+			Remotes: []link.SlowRemote{{
+				VNI: 200, Endpoints: []netip.Addr{addr("192.0.2.20"), addr("192.0.2.21")},
+				Prefixes: []netip.Prefix{prefix("172.31.0.0/16"), prefix("169.254.128.8/29")},
+			}},
+		},
 		Probes: []Probe{
 			{Vpc: "demo/vpc-2", Cluster: "west", Target: target("172.31.0.1", "demo.vpc-1 demo/vpc-2 west")},
 			{Vpc: "demo/vpc-3", Cluster: "east", Target: target("192.168.0.1", "demo.vpc-1 demo/vpc-3 east")},
@@ -99,9 +107,16 @@ func wantPort() Port {
 }
 
 func TestMake(t *testing.T) {
-	underlay := fastpath.Underlay{Interface: "wan0", Address: addr("192.0.2.11"), UDPPort: 4789}
+	underlay := fastpath.Underlay{Interface: "wan0", Address: addr("192.0.2.11"), UDPPort: 4789, VXLAN: "tbx4789"}
 	encryptedUnderlay := underlay
 	encryptedUnderlay.Tunnel = "tbwg0"
+	slow := func(vpcs ...link.SlowVpc) link.SlowPath {
+		return link.SlowPath{VXLAN: link.VXLAN{Port: 4789, Address: addr("192.0.2.11"), Underlay: "wan0"}, Vpcs: vpcs}
+	}
+	lost, secret, unable := wantPort(), wantPort(), wantPort()
+	lost.SlowPath.Remotes[0].Endpoints = nil
+	secret.SlowPath.Remotes[0].EncryptedMTU = 1390
+	unable.SlowPath.Remotes[0].EncryptedMTU, unable.SlowPath.Remotes[0].Endpoints = 1390, nil
 	cases := map[string]struct {
 		reason string
 		modify func(*Inputs)
@@ -113,14 +128,14 @@ func TestMake(t *testing.T) {
 			want: Plan{Role: RoleGateway, Ports: []Port{wantPort()}, Fastpath: fastpath.Config{
 				Underlay: underlay, Ports: []fastpath.Port{wantPort().Fastpath},
 				Clusters: []fastpath.Cluster{{Name: "west", Endpoints: []netip.Addr{addr("192.0.2.20"), addr("192.0.2.21")}}},
-			}},
+			}, SlowPath: slow(wantPort().SlowPath)},
 		},
 		"UnknownCluster": {
 			reason: "a cluster that the directory does not have is a cluster without endpoints",
 			modify: func(in *Inputs) { in.Gateways = in.Gateways[2:] },
-			want: Plan{Role: RoleGateway, Ports: []Port{wantPort()}, Fastpath: fastpath.Config{
+			want: Plan{Role: RoleGateway, Ports: []Port{lost}, Fastpath: fastpath.Config{
 				Underlay: underlay, Ports: []fastpath.Port{wantPort().Fastpath}, Clusters: []fastpath.Cluster{{Name: "west"}},
-			}},
+			}, SlowPath: slow(lost.SlowPath)},
 		},
 		"NotApproved": {
 			reason: "the hub's list is there and does not name the node: it is no gateway",
@@ -149,7 +164,7 @@ func TestMake(t *testing.T) {
 				in.Gateways[2].Spec.Endpoints[0].PublicKey = spokev1alpha1.PublicKey(wireguard.PublicKey{9}.String())
 			},
 			want: Plan{
-				Role: RoleGateway, Ports: []Port{wantPort()},
+				Role: RoleGateway, Ports: []Port{secret}, SlowPath: slow(secret.SlowPath),
 				Fastpath: fastpath.Config{
 					Underlay: encryptedUnderlay, Ports: []fastpath.Port{wantPort().Fastpath},
 					Clusters: []fastpath.Cluster{{Name: "west", Encrypted: true, Endpoints: []netip.Addr{addr("192.0.2.20"), addr("192.0.2.21")}}},
@@ -166,7 +181,7 @@ func TestMake(t *testing.T) {
 			reason: "this end wants it and the other has no key: nothing is sent, least of all in the clear",
 			modify: func(in *Inputs) { in.Gateways[2].Spec.Encryption = spokev1alpha1.EncryptionWireGuard },
 			want: Plan{
-				Role: RoleGateway, Ports: []Port{wantPort()},
+				Role: RoleGateway, Ports: []Port{unable}, SlowPath: slow(unable.SlowPath),
 				Fastpath: fastpath.Config{
 					Underlay: encryptedUnderlay, Ports: []fastpath.Port{wantPort().Fastpath}, Clusters: []fastpath.Cluster{{Name: "west", Encrypted: true}},
 				},
@@ -177,7 +192,7 @@ func TestMake(t *testing.T) {
 			reason: "only the tombstone of a router removes its interfaces",
 			modify: func(in *Inputs) { in.Routers[0].DeletionTimestamp = new(metav1.Now()) },
 			want: Plan{
-				Role: RoleGateway, Fastpath: fastpath.Config{Underlay: underlay},
+				Role: RoleGateway, Fastpath: fastpath.Config{Underlay: underlay}, SlowPath: slow(),
 				Removed: []Removed{{Router: "demo.vpc-1", GatewayEnd: "tbg100", OVSEnd: "tbo100"}},
 			},
 		},
@@ -189,7 +204,7 @@ func TestMake(t *testing.T) {
 			want: Plan{Role: RoleGateway, Ports: []Port{wantPort()}, Fastpath: fastpath.Config{
 				Underlay: underlay, Ports: []fastpath.Port{wantPort().Fastpath},
 				Clusters: []fastpath.Cluster{{Name: "west", Endpoints: []netip.Addr{addr("192.0.2.20"), addr("192.0.2.21")}}},
-			}},
+			}, SlowPath: slow(wantPort().SlowPath)},
 			errs: map[string]string{"demo.bad": "spec.linkCIDR"},
 		},
 	}

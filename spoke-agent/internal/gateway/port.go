@@ -40,6 +40,10 @@ func makePort(in Inputs, cluster string, endpoint spokev1alpha1.GatewayEndpoint,
 			GatewayMAC: naming.MAC(address), RouterMAC: naming.MAC(naming.LinkRouter(linkCIDR)),
 			Address: address, Local: localPrefixes,
 		},
+		SlowPath: link.SlowVpc{
+			Interface: naming.GatewayEnd(vpc.VNI), VNI: uint32(vpc.VNI), Local: localPrefixes,
+			Router: naming.LinkRouter(linkCIDR), RouterMAC: naming.MAC(naming.LinkRouter(linkCIDR)),
+		},
 	}
 	for _, r := range lr.Spec.Remotes {
 		prefixes, err := parsePrefixes(r.Prefixes)

@@ -48,7 +48,7 @@ func (g Guard) Ensure() error {
 	wanted := map[string]bool{}
 	for _, a := range g.Addresses {
 		for _, r := range guardRoutes(a, index) {
-			wanted[routeKey(r)] = true
+			wanted[guardRouteKey(r)] = true
 			if err := h.RouteReplace(&r); err != nil && (r.LinkIndex == 0 || !isDown(err)) {
 				return fmt.Errorf("guard %s: %w", a, err)
 			}
@@ -57,7 +57,7 @@ func (g Guard) Ensure() error {
 	if err := ensureGuardRule(h, g.Port); err != nil {
 		return err
 	}
-	return deleteGuardRoutes(h, func(r netlink.Route) bool { return wanted[routeKey(r)] })
+	return deleteGuardRoutes(h, func(r netlink.Route) bool { return wanted[guardRouteKey(r)] })
 }
 
 // isDown is the kernel's answer to a route through an interface that is not up yet, or just gone.
@@ -73,7 +73,7 @@ func guardRoutes(a netip.Addr, index int) []netlink.Route {
 	return routes
 }
 
-func routeKey(r netlink.Route) string { return fmt.Sprint(r.Dst, r.Type, r.Priority) }
+func guardRouteKey(r netlink.Route) string { return fmt.Sprint(r.Dst, r.Type, r.Priority) }
 
 // ensureGuardRule makes the one rule, and takes away that of another port.
 func ensureGuardRule(h *netlink.Handle, port uint16) error {

@@ -97,7 +97,8 @@ func adjust(h *netlink.Handle, l netlink.Link, mac net.HardwareAddr, mtu int) er
 // silence keeps the node itself from speaking and from listening on an interface: no answers to ARP for the node's
 // addresses, no IPv6, and no IPv4 either. Without an address on the interface there is no way back to any source through
 // it, and rp_filter (RFC 3704) drops all that the node would take in or forward: a Vpc's packets, while no program is
-// attached yet, and pods' broadcasts, which the userspace datapath leaves to the node too.
+// attached yet, and pods' broadcasts, which the userspace datapath leaves to the node too. (SetSlowPath opens the ear of a
+// gateway port, when a program watches over it.)
 func silence(h *netlink.Handle, l netlink.Link) error {
 	name := l.Attrs().Name
 	for _, s := range [][2]string{{"addr_gen_mode", "1"}, {"disable_ipv6", "1"}} {
@@ -106,8 +107,8 @@ func silence(h *netlink.Handle, l netlink.Link) error {
 			return fmt.Errorf("set %s of %s: %w", s[0], name, err)
 		}
 	}
-	if err := os.WriteFile("/proc/sys/net/ipv4/conf/"+name+"/rp_filter", []byte("1"), 0o644); err != nil {
-		return fmt.Errorf("set rp_filter of %s: %w", name, err)
+	if err := deafen(name); err != nil {
+		return err
 	}
 	if l.Attrs().RawFlags&unix.IFF_NOARP != 0 {
 		return nil

@@ -143,11 +143,11 @@ func (s *side) set(t *testing.T) {
 
 func (s *side) drops(t *testing.T, reason string) uint64 {
 	t.Helper()
-	_, drops, err := s.fastpath.Counters()
+	counters, err := s.fastpath.Counters()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return drops[reason]
+	return counters.Drops[reason]
 }
 
 func public(t *testing.T, key PrivateKey) PublicKey {

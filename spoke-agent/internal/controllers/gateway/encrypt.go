@@ -11,6 +11,7 @@ import (
 
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/fastpath"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/gateway"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/link"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/wireguard"
 )
 
@@ -46,4 +47,14 @@ func encrypted(port gateway.Port, clusters []fastpath.Cluster) bool {
 	return slices.ContainsFunc(port.Fastpath.Remotes, func(r fastpath.Remote) bool {
 		return slices.ContainsFunc(clusters, func(c fastpath.Cluster) bool { return c.Name == r.Cluster && c.Encrypted })
 	})
+}
+
+// inTheClear is a slow path without the clusters that must be encrypted: the kernel too sends them nothing then, whether or not
+// the guard could be set.
+func inTheClear(slow link.SlowPath) link.SlowPath {
+	slow.Vpcs = slices.Clone(slow.Vpcs)
+	for i, vpc := range slow.Vpcs {
+		slow.Vpcs[i].Remotes = slices.DeleteFunc(slices.Clone(vpc.Remotes), func(r link.SlowRemote) bool { return r.EncryptedMTU != 0 })
+	}
+	return slow
 }

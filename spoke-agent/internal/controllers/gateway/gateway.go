@@ -5,7 +5,7 @@
 // has approved it.
 //
 //	label ─▶ the Node's endpoint annotation ─▶ (controller, hub) ─▶ approved endpoint
-//	copies ─▶ gateway.Make ─▶ link.Ensure · ovs port · fastpath.Set · probe.Set ─▶ status of the copies
+//	copies ─▶ gateway.Make ─▶ link.Ensure · fastpath.Set · link.SetSlowPath · ovs port · probe.Set ─▶ status of the copies
 //
 // It works from the copies alone. Maps and programs are pinned and interfaces stay, so neither a
 // restart nor an absent apiserver loses a packet.
@@ -61,6 +61,9 @@ type Links interface {
 	Remove(name string) error
 	List(prefix string) ([]string, error)
 	Underlay(name string) (string, netip.Addr, int, error)
+	EnsureVXLAN(link.VXLAN) error
+	SetSlowPath(link.SlowPath) error
+	RemoveSlowPath() error
 }
 
 // Vswitch changes ports of the integration bridge.
@@ -73,7 +76,7 @@ type Vswitch interface {
 type Fastpath interface {
 	Set(fastpath.Config) error
 	Remove() error
-	Counters() ([]fastpath.FlowCounter, map[string]uint64, error)
+	Counters() (fastpath.Counters, error)
 	RelayCounters() ([]fastpath.RelayCounter, error)
 	Lookups() (hits, misses uint64, err error)
 }
@@ -211,8 +214,8 @@ func (r *Reconciler) gather(ctx context.Context) (gateway.Inputs, error) {
 	return in, nil
 }
 
-// checkMTU tells once that what fits a pod's interface does not fit the underlay, or the tunnel: it would vanish without an ICMP error,
-// large packets only.
+// checkMTU tells once that what fits a pod's interface does not fit the underlay, or the tunnel: it works, but slowly, and only
+// for pods that listen to ICMP errors.
 func (r *Reconciler) checkMTU(ctx context.Context, name string, mtu int) {
 	if r.toldMTU[name] == mtu || mtu >= r.MTU+fastpath.Overhead {
 		return
@@ -221,7 +224,7 @@ func (r *Reconciler) checkMTU(ctx context.Context, name string, mtu int) {
 		r.toldMTU = map[string]int{}
 	}
 	r.toldMTU[name] = mtu
-	log.FromContext(ctx).Error(nil, "Large packets of pods will be dropped (tombolo_fastpath_drops_total, too_big): raise the MTU of the interface or lower --pod-mtu",
+	log.FromContext(ctx).Error(nil, "Large packets of pods do not fit the underlay, and are refused with an ICMP error or fragmented by the kernel: raise the MTU of the interface or lower --pod-mtu",
 		"interface", name, "mtu", mtu, "pod-mtu", r.MTU, "needed", r.MTU+fastpath.Overhead)
 }
 

@@ -134,10 +134,14 @@ func (f *fixture) eventuallyStatus(t *testing.T, name string, want spokev1alpha1
 	})
 }
 
+const slowPath = `slow path tbx4789
+slow path tbg100 via 169.254.128.1 remotes 1
+`
+
 const serving = `fastpath underlay wan0 192.0.2.10:4789
 fastpath cluster west [192.0.2.20]
 fastpath port tbg100 demo/a remotes 1
-link tbg100 tbo100 0a:58:a9:fe:80:02 mtu 1400
+` + slowPath + `link tbg100 tbo100 0a:58:a9:fe:80:02 mtu 1400
 port tbo100 gw-demo.a:e1 owner uid-a
 probe demo.a demo/far west: 169.254.128.2 → 172.31.0.1
 `
@@ -179,6 +183,14 @@ func TestGateway(t *testing.T) {
 		f.eventuallyStatus(t, "demo.a", spokev1alpha1.LocalRouterStatus{Gateways: []spokev1alpha1.RouterGateway{{Node: "e1", ObservedGeneration: 7}}})
 	})
 	t.Run("ProbesAreReported", func(t *testing.T) { f.testProbes(t) })
+	t.Run("KernelWithoutSlowPath", func(t *testing.T) {
+		f.world.fail("tbx4789", errors.New("the kernel lacks VXLAN"))
+		f.world.answer("demo.a demo/far west", true) // a reason to look again
+		f.eventuallyWorld(t, "the fast path goes on without", strings.ReplaceAll(serving, slowPath, ""))
+		f.world.fail("tbx4789", nil)
+		f.world.answer("demo.a demo/far west", true)
+		f.eventuallyWorld(t, "the slow path is there as soon as the kernel can", serving)
+	})
 	t.Run("RestartWritesNothing", func(t *testing.T) {
 		stop()
 		before := f.version(t)
@@ -315,6 +327,7 @@ func (f *fixture) testProbes(t *testing.T) {
 	wantSeries := map[string]int{
 		"tombolo_probe_reachable": 1, "tombolo_probe_rtt_seconds": 1,
 		"tombolo_fastpath_packets_total": 3, "tombolo_fastpath_bytes_total": 3, "tombolo_fastpath_drops_total": 1,
+		"tombolo_fastpath_slow_total": 1, "tombolo_slowpath_up": 1,
 		"tombolo_fastpath_relayed_packets_total": 1, "tombolo_fastpath_relayed_bytes_total": 1, "tombolo_fastpath_lookups_total": 2,
 	}
 	if diff := cmp.Diff(wantSeries, series); diff != "" {

@@ -26,6 +26,8 @@ var (
 	relayBytesDesc   = prometheus.NewDesc("tombolo_fastpath_relayed_bytes_total", "Bytes of their inner IPv4 packets.", relayLabels, nil)
 	lookupsDesc      = prometheus.NewDesc("tombolo_fastpath_lookups_total", "Longest-prefix matches, by whether the cache had the answer.", []string{"cache"}, nil)
 	dropsDesc        = prometheus.NewDesc("tombolo_fastpath_drops_total", "Packets that the fast path dropped, by reason.", []string{"reason"}, nil)
+	slowDesc         = prometheus.NewDesc("tombolo_fastpath_slow_total", "Packets that the fast path left to the kernel, by reason.", []string{"reason"}, nil)
+	slowUpDesc       = prometheus.NewDesc("tombolo_slowpath_up", "1 while the kernel's slow path is as it should be.", nil, nil)
 
 	probeLabels   = []string{"vpc", "remote_vpc", "cluster"}
 	rttDesc       = prometheus.NewDesc("tombolo_probe_rtt_seconds", "Round trip of the newest answered probe of a remote router.", probeLabels, nil)
@@ -39,6 +41,7 @@ type metrics struct {
 
 	mu     sync.Mutex
 	labels map[string][]string // of the probe with that key
+	slowUp float64             // 1 or 0
 }
 
 func newMetrics(o Options) *metrics { return &metrics{fastpath: o.Fastpath, prober: o.Prober} }
@@ -63,9 +66,19 @@ func (m *metrics) describe(ports []gateway.Port) {
 	m.labels = labels
 }
 
+// describeSlowPath says whether the slow path is there.
+func (m *metrics) describeSlowPath(up bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.slowUp = 0
+	if up {
+		m.slowUp = 1
+	}
+}
+
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{packetsDesc, bytesDesc, dropsDesc, relayPacketsDesc, relayBytesDesc, lookupsDesc, rttDesc, reachableDesc} {
+	for _, desc := range []*prometheus.Desc{packetsDesc, bytesDesc, dropsDesc, slowDesc, slowUpDesc, relayPacketsDesc, relayBytesDesc, lookupsDesc, rttDesc, reachableDesc} {
 		ch <- desc
 	}
 }
@@ -77,19 +90,26 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	if !open {
 		return // no gateway
 	}
-	flows, drops, err := programs.Counters()
+	counters, err := programs.Counters()
 	if err != nil {
 		log.Log.Error(err, "Read counters of the fast path")
 		return
 	}
-	for _, f := range flows {
+	for _, f := range counters.Flows {
 		labels := []string{vpcLabel(f.Vpc, f.VNI), vpcLabel(f.RemoteVpc, f.RemoteVNI), f.Cluster, f.Direction}
 		ch <- prometheus.MustNewConstMetric(packetsDesc, prometheus.CounterValue, float64(f.Packets), labels...)
 		ch <- prometheus.MustNewConstMetric(bytesDesc, prometheus.CounterValue, float64(f.Bytes), labels...)
 	}
-	for reason, packets := range drops {
+	for reason, packets := range counters.Drops {
 		ch <- prometheus.MustNewConstMetric(dropsDesc, prometheus.CounterValue, float64(packets), reason)
 	}
+	for reason, packets := range counters.Slow {
+		ch <- prometheus.MustNewConstMetric(slowDesc, prometheus.CounterValue, float64(packets), reason)
+	}
+	m.mu.Lock()
+	slowUp := m.slowUp
+	m.mu.Unlock()
+	ch <- prometheus.MustNewConstMetric(slowUpDesc, prometheus.GaugeValue, slowUp)
 	collectTransit(programs, ch)
 }
 

@@ -11,15 +11,18 @@ import (
 	"slices"
 	"strings"
 
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/fastpath"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/gateway"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/link"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/naming"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/probe"
 )
 
-// serve makes interfaces, then maps, then probes, takes down the routers under deletion, and says in every copy how far
+// serve makes interfaces, then maps, then the slow path, then probes, takes down the routers under deletion, and says in every copy how far
 // it came. A router whose interface can't be made stops neither the others nor a deletion.
 func (r *Reconciler) serve(ctx context.Context, routers []spokev1alpha1.LocalRouter, p gateway.Plan) error {
 	if err := r.hold(ctx, routers, p.Ports); err != nil {
@@ -33,11 +36,11 @@ func (r *Reconciler) serve(ctx context.Context, routers []spokev1alpha1.LocalRou
 			errs = append(errs, fmt.Errorf("plug LocalRouter %s: %w", port.Router, err))
 		}
 	}
-	config, probes, err := r.carried(p)
+	config, slow, probes, err := r.carried(p)
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
-	errs = append(errs, r.program(ctx, p, config, problems), r.remove(ctx, routers, p.Removed))
+	errs = append(errs, r.program(ctx, p, config, slow, problems), r.remove(ctx, routers, p.Removed))
 	if err := r.Prober.Set(probes); err != nil {
 		errs = append(errs, fmt.Errorf("set probes: %w", err))
 	}
@@ -45,9 +48,9 @@ func (r *Reconciler) serve(ctx context.Context, routers []spokev1alpha1.LocalRou
 	return errors.Join(append(errs, r.report(ctx, routers, p.Ports, problems))...)
 }
 
-// program makes the tunnel, if there must be one, and then the maps that lead into it. What fails is a problem of the routers
+// program makes the tunnel, if there must be one, and then both paths that lead into it. What fails is a problem of the routers
 // that it concerns.
-func (r *Reconciler) program(ctx context.Context, p gateway.Plan, config fastpath.Config, problems map[string]error) error {
+func (r *Reconciler) program(ctx context.Context, p gateway.Plan, config fastpath.Config, slow link.SlowPath, problems map[string]error) error {
 	var errs []error
 	fail := func(err error, concerns func(gateway.Port) bool) {
 		errs = append(errs, err)
@@ -61,10 +64,11 @@ func (r *Reconciler) program(ctx context.Context, p gateway.Plan, config fastpat
 		r.checkMTU(ctx, p.Tunnel.Interface, p.Tunnel.MTU)
 		if err := r.encrypt(ctx, *p.Tunnel); err != nil {
 			config.Underlay.Tunnel = "" // and so nothing goes to encrypted clusters
+			slow = inTheClear(slow)
 			fail(err, func(port gateway.Port) bool { return encrypted(port, config.Clusters) })
 		}
 	}
-	if err := r.setFastpath(ctx, config); err != nil {
+	if err := r.setPaths(ctx, config, slow); err != nil {
 		fail(err, func(gateway.Port) bool { return true })
 	} else if p.Tunnel == nil {
 		errs = append(errs, r.Tunnel.Remove(naming.Tunnel))
@@ -72,26 +76,26 @@ func (r *Reconciler) program(ctx context.Context, p gateway.Plan, config fastpat
 	return errors.Join(errs...)
 }
 
-// carried are configuration and probes of the ports that have their interface. What goes through it goes on while Open
+// carried are both paths' configuration and probes of the ports that have their interface. What goes through it goes on while Open
 // vSwitch is away, or refuses to look at it anew.
-func (r *Reconciler) carried(p gateway.Plan) (fastpath.Config, []probe.Target, error) {
+func (r *Reconciler) carried(p gateway.Plan) (fastpath.Config, link.SlowPath, []probe.Target, error) {
 	ends, err := r.Links.List(naming.GatewayEndPrefix)
 	if err != nil {
-		return fastpath.Config{}, nil, fmt.Errorf("list gateway ports: %w", err)
+		return fastpath.Config{}, link.SlowPath{}, nil, fmt.Errorf("list gateway ports: %w", err)
 	}
-	config := p.Fastpath
-	config.Ports = nil
+	config, slow := p.Fastpath, p.SlowPath
+	config.Ports, slow.Vpcs = nil, nil
 	var probes []probe.Target
 	for _, port := range p.Ports {
 		if !slices.Contains(ends, port.Link.GatewayEnd) {
 			continue
 		}
-		config.Ports = append(config.Ports, port.Fastpath)
+		config.Ports, slow.Vpcs = append(config.Ports, port.Fastpath), append(slow.Vpcs, port.SlowPath)
 		for _, target := range port.Probes {
 			probes = append(probes, target.Target)
 		}
 	}
-	return config, probes, nil
+	return config, slow, probes, nil
 }
 
 // hold marks the copies before anything of them is on the node.
@@ -123,13 +127,27 @@ func (r *Reconciler) plug(ctx context.Context, port gateway.Port) error {
 	return vswitch.AddPort(ctx, r.Bridge, port.Vswitch)
 }
 
-func (r *Reconciler) setFastpath(ctx context.Context, config fastpath.Config) error {
+// setPaths sets the fast path, which looks at all that goes to the kernel and comes from it, before the kernel forwards
+// anything. A node whose kernel can't have the slow path goes without: what needs it is dropped and counted.
+func (r *Reconciler) setPaths(ctx context.Context, config fastpath.Config, slow link.SlowPath) error {
 	programs, err := r.Fastpath.Get(ctx)
 	if err != nil {
 		return err
 	}
+	slowErr := r.Links.EnsureVXLAN(slow.VXLAN)
+	if slowErr != nil {
+		config.Underlay.VXLAN = ""
+		slowErr = errors.Join(slowErr, r.Links.RemoveSlowPath()) // nothing of it may outlive the program that guards it
+	}
 	if err := programs.Set(config); err != nil {
 		return fmt.Errorf("set fast path: %w", err)
+	}
+	if slowErr == nil {
+		slowErr = r.Links.SetSlowPath(slow)
+	}
+	r.metrics.describeSlowPath(slowErr == nil)
+	if slowErr != nil {
+		log.FromContext(ctx).Error(slowErr, "No slow path: large packets that may be fragmented, and some super-packets, are dropped and counted")
 	}
 	return nil
 }
@@ -171,6 +189,9 @@ func (r *Reconciler) unplug(ctx context.Context, gatewayEnd, ovsEnd string) erro
 // retire takes everything down: the hub's list says that the node is no gateway. On a node that never was one there is
 // nothing to do.
 func (r *Reconciler) retire(ctx context.Context, routers []spokev1alpha1.LocalRouter) error {
+	if err := r.Links.RemoveSlowPath(); err != nil { // before its guards
+		return err
+	}
 	ends, err := r.Links.List(naming.GatewayEndPrefix)
 	if err != nil {
 		return fmt.Errorf("list gateway ports: %w", err)

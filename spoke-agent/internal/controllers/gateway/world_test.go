@@ -26,6 +26,8 @@ type world struct {
 	links    map[string]link.Pair
 	ports    map[string]ovn.VswitchPort
 	config   fastpath.Config
+	vxlan    string
+	slow     link.SlowPath
 	sets     int
 	targets  []probe.Target
 	results  map[string]probe.Result
@@ -66,6 +68,12 @@ func (w *world) String() string {
 	}
 	for _, p := range w.config.Ports {
 		fmt.Fprintf(&b, "fastpath port %s %s remotes %d\n", p.Interface, p.Vpc, len(p.Remotes))
+	}
+	if w.vxlan != "" {
+		fmt.Fprintf(&b, "slow path %s\n", w.vxlan)
+	}
+	for _, v := range w.slow.Vpcs {
+		fmt.Fprintf(&b, "slow path %s via %s remotes %d\n", v.Interface, v.Router, len(v.Remotes))
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.links)) {
 		l := w.links[name]
@@ -145,6 +153,34 @@ func (w *world) Underlay(name string) (string, netip.Addr, int, error) {
 	return name, netip.MustParseAddr("192.0.2.10"), 1500, nil
 }
 
+func (w *world) EnsureVXLAN(v link.VXLAN) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.failures["tbx4789"]; err != nil {
+		return err
+	}
+	w.vxlan = link.VXLANName(v.Port)
+	return nil
+}
+
+// SetSlowPath fails as the kernel would when the device is missing, and as no test would notice when its guard is.
+func (w *world) SetSlowPath(s link.SlowPath) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if name := link.VXLANName(s.VXLAN.Port); w.vxlan != name || w.config.Underlay.VXLAN != name {
+		return fmt.Errorf("the slow path is opened with device %q and guard on %q", w.vxlan, w.config.Underlay.VXLAN)
+	}
+	w.slow = s
+	return nil
+}
+
+func (w *world) RemoveSlowPath() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.vxlan, w.slow = "", link.SlowPath{}
+	return nil
+}
+
 func (w *world) AddPort(_ context.Context, _ string, p ovn.VswitchPort) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -177,12 +213,15 @@ func (f fastpathView) Set(c fastpath.Config) error {
 
 func (f fastpathView) Remove() error { return f.Set(fastpath.Config{}) }
 
-func (f fastpathView) Counters() ([]fastpath.FlowCounter, map[string]uint64, error) {
+func (f fastpathView) Counters() (fastpath.Counters, error) {
+	flow := fastpath.FlowCounter{VNI: 100, RemoteVNI: 900, Vpc: "demo/a", RemoteVpc: "demo/far", Cluster: "west", Direction: "out", Packets: 3, Bytes: 300}
 	unnamed := fastpath.FlowCounter{VNI: 300, RemoteVNI: 900, Cluster: "west", Direction: "out"} // as after a Set that failed
 	another := unnamed
 	another.VNI = 400
-	return []fastpath.FlowCounter{{VNI: 100, RemoteVNI: 900, Vpc: "demo/a", RemoteVpc: "demo/far", Cluster: "west", Direction: "out", Packets: 3, Bytes: 300}, unnamed, another},
-		map[string]uint64{"no_route": 1}, nil
+	return fastpath.Counters{
+		Flows: []fastpath.FlowCounter{flow, unnamed, another},
+		Drops: map[string]uint64{"no_route": 1}, Slow: map[string]uint64{"too_big": 1},
+	}, nil
 }
 
 func (f fastpathView) RelayCounters() ([]fastpath.RelayCounter, error) {

@@ -14,8 +14,8 @@ static __always_inline void count_lookup(enum lookup lookup)
 		*count += 1;
 }
 
-// full_barrier orders what is read before it and what is read after it, on every machine: an atomic operation that returns
-// the old value is a full barrier (Documentation/atomic_t.txt of the kernel).
+// full_barrier orders what is read before it and what is read after it, on every machine: an atomic operation that
+// returns the old value is a full barrier (Documentation/atomic_t.txt of the kernel).
 static __always_inline void full_barrier(void)
 {
 	__u64 word = 0;
@@ -74,11 +74,11 @@ static __always_inline void remember(volatile __u64 *slot, __u64 question, __u64
 	slot[3] = answer[1];
 }
 
-// find is the longest match of (VNI, address) in a trie, from the cache if the answer is of this epoch. It is not 0 when
-// there is none. tombolo_locals has no answer but yes.
+// find is the longest match of (VNI, address) in a trie, from the cache if the answer is of this epoch. It is not 0
+// when there is none. tombolo_locals has no answer but yes.
 static __always_inline int find(enum trie trie, __u32 vni, __be32 address, struct remote *to)
 {
-	struct prefix key = { .prefixlen = 64, .vni = bpf_htonl(vni), .address = address };
+	struct prefix key = {.prefixlen = 64, .vni = bpf_htonl(vni), .address = address};
 	__u64 asked = question(trie, vni, address), now;
 	__u32 zero = 0, slot = slot_of(asked);
 	struct cached *cached = bpf_map_lookup_elem(&tombolo_cache, &slot);
@@ -93,7 +93,8 @@ static __always_inline int find(enum trie trie, __u32 vni, __be32 address, struc
 		return 0;
 	}
 	count_lookup(LOOKUP_MISS);
-	// The epoch was read before the trie is: should the trie change meanwhile, the answer is of an epoch that is over.
+	// The epoch was read before the trie is: should the trie change meanwhile, the answer is of an epoch that is
+	// over.
 	full_barrier();
 	found = longest_match(trie, &key);
 	if (!found)

@@ -3,38 +3,8 @@
 
 #include "relay.h"
 
-// wire_length finds the length of the longest inner IPv4 packet that leaves this skb: a super-packet counts as one of
-// its segments. It is not 0 when the headers can't be read.
-static __always_inline int wire_length(struct __sk_buff *skb, const struct iphdr *ip, __u32 *length)
-{
-	__u32 network = ip->ihl * 4, transport = sizeof(struct udphdr);
-	__u8 offset; // data offset of TCP, RFC 9293 section 3.1
-
-	if (!skb->gso_size) {
-		*length = skb->len - ETH_HLEN;
-		return 0;
-	}
-	if (ip->protocol == IPPROTO_TCP) {
-		if (bpf_skb_load_bytes(skb, ETH_HLEN + network + 12, &offset, sizeof(offset)))
-			return -1;
-		transport = (offset >> 4) * 4;
-	}
-	*length = network + transport + skb->gso_size;
-	return 0;
-}
-
-static __always_inline __u16 header_checksum(const __u16 *words)
-{
-	__u32 sum = 0;
-
-#pragma unroll
-	for (int i = 0; i < 10; i++)
-		if (i != 5)
-			sum += words[i];
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return ~sum;
-}
+// REFUSED says that encapsulate has not touched the packet.
+#define REFUSED 1
 
 static __always_inline int encapsulate(struct __sk_buff *skb, const struct underlay *underlay, __be32 endpoint,
 				       __u32 vni, __u64 hash, __u8 tos)
@@ -46,6 +16,8 @@ static __always_inline int encapsulate(struct __sk_buff *skb, const struct under
 	if (bpf_skb_adjust_room(skb, OVERHEAD, BPF_ADJ_ROOM_MAC,
 				BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_ENCAP_L4_UDP |
 					BPF_F_ADJ_ROOM_ENCAP_L2(ETH_HLEN) | BPF_F_ADJ_ROOM_ENCAP_L2_ETH))
+		return REFUSED;
+	if (pull(skb, sizeof(struct outer))) // for the verifier
 		return -1;
 	o = (void *)(long)skb->data;
 	if ((void *)(o + 1) > (void *)(long)skb->data_end) // for the verifier
@@ -78,6 +50,21 @@ static __always_inline int encapsulate(struct __sk_buff *skb, const struct under
 	return 0;
 }
 
+// too_big answers a packet that must not be fragmented, and leaves any other one to the kernel, which does it.
+static __always_inline int too_big(struct __sk_buff *skb, const struct underlay *underlay, __u32 vni, __u32 mtu,
+				   __be16 frag_off)
+{
+	struct delivery *delivery = bpf_map_lookup_elem(&tombolo_vnis, &vni);
+
+	if (!(frag_off & bpf_htons(IP_DF)))
+		return to_kernel(skb, underlay, SLOW_TOO_BIG, DROP_TOO_BIG);
+	if (!delivery || fragmentation_needed(skb, delivery, mtu - OVERHEAD) ||
+	    write_macs(skb, delivery->router_mac, delivery->gateway_mac))
+		return drop(DROP_TOO_BIG);
+	count_event(DROP_FRAGMENTATION_NEEDED);
+	return bpf_redirect(delivery->ifindex, 0);
+}
+
 // tombolo_out takes what a Vpc's router sends to the gateway port.
 SEC("tcx/ingress")
 int tombolo_out(struct __sk_buff *skb)
@@ -85,57 +72,73 @@ int tombolo_out(struct __sk_buff *skb)
 	__u32 ifindex = skb->ifindex, zero = 0;
 	__u32 *vni = bpf_map_lookup_elem(&tombolo_ports, &ifindex);
 	struct underlay *underlay = bpf_map_lookup_elem(&tombolo_underlay, &zero);
-	__u32 packets = skb->gso_segs ?: 1, bytes = skb->len - ETH_HLEN, length, to;
+	__u32 packets = skb->gso_segs ?: 1, bytes = skb->len - ETH_HLEN, length, mtu, to;
 	struct remote remote = {};
 	struct flow flow = {};
-	struct cluster *cluster;
+	struct cluster *cluster = NULL;
 	struct iphdr *ip;
 	__be32 endpoint;
 	__u64 hash;
 	__u8 tos;
+	int failed, unknown;
 
-	if (!vni || !untagged_ipv4(skb))
+	if (!underlay) // for the verifier
 		return TCX_NEXT;
+	if (!untagged_ipv4(skb))
+		return TCX_NEXT;
+	if (skb->mark == MARK_TO_ROUTER)
+		return to_router(skb);
+	if (!vni)
+		return underlay->vxlan ? to_kernel(skb, underlay, SLOW_NO_PORT, DROP_NO_ROUTE) : TCX_NEXT;
 	// A switch that floods gives the packet to every gateway: only the one it is for may send it.
 	if (skb->pkt_type != PACKET_HOST)
 		return drop(DROP_OTHER_MAC);
-	if (pull(skb, ETH_HLEN + sizeof(*ip)))
+	ip = ip_header(skb);
+	if (!ip)
 		return drop(DROP_MALFORMED);
-	ip = (void *)(long)skb->data + ETH_HLEN;
-	if ((void *)(ip + 1) > (void *)(long)skb->data_end) // for the verifier
-		return drop(DROP_MALFORMED);
-	if (ip->version != 4 || ip->ihl < 5)
-		return drop(DROP_MALFORMED);
-
-	if (find(TRIE_REMOTES, *vni, ip->daddr, &remote))
-		return drop(DROP_NO_ROUTE);
+	unknown = find(TRIE_REMOTES, *vni, ip->daddr, &remote);
+	if (!unknown)
+		cluster = bpf_map_lookup_elem(&tombolo_clusters, &remote.cluster);
+	mtu = underlay->mtu;
+	if (cluster && cluster->encrypted) {
+		// Nothing goes in the clear because the interface that encrypts is not there.
+		if (!underlay->tunnel)
+			return drop(DROP_NOT_ENCRYPTED);
+		mtu = underlay->tunnel_mtu;
+	}
+	if (ip->protocol == IPPROTO_TCP && !(ip->frag_off & bpf_htons(IP_OFFSET))) {
+		clamp_mss(skb, ip->ihl * 4, mtu);
+		ip = ip_header(skb);
+		if (!ip) // for the verifier
+			return drop(DROP_MALFORMED);
+	}
+	if (unknown)
+		return to_kernel(skb, underlay, SLOW_NO_ROUTE, DROP_NO_ROUTE);
 	if (remote.own) {
 		// For the prober's packet socket, and not for the node: its stack drops what is for another host.
 		bpf_skb_change_type(skb, PACKET_OTHERHOST);
 		return TCX_NEXT;
 	}
+	if (!cluster || !cluster->count)
+		return to_kernel(skb, underlay, SLOW_NO_ENDPOINT, DROP_NO_ENDPOINT);
 	to = remote.vni;
 	flow.cluster = remote.cluster;
 	flow.vni = *vni;
 	flow.remote_vni = to;
 	flow.direction = DIRECTION_OUT;
-	cluster = bpf_map_lookup_elem(&tombolo_clusters, &flow.cluster);
-	if (!cluster || !cluster->count)
-		return drop(DROP_NO_ENDPOINT);
-	if (!underlay) // for the verifier
-		return drop(DROP_ENCAPSULATE);
-	// Nothing goes in the clear because the interface that encrypts is not there.
-	if (cluster->encrypted && !underlay->tunnel)
-		return drop(DROP_NOT_ENCRYPTED);
 
-	if (wire_length(skb, ip, &length))
+	length = wire_length(skb, ip, ETH_HLEN);
+	if (!length)
 		return drop(DROP_MALFORMED);
-	if (length + OVERHEAD > (cluster->encrypted ? underlay->tunnel_mtu : underlay->mtu))
-		return drop(DROP_TOO_BIG);
+	if (length + OVERHEAD > mtu)
+		return too_big(skb, underlay, *vni, mtu, ip->frag_off);
 	hash = flow_hash(skb, ip);
 	endpoint = choose(cluster, hash);
 	tos = ip->tos;
-	if (encapsulate(skb, underlay, endpoint, to, hash, tos))
+	failed = encapsulate(skb, underlay, endpoint, to, hash, tos);
+	if (failed == REFUSED)
+		return to_kernel(skb, underlay, SLOW_ENCAPSULATE, DROP_ENCAPSULATE);
+	if (failed)
 		return drop(DROP_ENCAPSULATE);
 	count_flow(&flow, packets, bytes);
 	// An interface of layer 3: the kernel takes the outer Ethernet header off again.
@@ -163,11 +166,23 @@ static __always_inline int congestion(__u8 outer_tos, struct iphdr *ip)
 	return 0;
 }
 
-static __always_inline int deliver(struct __sk_buff *skb, const struct delivery *delivery)
+// to_tunnel leaves a packet to the kernel's VXLAN device, where tombolo_slow_in looks at it again.
+static __always_inline int to_tunnel(const struct underlay *underlay, enum event reason, enum event otherwise)
+{
+	if (!underlay->vxlan)
+		return drop(otherwise);
+	count_event(reason);
+	return TCX_NEXT;
+}
+
+static __always_inline int deliver(struct __sk_buff *skb, const struct underlay *underlay,
+				   const struct delivery *delivery)
 {
 	struct ethhdr *eth;
 
 	if (bpf_skb_adjust_room(skb, -(int)OVERHEAD, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO))
+		return to_tunnel(underlay, SLOW_DECAPSULATE, DROP_DECAPSULATE);
+	if (pull(skb, sizeof(*eth))) // for the verifier
 		return drop(DROP_DECAPSULATE);
 	eth = (void *)(long)skb->data;
 	if ((void *)(eth + 1) > (void *)(long)skb->data_end) // for the verifier
@@ -177,17 +192,32 @@ static __always_inline int deliver(struct __sk_buff *skb, const struct delivery 
 	return bpf_redirect(delivery->ifindex, 0);
 }
 
+// admit is the law of who may send what to whom, on both paths: flow is what an admitted packet counts for.
+static __always_inline enum event admit(__u32 vni, __u64 cluster, __be32 from, __be32 to, struct flow *flow)
+{
+	struct remote source = {}, local;
+
+	if (find(TRIE_LOCALS, vni, to, &local))
+		return DROP_NOT_LOCAL;
+	if (find(TRIE_REMOTES, vni, from, &source) || source.own || source.cluster != cluster)
+		return DROP_SPOOFED_SOURCE;
+	flow->cluster = cluster;
+	flow->vni = vni;
+	flow->remote_vni = source.vni;
+	flow->direction = DIRECTION_IN;
+	return ADMITTED;
+}
+
 // take takes what other clusters' gateways send to this node.
 static __always_inline int take(struct __sk_buff *skb)
 {
 	__u32 zero = 0, vni, packets = skb->gso_segs ?: 1, bytes = skb->len - sizeof(struct outer);
 	struct underlay *underlay = bpf_map_lookup_elem(&tombolo_underlay, &zero);
-	enum drop_reason refused;
-	struct remote source = {}, local;
 	struct delivery *delivery;
 	struct source *sender;
 	struct flow flow = {};
 	struct hop hop = {};
+	enum event refused = DROP_UNKNOWN_VNI;
 	struct outer *o;
 	struct iphdr *ip;
 	int verdict;
@@ -197,12 +227,12 @@ static __always_inline int take(struct __sk_buff *skb)
 	if (!untagged_ipv4(skb) || skb->pkt_type != PACKET_HOST)
 		return TCX_NEXT;
 	if (pull(skb, sizeof(*o) + sizeof(*ip)) && pull(skb, sizeof(*o)))
-		return TCX_NEXT;
+		return disguised(skb) ? drop(DROP_NOT_ENCRYPTED) : TCX_NEXT;
 	o = (void *)(long)skb->data;
 	if ((void *)(o + 1) > (void *)(long)skb->data_end) // for the verifier
 		return TCX_NEXT;
 	if (!ours(o, underlay))
-		return TCX_NEXT;
+		return disguised(skb) ? drop(DROP_NOT_ENCRYPTED) : TCX_NEXT;
 
 	vni = bpf_ntohl(o->vxlan.vni) >> 8;
 	delivery = bpf_map_lookup_elem(&tombolo_vnis, &vni);
@@ -221,27 +251,27 @@ static __always_inline int take(struct __sk_buff *skb)
 	if ((void *)(ip + 1) > (void *)(long)skb->data_end || ip->version != 4 || ip->ihl < 5)
 		return drop(DROP_MALFORMED);
 
-	if (!delivery || find(TRIE_LOCALS, vni, ip->daddr, &local)) {
-		refused = may_relay(o, ip, underlay, sender, delivery ? DROP_NOT_LOCAL : DROP_UNKNOWN_VNI, &hop);
-		if (refused != DROP_REASONS)
+	if (delivery)
+		refused = admit(vni, sender->cluster, ip->saddr, ip->daddr, &flow);
+	if (!delivery || refused == DROP_NOT_LOCAL) {
+		refused = may_relay(o, ip, underlay, sender, refused, &hop);
+		if (refused != ADMITTED)
 			return drop(refused);
 		rewrite(o, underlay, &hop, packets, bytes);
 		return bpf_redirect_neigh(underlay->ifindex, NULL, 0, 0);
 	}
-	if (find(TRIE_REMOTES, vni, ip->saddr, &source) || source.own || source.cluster != sender->cluster)
-		return drop(DROP_SPOOFED_SOURCE);
+	if (refused != ADMITTED)
+		return drop(refused);
 	// adjust_room leaves the mark of a tunnel on the super-packet: TCP bears it, UDP would be lost without a count.
 	if (skb->gso_size && ip->protocol != IPPROTO_TCP)
-		return drop(DROP_GSO_NOT_TCP);
+		return to_tunnel(underlay, SLOW_GSO_NOT_TCP, DROP_GSO_NOT_TCP);
+	if (wire_length(skb, ip, sizeof(*o)) > delivery->mtu)
+		return to_tunnel(underlay, SLOW_TOO_BIG, DROP_TOO_BIG);
 	if (congestion(o->ip.tos, ip))
 		return drop(DROP_CONGESTED);
 
-	flow.cluster = sender->cluster;
-	flow.vni = vni;
-	flow.remote_vni = source.vni;
-	flow.direction = DIRECTION_IN;
-	verdict = deliver(skb, delivery);
-	if (verdict != TCX_DROP)
+	verdict = deliver(skb, underlay, delivery);
+	if (verdict == TCX_REDIRECT)
 		count_flow(&flow, packets, bytes);
 	return verdict;
 }
@@ -283,10 +313,75 @@ int tombolo_in_tunnel(struct __sk_buff *skb)
 	    bpf_skb_store_bytes(skb, __builtin_offsetof(struct ethhdr, h_proto), &protocol, sizeof(protocol), 0))
 		return drop(DROP_DECAPSULATE);
 	verdict = take(skb);
-	if (verdict == TCX_NEXT && !encapsulated(skb))
+	if (verdict != TCX_NEXT)
+		return verdict;
+	if (!encapsulated(skb))
 		return drop(DROP_NOT_VXLAN);
-	return verdict;
+	skb->mark = MARK_DECRYPTED;
+	return TCX_NEXT;
 }
 
-// bpf_fib_lookup is for GPL programs only.
+// smaller answers, or has fragmented, an admitted packet that the gateway port is too small for. The answer takes the
+// way of any other packet from here: into the gateway port, as if the router had sent it.
+static __always_inline int smaller(struct __sk_buff *skb, const struct delivery *delivery, __be16 frag_off)
+{
+	if (frag_off & bpf_htons(IP_DF)) {
+		if (fragmentation_needed(skb, delivery, delivery->mtu))
+			return drop(DROP_TOO_BIG);
+		count_event(DROP_FRAGMENTATION_NEEDED);
+	} else {
+		skb->mark = MARK_TO_ROUTER;
+	}
+	if (write_macs(skb, delivery->gateway_mac, delivery->router_mac))
+		return drop(DROP_TOO_BIG);
+	return bpf_redirect(delivery->ifindex, BPF_F_INGRESS);
+}
+
+// tombolo_slow_in takes all that comes out of the kernel's VXLAN device, whoever sent it there, and trusts nobody to
+// have looked at it before.
+SEC("tcx/ingress")
+int tombolo_slow_in(struct __sk_buff *skb)
+{
+	__u32 zero = 0, vni, packets = skb->gso_segs ?: 1, bytes = skb->len - ETH_HLEN;
+	struct bpf_tunnel_key key = {};
+	struct underlay *underlay = bpf_map_lookup_elem(&tombolo_underlay, &zero);
+	struct delivery *delivery;
+	struct source *sender;
+	struct flow flow = {};
+	enum event refused;
+	struct iphdr *ip;
+	__be32 outer;
+
+	if (!underlay || bpf_skb_get_tunnel_key(skb, &key, sizeof(key), 0))
+		return drop(DROP_UNKNOWN_ENDPOINT);
+	vni = key.tunnel_id;
+	outer = bpf_htonl(key.remote_ipv4);
+	delivery = bpf_map_lookup_elem(&tombolo_vnis, &vni);
+	if (!delivery)
+		return drop(DROP_UNKNOWN_VNI);
+	sender = bpf_map_lookup_elem(&tombolo_sources, &outer);
+	if (!sender)
+		return drop(DROP_UNKNOWN_ENDPOINT);
+	// The device does not know where its packets came in. tombolo_in has not seen all of them as they are now: the
+	// kernel has put fragments together since.
+	if (!sender->ifindex || (sender->ifindex != underlay->ifindex) != (skb->mark == MARK_DECRYPTED))
+		return drop(DROP_NOT_ENCRYPTED);
+	skb->mark = 0;
+	if (skb->protocol != bpf_htons(ETH_P_IP))
+		return drop(DROP_NOT_IPV4);
+	ip = ip_header(skb);
+	if (!ip)
+		return drop(DROP_MALFORMED);
+	refused = admit(vni, sender->cluster, ip->saddr, ip->daddr, &flow);
+	if (refused != ADMITTED)
+		return drop(refused);
+	if (wire_length(skb, ip, ETH_HLEN) > delivery->mtu)
+		return smaller(skb, delivery, ip->frag_off);
+	if (write_macs(skb, delivery->router_mac, delivery->gateway_mac))
+		return drop(DROP_DECAPSULATE);
+	count_flow(&flow, packets, bytes);
+	return bpf_redirect(delivery->ifindex, 0);
+}
+
+// bpf_fib_lookup is for programs under the GPL only; these may be had under either.
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -13,7 +13,8 @@
 
 #define MAX_ENDPOINTS 16
 
-// underlay is the interface between clusters.
+// underlay is the interface between clusters. vxlan is the kernel's VXLAN device on the same UDP port; 0 is none, and
+// then nothing is handed to the kernel.
 struct underlay {
 	__u32 ifindex;
 	__u32 mtu;
@@ -23,13 +24,16 @@ struct underlay {
 	// The interface that encrypts, 0 for none, and what it may be given.
 	__u32 tunnel;
 	__u32 tunnel_mtu;
+	__u32 vxlan;
 };
 
-// delivery is where tombolo_in puts packets for a VNI.
+// delivery is where packets for a VNI go. address is this node's on the link, the source of its ICMP errors; 0 is none.
 struct delivery {
 	__u32 ifindex;
 	__u8 router_mac[6];
 	__u8 gateway_mac[6];
+	__u32 mtu;
+	__be32 address;
 };
 
 // prefix is an IPv4 prefix as the Vpc with this VNI sees it. prefixlen is 32 (the VNI) plus the length.
@@ -114,13 +118,15 @@ enum lookup {
 	LOOKUPS,
 };
 
-// drop_reason is the index in tombolo_drops. maps.go has their names, in this order.
-enum drop_reason {
+// event is the index in tombolo_events: why a packet was dropped, or left to the kernel's slow path. maps.go has their
+// names, in this order.
+enum event {
 	DROP_OTHER_MAC,
 	DROP_MALFORMED,
 	DROP_NO_ROUTE,
 	DROP_NO_ENDPOINT,
 	DROP_TOO_BIG,
+	DROP_FRAGMENTATION_NEEDED,
 	DROP_ENCAPSULATE,
 	DROP_UNKNOWN_VNI,
 	DROP_UNKNOWN_ENDPOINT,
@@ -135,7 +141,14 @@ enum drop_reason {
 	DROP_NOT_RELAYED,
 	DROP_TTL,
 	DROP_CHECKSUM,
-	DROP_REASONS,
+	SLOW_NO_PORT,
+	SLOW_NO_ROUTE,
+	SLOW_NO_ENDPOINT,
+	SLOW_TOO_BIG,
+	SLOW_ENCAPSULATE,
+	SLOW_GSO_NOT_TCP,
+	SLOW_DECAPSULATE,
+	EVENTS,
 };
 
 struct {
@@ -219,10 +232,10 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 32);
-	__type(key, enum drop_reason);
+	__type(key, enum event);
 	__type(value, __u64);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
-} tombolo_drops SEC(".maps");
+} tombolo_events SEC(".maps");
 
 // Which cluster has a prefix, for packets that only pass this node.
 struct {

@@ -19,6 +19,7 @@
 // Verdicts of tcx (linux/bpf.h since 6.6).
 #define TCX_NEXT -1
 #define TCX_DROP 2
+#define TCX_REDIRECT 7
 
 #define IP_DF 0x4000
 #define IP_MF 0x2000
@@ -48,12 +49,20 @@ struct outer {
 #define OVERHEAD (sizeof(struct outer) - sizeof(struct ethhdr))
 _Static_assert(OVERHEAD == 50, "RFC 7348 over IPv4");
 
-static __always_inline int drop(enum drop_reason reason)
+// ADMITTED is no event: why a packet is not refused.
+#define ADMITTED EVENTS
+
+static __always_inline void count_event(enum event event)
 {
-	__u64 *count = bpf_map_lookup_elem(&tombolo_drops, &reason);
+	__u64 *count = bpf_map_lookup_elem(&tombolo_events, &event);
 
 	if (count) // for the verifier
 		*count += 1;
+}
+
+static __always_inline int drop(enum event reason)
+{
+	count_event(reason);
 	return TCX_DROP;
 }
 
@@ -81,6 +90,19 @@ static __always_inline int pull(struct __sk_buff *skb, __u32 len)
 	return bpf_skb_pull_data(skb, len);
 }
 
+// ip_header is the IPv4 header behind an Ethernet header, or NULL when there is none.
+static __always_inline struct iphdr *ip_header(struct __sk_buff *skb)
+{
+	struct iphdr *ip;
+
+	if (pull(skb, ETH_HLEN + sizeof(*ip)))
+		return NULL;
+	ip = (void *)(long)skb->data + ETH_HLEN;
+	if ((void *)(ip + 1) > (void *)(long)skb->data_end || ip->version != 4 || ip->ihl < 5)
+		return NULL;
+	return ip;
+}
+
 static __always_inline __u64 mix(__u64 h)
 {
 	h ^= h >> 33;
@@ -102,6 +124,36 @@ static __always_inline __u64 flow_hash(struct __sk_buff *skb, const struct iphdr
 		// A packet too short for ports leaves them zero.
 		bpf_skb_load_bytes(skb, ETH_HLEN + ip->ihl * 4, &ports, sizeof(ports));
 	return mix(h + ((__u64)ports << 8 | ip->protocol));
+}
+
+// wire_length is the longest packet that leaves an skb whose IPv4 header lies at offset: a super-packet counts as one
+// of its segments. It is 0 when the headers can't be read.
+static __always_inline __u32 wire_length(struct __sk_buff *skb, const struct iphdr *ip, __u32 offset)
+{
+	__u32 network = ip->ihl * 4, transport = sizeof(struct udphdr);
+	__u8 data; // data offset of TCP, RFC 9293 section 3.1
+
+	if (!skb->gso_size)
+		return skb->len - offset;
+	if (ip->protocol == IPPROTO_TCP) {
+		if (bpf_skb_load_bytes(skb, offset + network + 12, &data, sizeof(data)))
+			return 0;
+		transport = (data >> 4) * 4;
+	}
+	return network + transport + skb->gso_size;
+}
+
+static __always_inline __u16 header_checksum(const __u16 *words)
+{
+	__u32 sum = 0;
+
+#pragma unroll
+	for (int i = 0; i < 10; i++)
+		if (i != 5)
+			sum += words[i];
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return ~sum;
 }
 
 // choose gives one endpoint to all packets of a flow. The cluster has at least one.

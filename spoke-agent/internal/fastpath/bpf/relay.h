@@ -6,6 +6,7 @@
 #pragma once
 
 #include "cache.h"
+#include "slow.h"
 
 // hop is where a packet goes next, and by which permission.
 struct hop {
@@ -21,13 +22,39 @@ static __always_inline int ours(const struct outer *o, const struct underlay *un
 	       o->vxlan.flags & bpf_htonl(VXLAN_FLAG_I);
 }
 
-// may_relay says why a packet of a cluster may not pass, or DROP_REASONS when it may; otherwise is the reason when its
-// destination is in no other cluster. The source must be the sending cluster's, as for packets that end here.
-static __always_inline enum drop_reason may_relay(const struct outer *o, const struct iphdr *ip,
-						  const struct underlay *underlay, const struct source *sender,
-						  enum drop_reason otherwise, struct hop *hop)
+// disguised says whether the kernel would take a packet that is not as gateways send it for an encrypted cluster's
+// encapsulation, although it came by another interface: in fragments, of which the first tells, or with IP options.
+// A function of its own to the verifier: packets seldom go there.
+__noinline int disguised(struct __sk_buff *skb)
 {
-	struct relay relay = { .from = sender->cluster, .vni = bpf_ntohl(o->vxlan.vni) >> 8 };
+	__u32 zero = 0;
+	struct underlay *underlay = bpf_map_lookup_elem(&tombolo_underlay, &zero);
+	struct source *sender;
+	struct iphdr ip;
+	__be16 port;
+
+	if (!underlay) // for the verifier
+		return 0;
+	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)) || ip.daddr != underlay->address)
+		return 0;
+	if (ip.protocol != IPPROTO_UDP || ip.frag_off & bpf_htons(IP_OFFSET))
+		return 0;
+	if (bpf_skb_load_bytes(skb, ETH_HLEN + ip.ihl * 4 + __builtin_offsetof(struct udphdr, dest), &port,
+			       sizeof(port)))
+		return 0;
+	if (port != underlay->port)
+		return 0;
+	sender = bpf_map_lookup_elem(&tombolo_sources, &ip.saddr);
+	return sender && sender->ifindex != skb->ifindex;
+}
+
+// may_relay says why a packet of a cluster may not pass, or ADMITTED when it may; otherwise is the reason when its
+// destination is in no other cluster. The source must be the sending cluster's, as for packets that end here.
+static __always_inline enum event may_relay(const struct outer *o, const struct iphdr *ip,
+					    const struct underlay *underlay, const struct source *sender,
+					    enum event otherwise, struct hop *hop)
+{
+	struct relay relay = {.from = sender->cluster, .vni = bpf_ntohl(o->vxlan.vni) >> 8};
 	struct remote source = {}, destination = {};
 	struct cluster *cluster;
 
@@ -53,13 +80,13 @@ static __always_inline enum drop_reason may_relay(const struct outer *o, const s
 		return DROP_NOT_ENCRYPTED;
 	// The source port is the flow's hash.
 	hop->endpoint = choose(cluster, mix(o->udp.source));
-	return DROP_REASONS;
+	return ADMITTED;
 }
 
 // replaced adds the change of two words to a sum (RFC 1624, equation 3).
 static __always_inline __u32 replaced(__u32 sum, __u32 was, __u32 is)
 {
-	return sum + (__u16)~was + (__u16)~(was >> 16) + (__u16)is + (is >> 16);
+	return sum + (__u16)~was + (__u16) ~(was >> 16) + (__u16)is + (is >> 16);
 }
 
 // rewrite sends the packet from this node to the next one: addresses, TTL and checksum; the source port stays.
@@ -87,7 +114,7 @@ static __always_inline void rewrite(struct outer *o, const struct underlay *unde
 static __always_inline int next_hop(struct xdp_md *xdp, const struct outer *o, const struct underlay *underlay,
 				    const struct hop *hop, struct bpf_fib_lookup *fib)
 {
-	fib->family = 2; // AF_INET
+	fib->family = AF_INET;
 	fib->l4_protocol = IPPROTO_UDP;
 	fib->tot_len = bpf_ntohs(o->ip.tot_len);
 	fib->ifindex = underlay->ifindex;
@@ -126,12 +153,13 @@ int tombolo_xdp(struct xdp_md *xdp)
 		return XDP_PASS;
 	vni = bpf_ntohl(o->vxlan.vni) >> 8;
 	sender = bpf_map_lookup_elem(&tombolo_sources, &o->ip.saddr);
-	if (!sender || sender->ifindex != xdp->ingress_ifindex || o->inner.h_proto != bpf_htons(ETH_P_IP) || ip->version != 4 || ip->ihl < 5)
+	if (!sender || sender->ifindex != xdp->ingress_ifindex || o->inner.h_proto != bpf_htons(ETH_P_IP) ||
+	    ip->version != 4 || ip->ihl < 5)
 		return XDP_PASS;
 	delivery = bpf_map_lookup_elem(&tombolo_vnis, &vni);
 	if (delivery && !find(TRIE_LOCALS, vni, ip->daddr, &local))
 		return XDP_PASS;
-	if (may_relay(o, ip, underlay, sender, DROP_NOT_LOCAL, &hop) != DROP_REASONS)
+	if (may_relay(o, ip, underlay, sender, DROP_NOT_LOCAL, &hop) != ADMITTED)
 		return XDP_PASS;
 	if (next_hop(xdp, o, underlay, &hop, &fib))
 		return XDP_PASS;
