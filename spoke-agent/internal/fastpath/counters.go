@@ -224,15 +224,7 @@ type dumper struct {
 func (d dumper) line(name string, key, value []byte) (string, error) {
 	switch name {
 	case gatewayMapTomboloUnderlay:
-		e, err := decodeUnderlay(value)
-		line := fmt.Sprintf("underlay %s mtu=%d address=%s port=%d", d.device(e.ifindex), e.mtu, e.address, e.port)
-		if e.tunnel != 0 {
-			line += fmt.Sprintf(" tunnel=%s mtu=%d", d.device(e.tunnel), e.tunnelMTU)
-		}
-		if e.vxlan != 0 {
-			line += " slow path " + d.device(e.vxlan)
-		}
-		return line, err
+		return d.underlay(value)
 	case gatewayMapTomboloPorts:
 		ifindex, err := decodeUint32(key)
 		if err != nil {
@@ -241,17 +233,7 @@ func (d dumper) line(name string, key, value []byte) (string, error) {
 		vni, err := decodeUint32(value)
 		return fmt.Sprintf("port %s → vni=%d", d.device(ifindex), vni), err
 	case gatewayMapTomboloVnis:
-		vni, err := decodeUint32(key)
-		if err != nil {
-			return "", err
-		}
-		e, err := decodeDelivery(value)
-		line := fmt.Sprintf("deliver vni=%d → %s mtu=%d router=%s gateway=%s", vni, d.device(e.ifindex), e.mtu,
-			net.HardwareAddr(e.router[:]), net.HardwareAddr(e.gw[:]))
-		if e.address.IsValid() {
-			line += " " + e.address.String()
-		}
-		return line, err
+		return d.delivery(key, value)
 	case gatewayMapTomboloRemotes:
 		return d.route(key, value)
 	case gatewayMapTomboloTransit:
@@ -277,6 +259,32 @@ func (d dumper) line(name string, key, value []byte) (string, error) {
 			flowDirections[k.direction]), err
 	}
 	return "", fmt.Errorf("map %s has no words", name)
+}
+
+func (d dumper) underlay(value []byte) (string, error) {
+	e, err := decodeUnderlay(value)
+	line := fmt.Sprintf("underlay %s mtu=%d address=%s port=%d", d.device(e.ifindex), e.mtu, e.address, e.port)
+	if e.tunnel != 0 {
+		line += fmt.Sprintf(" tunnel=%s mtu=%d", d.device(e.tunnel), e.tunnelMTU)
+	}
+	if e.vxlan != 0 {
+		line += " slow path " + d.device(e.vxlan)
+	}
+	return line, err
+}
+
+func (d dumper) delivery(key, value []byte) (string, error) {
+	vni, err := decodeUint32(key)
+	if err != nil {
+		return "", err
+	}
+	e, err := decodeDelivery(value)
+	line := fmt.Sprintf("deliver vni=%d → %s mtu=%d router=%s gateway=%s", vni, d.device(e.ifindex), e.mtu,
+		net.HardwareAddr(e.router[:]), net.HardwareAddr(e.gw[:]))
+	if e.address.IsValid() {
+		line += " " + e.address.String()
+	}
+	return line, err
 }
 
 func (d dumper) route(key, value []byte) (string, error) {

@@ -80,7 +80,7 @@ func slowNode(t *testing.T) *linktest.Namespace {
 func all(t *testing.T, ns *linktest.Namespace) string {
 	t.Helper()
 	var lines []string
-	for _, line := range strings.Split(ns.IP(t, "rule")+ns.IP(t, "route show table all"), "\n") {
+	for line := range strings.SplitSeq(ns.IP(t, "rule")+ns.IP(t, "route show table all"), "\n") {
 		if line = strings.Join(strings.Fields(line), " "); line != "" && !strings.Contains(line, "table local") {
 			lines = append(lines, line)
 		}
