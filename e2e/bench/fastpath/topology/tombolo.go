@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -43,8 +44,10 @@ type port struct {
 	Interface, Vpc        string
 	VNI                   uint32
 	GatewayMAC, RouterMAC string
-	Local                 []string
-	Remotes               []remote
+	// Address that errors come from.
+	Address string
+	Local   []string
+	Remotes []remote
 }
 
 type remote struct {
@@ -94,6 +97,7 @@ func (b *builder) config(under end, endpoint, other string, at, router end, loca
 		Ports: []port{{
 			Interface: at.name, Vpc: "bench/vpc", VNI: productVNI,
 			GatewayMAC: b.mac(at).String(), RouterMAC: b.mac(router).String(),
+			Address: netip.MustParsePrefix(local).Addr().Next().String(),
 			Local:   []string{local},
 			Remotes: []remote{{"bench/vpc", productVNI, "other", []string{remotePrefix}}},
 		}},
