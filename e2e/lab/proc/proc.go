@@ -18,7 +18,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -57,8 +56,9 @@ type Process struct {
 	pid     int
 	start   uint64
 	created time.Time
-	// exit is set once a child of this very program was waited for.
-	exit atomic.Pointer[os.ProcessState]
+	// reaped is closed once exit is known; nil when another program started it.
+	reaped chan struct{}
+	exit   *os.ProcessState
 }
 
 // Start runs spec in a session of its own with its output appended to its log,
@@ -90,7 +90,7 @@ func (d Dir) Start(ctx context.Context, spec Spec) (*Process, error) {
 		return nil, fmt.Errorf("start %s: %w", spec.Name, err)
 	}
 
-	p := &Process{dir: d, name: spec.Name, pid: cmd.Process.Pid, created: time.Now()}
+	p := &Process{dir: d, name: spec.Name, pid: cmd.Process.Pid, created: time.Now(), reaped: make(chan struct{})}
 	// A child stays visible as a zombie until Wait below, so stat can't miss it.
 	if st, err := readStat(p.pid); err == nil {
 		p.start = st.start
@@ -101,7 +101,8 @@ func (d Dir) Start(ctx context.Context, spec Spec) (*Process, error) {
 	}
 	go func() {
 		_ = cmd.Wait() // how it ended is in ProcessState
-		p.exit.Store(cmd.ProcessState)
+		p.exit = cmd.ProcessState
+		close(p.reaped)
 	}()
 	return p, nil
 }

@@ -49,10 +49,17 @@ func Wait(ctx context.Context, what string, p *Process, ready func(context.Conte
 // ended says how the process ended, as far as that is known: only its starter
 // learns the exit status.
 func (p *Process) ended() string {
-	if st := p.exit.Load(); st != nil {
-		return "process ended: " + st.String()
+	if p.reaped == nil {
+		return "process ended"
 	}
-	return "process ended"
+	// A child that has ended is a zombie before its status is collected. The
+	// bound is for one whose other threads outlive its first.
+	select {
+	case <-p.reaped:
+		return "process ended: " + p.exit.String()
+	case <-time.After(time.Second):
+		return "process ended, its exit status is not known yet"
+	}
 }
 
 func (p *Process) diagnose(state string, last error) string {
