@@ -18,6 +18,10 @@ type Config struct {
 	Clusters []Cluster
 	// Relays are what may pass this node from one cluster to another. What is not listed does not.
 	Relays []Relay
+	// Pods are this node's: what they send to other clusters, and get from there, goes past the integration bridge.
+	Pods []Pod
+	// Own is this node's own cluster.
+	Own Own
 }
 
 // Underlay is the interface between clusters.
@@ -44,7 +48,8 @@ type Underlay struct {
 
 // Port is one Vpc's gateway port on this node.
 type Port struct {
-	// Interface name of the gateway's end (tombolo_out is attached to its ingress).
+	// Interface name of the gateway's end (tombolo_out is attached to its ingress). Empty: the node is no gateway of the Vpc
+	// and has only Pods of it; what it can't give to one of them it passes on to Own.Gateways.
 	Interface string
 	// Vpc is the "namespace/name" for counters and dumps.
 	Vpc string
@@ -77,8 +82,12 @@ type Remote struct {
 type Cluster struct {
 	// Name of the cluster.
 	Name string
-	// Endpoints of its gateway nodes; a flow sticks to one of the first 16 by hash. All of them may send.
+	// Endpoints that packets to it are sent to, its gateway nodes or, where only this cluster's own gateways reach it, those; a
+	// flow sticks to one of the first 16 by hash.
 	Endpoints []netip.Addr
+	// Senders are the only outer sources of its packets: its gateway nodes and those other nodes of it that may send by
+	// themselves. None: its Endpoints.
+	Senders []netip.Addr
 	// Encrypted: packets go and come through Underlay.Tunnel, and no other way.
 	Encrypted bool
 }
@@ -96,4 +105,40 @@ type Relay struct {
 	// To is the cluster that gets them, and Destinations the inner destinations there.
 	To           string
 	Destinations []netip.Prefix
+}
+
+// Pod is a pod of this node. Its packets to Remotes of its Vpc's Port leave the node encapsulated, and those that come for it
+// go straight into its namespace; everything else that it sends and gets, and all that needs a router's attention (TTL,
+// options, what is too big, encrypted clusters), goes through the integration bridge as if this were not here.
+type Pod struct {
+	// Interface is the node's end of the pod's veth (tombolo_pod is attached to its ingress).
+	Interface string
+	// Switch is the interface by which the pod's other packets go to the integration bridge and come from there. Empty:
+	// Interface itself is the bridge's port. Open vSwitch's userspace datapath needs it, as it takes packets off a port
+	// before any program sees them.
+	Switch string
+	// VNI of its Vpc, which must have a Port.
+	VNI uint32
+	// Address and MAC of the pod, and RouterMAC of the next hop that it has for other networks.
+	Address        netip.Addr
+	MAC, RouterMAC string
+}
+
+// Own is this node's own cluster: its other nodes, which have checked what they pass on.
+type Own struct {
+	// Gateways take what is for a Vpc of this cluster and none of this node's Pods. A flow sticks to one of the first 16.
+	Gateways []netip.Addr
+	// Nodes of the cluster, gateways among them, this one not.
+	Nodes []netip.Addr
+	// Hosts say, on a gateway, which node has a pod: packets for it are sent on to that node, not into the gateway port.
+	Hosts []Host
+}
+
+// Host is where a pod is.
+type Host struct {
+	// VNI of the pod's Vpc, and its address there.
+	VNI     uint32
+	Address netip.Addr
+	// Node is the underlay address of the node, one of Own.Nodes.
+	Node netip.Addr
 }
