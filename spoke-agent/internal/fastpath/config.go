@@ -126,6 +126,8 @@ type Pod struct {
 
 // Own is this node's own cluster: its other nodes, which have checked what they pass on.
 type Own struct {
+	// Name of the cluster: a Relay from it lets its Nodes send through this gateway.
+	Name string
 	// Gateways take what is for a Vpc of this cluster and none of this node's Pods. A flow sticks to one of the first 16.
 	Gateways []netip.Addr
 	// Nodes of the cluster, gateways among them, this one not.
