@@ -44,7 +44,8 @@ func newTwins(f *Fastpath, notes *ebpf.Map) (*twins, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{gatewayProgTomboloIn, gatewayProgTomboloOut, gatewayProgTomboloSlowIn, gatewayProgTomboloXdp} {
+	for _, name := range []string{gatewayProgTomboloIn, gatewayProgTomboloOut, gatewayProgTomboloSlowIn, gatewayProgTomboloXdp,
+		gatewayProgTomboloPod, gatewayProgTomboloSwitch} {
 		p := spec.Programs[name]
 		p.Instructions = w.annotate(name, p.Instructions)
 		p.Name = strings.Replace(name, "tombolo", "twin", 1)

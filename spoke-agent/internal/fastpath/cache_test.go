@@ -233,7 +233,7 @@ func TestHalfWritten(t *testing.T) {
 	in := relayed{src: "198.51.100.2", dst: "192.0.2.1", ttl: 63, vni: 500, inner: ip4{ttl: 64, protocol: icmp, src: "10.5.2.7", dst: "10.5.3.9"}}
 	south := ethernet(gatewayMAC, routerMAC, 0x0800, ip4{ttl: 64, protocol: icmp, src: "10.1.1.2", dst: "10.1.3.3"}.bytes())
 	for _, direction := range []uint32{0, 1} {
-		key := flowKey{clusterID("west"), 100, 100, direction}
+		key := flowKey{clusterID("west"), 100, 100, direction, 0}
 		if err := f.maps[gatewayMapTomboloFlows].Delete(key.encode()); err != nil {
 			t.Fatal(err)
 		}

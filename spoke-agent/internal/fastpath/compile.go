@@ -24,6 +24,7 @@ func compile(cfg Config, devices map[string]device) map[string]entries {
 		out[name] = entries{}
 	}
 	under, tunnel := devices[cfg.Underlay.Interface], devices[cfg.Underlay.Tunnel]
+	nodes := setOf(cfg.Own.Nodes)
 	put := func(name string, key, value []byte) { out[name][string(key)] = value }
 
 	put(gatewayMapTomboloUnderlay, encodeUint32(0), underlayEntry{
@@ -35,27 +36,28 @@ func compile(cfg Config, devices map[string]device) map[string]entries {
 		tunnel:    uint32(tunnel.index),
 		tunnelMTU: uint32(tunnel.mtu),
 		vxlan:     uint32(devices[cfg.Underlay.VXLAN].index),
+		own:       ownID(cfg.Own),
 	}.encode())
 	for _, c := range cfg.Clusters {
-		// More gateways than there is room for send to us all the same; we send to the first ones.
-		first := c.Endpoints[:min(len(c.Endpoints), maxEndpoints)]
-		put(gatewayMapTomboloClusters, encodeUint64(clusterID(c.Name)), clusterEntry{name: c.Name, endpoints: first, encrypted: c.Encrypted}.encode())
+		put(gatewayMapTomboloClusters, encodeUint64(clusterID(c.Name)), clusterEntry{name: c.Name, endpoints: firstOf(c.Endpoints), encrypted: c.Encrypted}.encode())
 		way := under
 		if c.Encrypted {
 			way = tunnel
 		}
-		for _, a := range c.Endpoints {
+		for _, a := range sendersOf(c, nodes) {
 			put(gatewayMapTomboloSources, a.AsSlice(), sourceEntry{cluster: clusterID(c.Name), ifindex: uint32(way.index)}.encode())
 		}
 	}
 	for _, p := range cfg.Ports {
 		d, ok := devices[p.Interface]
-		if !ok {
+		if !ok && p.Interface != "" {
 			continue
 		}
 		router, _ := parseMAC(p.RouterMAC) // validate has seen both
 		gw, _ := parseMAC(p.GatewayMAC)
-		put(gatewayMapTomboloPorts, encodeUint32(uint32(d.index)), encodeUint32(p.VNI))
+		if ok {
+			put(gatewayMapTomboloPorts, encodeUint32(uint32(d.index)), encodeUint32(p.VNI))
+		}
 		put(gatewayMapTomboloVnis, encodeUint32(p.VNI), deliveryEntry{ifindex: uint32(d.index), router: router, gw: gw, mtu: uint32(d.mtu), address: p.Address}.encode())
 		for _, prefix := range p.Local {
 			put(gatewayMapTomboloLocals, prefixKey{p.VNI, prefix}.encode(), encodeUint32(1))
@@ -70,6 +72,8 @@ func compile(cfg Config, devices map[string]device) map[string]entries {
 	for _, r := range cfg.Relays {
 		compileRelay(r, put)
 	}
+	compileOwn(cfg, under, put)
+	compilePods(cfg, devices, put)
 	return out
 }
 
@@ -91,7 +95,12 @@ func compileRemote(vni uint32, r Remote, put func(name string, key, value []byte
 		put(gatewayMapTomboloRemotes, prefixKey{vni, prefix}.encode(), remoteEntry{cluster: id, vni: r.VNI}.encode())
 	}
 	for direction := range flowDirections {
-		put(gatewayMapTomboloFlows, flowKey{id, vni, r.VNI, uint32(direction)}.encode(), nil)
+		for path := range flowPaths {
+			if flowDirections[direction] == "out" && flowPaths[path] == "node" {
+				continue
+			}
+			put(gatewayMapTomboloFlows, flowKey{id, vni, r.VNI, uint32(direction), uint32(path)}.encode(), nil)
+		}
 	}
 }
 
@@ -105,7 +114,9 @@ var fillOrder = []string{
 	gatewayMapTomboloRelays,
 	gatewayMapTomboloRemotes,
 	gatewayMapTomboloLocals,
+	gatewayMapTomboloPlaces,
 	gatewayMapTomboloUnderlay,
 	gatewayMapTomboloVnis,
 	gatewayMapTomboloPorts,
+	gatewayMapTomboloPods,
 }

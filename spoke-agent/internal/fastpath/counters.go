@@ -21,6 +21,9 @@ type FlowCounter struct {
 	Cluster string
 	// Direction is "out" (to the other cluster) or "in".
 	Direction string
+	// Path is "gateway" (through the Vpc's gateway port), "pod" (from or into the pod itself), or "node" (in only: passed on to
+	// another node of this cluster).
+	Path string
 	// Packets, where each segment of a super-packet counts.
 	Packets uint64
 	// Bytes of the inner IPv4 packets, as they crossed the program: a super-packet has one header.
@@ -88,6 +91,7 @@ func (f *Fastpath) flowCounters(clusters map[uint64]string) ([]FlowCounter, erro
 			Vpc: f.vpcs[k.vni], RemoteVpc: f.vpcs[k.remoteVNI],
 			Cluster:   clusterName(clusters, k.cluster),
 			Direction: flowDirections[k.direction],
+			Path:      flowPaths[k.path],
 		}
 		for _, n := range perCPU {
 			c.Packets += n.Packets
@@ -100,7 +104,7 @@ func (f *Fastpath) flowCounters(clusters map[uint64]string) ([]FlowCounter, erro
 	}
 	slices.SortFunc(flows, func(a, b FlowCounter) int {
 		return cmp.Or(cmp.Compare(a.VNI, b.VNI), cmp.Compare(a.Cluster, b.Cluster),
-			cmp.Compare(a.RemoteVNI, b.RemoteVNI), cmp.Compare(a.Direction, b.Direction))
+			cmp.Compare(a.RemoteVNI, b.RemoteVNI), cmp.Compare(a.Direction, b.Direction), cmp.Compare(a.Path, b.Path))
 	})
 	return flows, nil
 }
@@ -255,8 +259,12 @@ func (d dumper) line(name string, key, value []byte) (string, error) {
 		return d.source(key, value)
 	case gatewayMapTomboloFlows:
 		k, err := decodeFlow(key)
-		return fmt.Sprintf("count vni=%d cluster=%s vni=%d %s", k.vni, clusterName(d.clusters, k.cluster), k.remoteVNI,
-			flowDirections[k.direction]), err
+		return fmt.Sprintf("count vni=%d cluster=%s vni=%d %s by %s", k.vni, clusterName(d.clusters, k.cluster), k.remoteVNI,
+			flowDirections[k.direction], flowPaths[k.path]), err
+	case gatewayMapTomboloPods:
+		return d.pod(key, value)
+	case gatewayMapTomboloPlaces:
+		return d.place(key, value)
 	}
 	return "", fmt.Errorf("map %s has no words", name)
 }
@@ -269,6 +277,9 @@ func (d dumper) underlay(value []byte) (string, error) {
 	}
 	if e.vxlan != 0 {
 		line += " slow path " + d.device(e.vxlan)
+	}
+	if e.own != 0 {
+		line += " of " + clusterName(d.clusters, e.own)
 	}
 	return line, err
 }
@@ -317,7 +328,39 @@ func (d dumper) source(key, value []byte) (string, error) {
 		return "", err
 	}
 	e, err := decodeSource(value)
-	return fmt.Sprintf("source %s by %s → cluster=%s", addr, d.device(e.ifindex), clusterName(d.clusters, e.cluster)), err
+	line := fmt.Sprintf("source %s by %s → cluster=%s", addr, d.device(e.ifindex), clusterName(d.clusters, e.cluster))
+	if e.own {
+		line += ", this one"
+	}
+	return line, err
+}
+
+func (d dumper) pod(key, value []byte) (string, error) {
+	ifindex, err := decodeUint32(key)
+	if err != nil {
+		return "", err
+	}
+	e, err := decodePod(value)
+	if e.vni == 0 {
+		return fmt.Sprintf("switch %s → pod %s %s", d.device(ifindex), d.device(e.other), net.HardwareAddr(e.mac[:])), err
+	}
+	line := fmt.Sprintf("pod %s → vni=%d %s %s router=%s", d.device(ifindex), e.vni, e.address, net.HardwareAddr(e.mac[:]), net.HardwareAddr(e.router[:]))
+	if e.other != 0 {
+		line += " switch " + d.device(e.other)
+	}
+	return line, err
+}
+
+func (d dumper) place(key, value []byte) (string, error) {
+	k, err := decodeEndpoint(key)
+	if err != nil {
+		return "", err
+	}
+	e, err := decodePlace(value)
+	if e.ifindex == 0 {
+		return fmt.Sprintf("place vni=%d %s → node %s", k.vni, k.address, e.node), err
+	}
+	return fmt.Sprintf("place vni=%d %s → %s mtu=%d %s router=%s", k.vni, k.address, d.device(e.ifindex), e.mtu, net.HardwareAddr(e.mac[:]), net.HardwareAddr(e.router[:])), err
 }
 
 func (d dumper) device(ifindex uint32) string {

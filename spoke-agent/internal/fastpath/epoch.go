@@ -14,10 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// isTrie has the maps whose answers the programs cache.
-var isTrie = map[string]bool{
+// isCached has the maps whose answers the programs cache: of tombolo_sources, that an origin may be believed.
+var isCached = map[string]bool{
 	gatewayMapTomboloLocals:  true,
 	gatewayMapTomboloRemotes: true,
+	gatewayMapTomboloSources: true,
 	gatewayMapTomboloTransit: true,
 }
 

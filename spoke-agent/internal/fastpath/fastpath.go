@@ -75,6 +75,9 @@ func mapsByName(m *gatewayMaps) map[string]*ebpf.Map {
 		gatewayMapTomboloFlows:    m.TomboloFlows,
 		gatewayMapTomboloLocals:   m.TomboloLocals,
 		gatewayMapTomboloLookups:  m.TomboloLookups,
+		gatewayMapTomboloOrigins:  m.TomboloOrigins,
+		gatewayMapTomboloPlaces:   m.TomboloPlaces,
+		gatewayMapTomboloPods:     m.TomboloPods,
 		gatewayMapTomboloPorts:    m.TomboloPorts,
 		gatewayMapTomboloRelays:   m.TomboloRelays,
 		gatewayMapTomboloRemotes:  m.TomboloRemotes,
@@ -87,7 +90,7 @@ func mapsByName(m *gatewayMaps) map[string]*ebpf.Map {
 
 // Set makes the kernel forward exactly what cfg says, whatever it forwarded before. A cfg that contradicts itself
 // changes nothing. Packets that cfg and the former state both forward are forwarded throughout: new entries come
-// before old ones go, and programs are replaced in place. A port whose interface does not exist is reported, and left out; the
+// before old ones go, and programs are replaced in place. A port or pod whose interface does not exist is reported, and left out; the
 // rest is done. The underlay's MTU is read here: call Set again when it changes.
 func (f *Fastpath) Set(cfg Config) error {
 	if err := validate(cfg); err != nil {
@@ -155,7 +158,7 @@ func (f *Fastpath) attachAll(cfg Config, devices map[string]device) (map[string]
 		}
 	}
 	for _, p := range cfg.Ports {
-		d, ok := devices[p.Interface]
+		d, ok := devices[p.Interface] // no interface has no name
 		if !ok {
 			continue
 		}
@@ -164,7 +167,28 @@ func (f *Fastpath) attachAll(cfg Config, devices map[string]device) (map[string]
 			return nil, fmt.Errorf("attach to %s, port of %s: %w", p.Interface, p.Vpc, err)
 		}
 	}
-	return keep, nil
+	return keep, f.attachPods(cfg, devices, keep)
+}
+
+// attachPods attaches tombolo_switch before tombolo_pod, which sends nothing to a switch that has no way back.
+func (f *Fastpath) attachPods(cfg Config, devices map[string]device, keep map[string]bool) error {
+	for _, p := range cfg.Pods {
+		d, other, ok := podDevices(p, devices)
+		if !ok {
+			continue
+		}
+		if p.Switch != "" {
+			keep[linkSwitch+strconv.Itoa(other.index)] = true
+			if err := f.attach(linkSwitch, other.index, f.programs.TomboloSwitch); err != nil {
+				return fmt.Errorf("attach to %s, switch of pod %s: %w", p.Switch, p.Address, err)
+			}
+		}
+		keep[linkPod+strconv.Itoa(d.index)] = true
+		if err := f.attach(linkPod, d.index, f.programs.TomboloPod); err != nil {
+			return fmt.Errorf("attach to %s, interface of pod %s: %w", p.Interface, p.Address, err)
+		}
+	}
+	return nil
 }
 
 // fill puts what is new or different into a map and returns the keys that are not wanted.
@@ -175,7 +199,7 @@ func (f *Fastpath) fill(name string, want entries) ([]string, error) {
 	}
 	added := 0
 	defer func() {
-		if added > 0 && isTrie[name] {
+		if added > 0 && isCached[name] {
 			f.epoch.bump()
 		}
 	}()
@@ -209,7 +233,7 @@ func (f *Fastpath) put(name, key string, value []byte) error {
 }
 
 func (f *Fastpath) delete(name string, keys []string) error {
-	if len(keys) > 0 && isTrie[name] {
+	if len(keys) > 0 && isCached[name] {
 		defer f.epoch.bump()
 	}
 	for _, key := range keys {

@@ -23,6 +23,9 @@ const (
 	gatewayMapTomboloFlows     = "tombolo_flows"
 	gatewayMapTomboloLocals    = "tombolo_locals"
 	gatewayMapTomboloLookups   = "tombolo_lookups"
+	gatewayMapTomboloOrigins   = "tombolo_origins"
+	gatewayMapTomboloPlaces    = "tombolo_places"
+	gatewayMapTomboloPods      = "tombolo_pods"
 	gatewayMapTomboloPorts     = "tombolo_ports"
 	gatewayMapTomboloRelays    = "tombolo_relays"
 	gatewayMapTomboloRemotes   = "tombolo_remotes"
@@ -33,7 +36,9 @@ const (
 	gatewayProgTomboloIn       = "tombolo_in"
 	gatewayProgTomboloInTunnel = "tombolo_in_tunnel"
 	gatewayProgTomboloOut      = "tombolo_out"
+	gatewayProgTomboloPod      = "tombolo_pod"
 	gatewayProgTomboloSlowIn   = "tombolo_slow_in"
+	gatewayProgTomboloSwitch   = "tombolo_switch"
 	gatewayProgTomboloXdp      = "tombolo_xdp"
 )
 
@@ -82,7 +87,9 @@ type gatewayProgramSpecs struct {
 	TomboloIn       *ebpf.ProgramSpec `ebpf:"tombolo_in"`
 	TomboloInTunnel *ebpf.ProgramSpec `ebpf:"tombolo_in_tunnel"`
 	TomboloOut      *ebpf.ProgramSpec `ebpf:"tombolo_out"`
+	TomboloPod      *ebpf.ProgramSpec `ebpf:"tombolo_pod"`
 	TomboloSlowIn   *ebpf.ProgramSpec `ebpf:"tombolo_slow_in"`
+	TomboloSwitch   *ebpf.ProgramSpec `ebpf:"tombolo_switch"`
 	TomboloXdp      *ebpf.ProgramSpec `ebpf:"tombolo_xdp"`
 }
 
@@ -97,6 +104,9 @@ type gatewayMapSpecs struct {
 	TomboloFlows    *ebpf.MapSpec `ebpf:"tombolo_flows"`
 	TomboloLocals   *ebpf.MapSpec `ebpf:"tombolo_locals"`
 	TomboloLookups  *ebpf.MapSpec `ebpf:"tombolo_lookups"`
+	TomboloOrigins  *ebpf.MapSpec `ebpf:"tombolo_origins"`
+	TomboloPlaces   *ebpf.MapSpec `ebpf:"tombolo_places"`
+	TomboloPods     *ebpf.MapSpec `ebpf:"tombolo_pods"`
 	TomboloPorts    *ebpf.MapSpec `ebpf:"tombolo_ports"`
 	TomboloRelays   *ebpf.MapSpec `ebpf:"tombolo_relays"`
 	TomboloRemotes  *ebpf.MapSpec `ebpf:"tombolo_remotes"`
@@ -139,6 +149,9 @@ type gatewayMaps struct {
 	TomboloFlows    *ebpf.Map `ebpf:"tombolo_flows"`
 	TomboloLocals   *ebpf.Map `ebpf:"tombolo_locals"`
 	TomboloLookups  *ebpf.Map `ebpf:"tombolo_lookups"`
+	TomboloOrigins  *ebpf.Map `ebpf:"tombolo_origins"`
+	TomboloPlaces   *ebpf.Map `ebpf:"tombolo_places"`
+	TomboloPods     *ebpf.Map `ebpf:"tombolo_pods"`
 	TomboloPorts    *ebpf.Map `ebpf:"tombolo_ports"`
 	TomboloRelays   *ebpf.Map `ebpf:"tombolo_relays"`
 	TomboloRemotes  *ebpf.Map `ebpf:"tombolo_remotes"`
@@ -157,6 +170,9 @@ func (m *gatewayMaps) Close() error {
 		m.TomboloFlows,
 		m.TomboloLocals,
 		m.TomboloLookups,
+		m.TomboloOrigins,
+		m.TomboloPlaces,
+		m.TomboloPods,
 		m.TomboloPorts,
 		m.TomboloRelays,
 		m.TomboloRemotes,
@@ -180,7 +196,9 @@ type gatewayPrograms struct {
 	TomboloIn       *ebpf.Program `ebpf:"tombolo_in"`
 	TomboloInTunnel *ebpf.Program `ebpf:"tombolo_in_tunnel"`
 	TomboloOut      *ebpf.Program `ebpf:"tombolo_out"`
+	TomboloPod      *ebpf.Program `ebpf:"tombolo_pod"`
 	TomboloSlowIn   *ebpf.Program `ebpf:"tombolo_slow_in"`
+	TomboloSwitch   *ebpf.Program `ebpf:"tombolo_switch"`
 	TomboloXdp      *ebpf.Program `ebpf:"tombolo_xdp"`
 }
 
@@ -189,7 +207,9 @@ func (p *gatewayPrograms) Close() error {
 		p.TomboloIn,
 		p.TomboloInTunnel,
 		p.TomboloOut,
+		p.TomboloPod,
 		p.TomboloSlowIn,
+		p.TomboloSwitch,
 		p.TomboloXdp,
 	)
 }

@@ -14,7 +14,7 @@ import (
 
 // layoutVersion is the version of bpf/maps.h. Maps of another version are left to the programs that still use them,
 // until Set has filled new ones and replaced these programs.
-const layoutVersion = 4
+const layoutVersion = 5
 
 // maxEndpoints is MAX_ENDPOINTS of bpf/maps.h.
 const maxEndpoints = 16
@@ -29,13 +29,13 @@ var isCounter = map[string]bool{
 }
 
 // dropReasons and, after them, slowReasons are the names of enum event, in its order. A packet of the first kind is gone;
-// one of the second kind was left to the kernel's slow path.
+// one of the second kind was left to the kernel's slow path, or by tombolo_pod to OVN.
 var (
 	dropReasons = []string{
 		"other_mac",            // out: IPv4 for another MAC address than the gateway's
 		"malformed",            // out, in: the inner header is not IPv4's (RFC 791)
 		"no_route",             // out: neither a remote prefix nor the kernel's table of the Vpc has the destination
-		"no_endpoint",          // out: the cluster has no gateway, and the kernel knows none
+		"no_endpoint",          // out: the cluster has no gateway, and the kernel knows none; in: nor has the one it should pass on to
 		"too_big",              // out, in: does not fit, and nobody could be told
 		"fragmentation_needed", // out, in: does not fit, must not be fragmented, and an ICMP error tells the sender (RFC 1191)
 		"encapsulate",          // out: the kernel refused to make room
@@ -50,22 +50,28 @@ var (
 		"not_encrypted",        // out: nothing encrypts here; in: from an encrypted cluster in the clear, or the reverse
 		"not_vxlan",            // in: something else through the tunnel
 		"not_relayed",          // in: from this cluster to that one nothing may pass this node
-		"ttl",                  // in: relayed so often that the outer TTL is used up
-		"checksum",             // in: to be relayed, but with a UDP checksum over the outer addresses
+		"ttl",                  // in: passed on so often that the outer TTL is used up
+		"checksum",             // in: to be passed on, but with a UDP checksum over the outer addresses
+		"not_here",             // in: for no pod of this node, which is no gateway of the Vpc and may not pass it on
 	}
 	slowReasons = []string{
 		"no_port",     // out: the port is in no map
 		"no_route",    // out: no remote prefix has the destination, but the kernel's table of the Vpc has
-		"no_endpoint", // out: no map has an endpoint of the cluster, but the kernel's table of the Vpc has
-		"too_big",     // out, in: does not fit, and may be fragmented
-		"encapsulate", // out: a super-packet of a kind in which programs can't make room
+		"no_endpoint", // out: no map has an endpoint of the cluster, but the kernel's table of the Vpc has; pod: left to OVN
+		"too_big",     // out, in: does not fit, and may be fragmented; pod: does not fit, left to OVN
+		"encapsulate", // out, pod: a super-packet of a kind in which programs can't make room
 		"gso_not_tcp", // in: a super-packet of UDP, which would be lost after a program's decapsulation
 		"decapsulate", // in: a super-packet of a kind out of which programs can't take room
+		"router",      // pod: options, a fragment, or a TTL that ends: left to OVN
+		"encrypted",   // pod: to an encrypted cluster: left to OVN
 	}
 )
 
 // flowDirections are the names of enum direction, in its order.
 var flowDirections = []string{"out", "in"}
+
+// flowPaths are the names of enum way, in its order.
+var flowPaths = []string{"gateway", "pod", "node"}
 
 // clusterID is how the maps name a cluster: the first 8 bytes of the SHA-256 of its name.
 func clusterID(name string) uint64 {
@@ -85,6 +91,8 @@ type underlayEntry struct {
 	tunnel, tunnelMTU uint32
 	// vxlan is the device of the kernel's slow path; 0 for none.
 	vxlan uint32
+	// own is the id of this node's cluster; 0 for none.
+	own uint64
 }
 
 func (e underlayEntry) encode() []byte {
@@ -95,11 +103,12 @@ func (e underlayEntry) encode() []byte {
 	b = append(b, e.mac[:]...)
 	b = native.AppendUint32(b, e.tunnel)
 	b = native.AppendUint32(b, e.tunnelMTU)
-	return native.AppendUint32(b, e.vxlan)
+	b = native.AppendUint32(b, e.vxlan)
+	return native.AppendUint64(b, e.own)
 }
 
 func decodeUnderlay(b []byte) (underlayEntry, error) {
-	if err := wantLen("underlay", b, 32); err != nil {
+	if err := wantLen("underlay", b, 40); err != nil {
 		return underlayEntry{}, err
 	}
 	return underlayEntry{
@@ -111,6 +120,7 @@ func decodeUnderlay(b []byte) (underlayEntry, error) {
 		tunnel:    native.Uint32(b[20:]),
 		tunnelMTU: native.Uint32(b[24:]),
 		vxlan:     native.Uint32(b[28:]),
+		own:       native.Uint64(b[32:]),
 	}, nil
 }
 
@@ -126,22 +136,14 @@ func (e deliveryEntry) encode() []byte {
 	b := native.AppendUint32(nil, e.ifindex)
 	b = append(b, e.router[:]...)
 	b = append(b, e.gw[:]...)
-	b = native.AppendUint32(b, e.mtu)
-	if !e.address.IsValid() {
-		return append(b, 0, 0, 0, 0)
-	}
-	return append(b, e.address.AsSlice()...)
+	return appendAddr(native.AppendUint32(b, e.mtu), e.address)
 }
 
 func decodeDelivery(b []byte) (deliveryEntry, error) {
 	if err := wantLen("delivery", b, 24); err != nil {
 		return deliveryEntry{}, err
 	}
-	e := deliveryEntry{ifindex: native.Uint32(b), router: [6]byte(b[4:]), gw: [6]byte(b[10:]), mtu: native.Uint32(b[16:])}
-	if address := netip.AddrFrom4([4]byte(b[20:])); !address.IsUnspecified() {
-		e.address = address
-	}
-	return e, nil
+	return deliveryEntry{ifindex: native.Uint32(b), router: [6]byte(b[4:]), gw: [6]byte(b[10:]), mtu: native.Uint32(b[16:]), address: addrOrNone(b[20:])}, nil
 }
 
 // prefixKey is struct prefix.
@@ -245,25 +247,31 @@ func decodeCluster(b []byte) (clusterEntry, error) {
 type sourceEntry struct {
 	cluster uint64
 	ifindex uint32
+	// own marks a node of this node's own cluster.
+	own bool
 }
 
 func (e sourceEntry) encode() []byte {
 	b := native.AppendUint64(nil, e.cluster)
 	b = native.AppendUint32(b, e.ifindex)
-	return append(b, 0, 0, 0, 0)
+	return appendBool(b, e.own)
 }
 
 func decodeSource(b []byte) (sourceEntry, error) {
 	if err := wantLen("source", b, 16); err != nil {
 		return sourceEntry{}, err
 	}
-	return sourceEntry{cluster: native.Uint64(b), ifindex: native.Uint32(b[8:])}, nil
+	own, err := decodeBool("own", b[12:])
+	if err != nil {
+		return sourceEntry{}, fmt.Errorf("decode source: %w", err)
+	}
+	return sourceEntry{cluster: native.Uint64(b), ifindex: native.Uint32(b[8:]), own: own}, nil
 }
 
 // flowKey is struct flow.
 type flowKey struct {
-	cluster                   uint64
-	vni, remoteVNI, direction uint32
+	cluster                         uint64
+	vni, remoteVNI, direction, path uint32
 }
 
 func (k flowKey) encode() []byte {
@@ -271,16 +279,19 @@ func (k flowKey) encode() []byte {
 	b = native.AppendUint32(b, k.vni)
 	b = native.AppendUint32(b, k.remoteVNI)
 	b = native.AppendUint32(b, k.direction)
-	return append(b, 0, 0, 0, 0)
+	return native.AppendUint32(b, k.path)
 }
 
 func decodeFlow(b []byte) (flowKey, error) {
 	if err := wantLen("flow", b, 24); err != nil {
 		return flowKey{}, err
 	}
-	k := flowKey{cluster: native.Uint64(b), vni: native.Uint32(b[8:]), remoteVNI: native.Uint32(b[12:]), direction: native.Uint32(b[16:])}
+	k := flowKey{cluster: native.Uint64(b), vni: native.Uint32(b[8:]), remoteVNI: native.Uint32(b[12:]), direction: native.Uint32(b[16:]), path: native.Uint32(b[20:])}
 	if int(k.direction) >= len(flowDirections) {
 		return flowKey{}, fmt.Errorf("decode flow: direction %d is none", k.direction)
+	}
+	if int(k.path) >= len(flowPaths) {
+		return flowKey{}, fmt.Errorf("decode flow: path %d is none", k.path)
 	}
 	return k, nil
 }

@@ -39,6 +39,9 @@ func TestLayout(t *testing.T) {
 		gatewayMapTomboloRelays:   {"struct relay", relayKey{}.encode(), make([]byte, binary.Size(flowCount{}))},
 		gatewayMapTomboloEpoch:    {"the word that epoch.go maps", encodeUint32(0), encodeUint64(0)},
 		gatewayMapTomboloCache:    {"half a cache line: only programs write it", encodeUint32(0), make([]byte, 32)},
+		gatewayMapTomboloOrigins:  {"as the cache", encodeUint32(0), make([]byte, 32)},
+		gatewayMapTomboloPods:     {"ifindex → struct pod", encodeUint32(1), podEntry{}.encode()},
+		gatewayMapTomboloPlaces:   {"struct endpoint → struct place", endpointKey{1, any4}.encode(), placeEntry{}.encode()},
 		gatewayMapTomboloLookups:  {"hit, miss → number", encodeUint32(0), encodeUint64(0)},
 	} {
 		m := spec.Maps[name]
@@ -91,10 +94,10 @@ func TestEncode(t *testing.T) {
 	}{
 		"prefix":    {"length with the VNI's 32 bits; VNI and address as on the wire, or the trie would compare wrong bits first", prefixKey{0x123456, netip.MustParsePrefix("10.1.0.0/16")}.encode(), append(encodeUint32(48), 0, 0x12, 0x34, 0x56, 10, 1, 0, 0)},
 		"relay":     {"from before to", relayKey{1, 2, 0x123456}.encode(), append(append(encodeUint64(1), encodeUint64(2)...), append(encodeUint32(0x123456), 0, 0, 0, 0)...)},
-		"underlay":  {"address and port as on the wire", underlayEntry{1, 1500, netip.MustParseAddr("192.0.2.1"), 4789, [6]byte{2, 0, 0, 0, 0, 7}, 9, 1440, 3}.encode(), append(append(append(append(encodeUint32(1), encodeUint32(1500)...), 192, 0, 2, 1, 0x12, 0xb5, 2, 0, 0, 0, 0, 7), append(encodeUint32(9), encodeUint32(1440)...)...), encodeUint32(3)...)},
+		"underlay":  {"address and port as on the wire", underlayEntry{1, 1500, netip.MustParseAddr("192.0.2.1"), 4789, [6]byte{2, 0, 0, 0, 0, 7}, 9, 1440, 3, 5}.encode(), append(append(append(append(append(encodeUint32(1), encodeUint32(1500)...), 192, 0, 2, 1, 0x12, 0xb5, 2, 0, 0, 0, 0, 7), append(encodeUint32(9), encodeUint32(1440)...)...), encodeUint32(3)...), encodeUint64(5)...)},
 		"delivery":  {"router before gateway", deliveryEntry{7, [6]byte{1}, [6]byte{2}, 1400, netip.MustParseAddr("192.0.2.1")}.encode(), append(append(append(encodeUint32(7), 1, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0), encodeUint32(1400)...), 192, 0, 2, 1)},
 		"cluster":   {"name, encrypted, number, endpoints, zeros", clusterEntry{"west", []netip.Addr{netip.MustParseAddr("192.0.2.1")}, true}.encode(), append(append(append(append([]byte("west"), make([]byte, 60)...), encodeUint32(1)...), encodeUint32(1)...), append([]byte{192, 0, 2, 1}, make([]byte, 60)...)...)},
-		"source":    {"cluster, and the interface", sourceEntry{7, 9}.encode(), append(append(encodeUint64(7), encodeUint32(9)...), 0, 0, 0, 0)},
+		"source":    {"cluster, interface, and whether it is this node's own cluster", sourceEntry{7, 9, true}.encode(), append(append(encodeUint64(7), encodeUint32(9)...), encodeUint32(1)...)},
 		"clusterID": {"the first 8 bytes of the SHA-256 (echo -n west | sha256sum), as every gateway computes it", binary.BigEndian.AppendUint64(nil, clusterID("west")), []byte{0x76, 0xa7, 0x96, 0x20, 0x8b, 0x71, 0x77, 0x9c}},
 	} {
 		if diff := cmp.Diff(tc.want, tc.got); diff != "" {
@@ -118,6 +121,11 @@ func TestDecodeRefuses(t *testing.T) {
 		"cluster flag":    {"encrypted is a truth value", second(decodeCluster(append(append(make([]byte, 64), encodeUint32(2)...), make([]byte, 68)...)))},
 		"source length":   {"half an entry", second(decodeSource(make([]byte, 8)))},
 		"flow direction":  {"there are two", second(decodeFlow(append(append(make([]byte, 16), encodeUint32(2)...), 0, 0, 0, 0)))},
+		"flow path":       {"there are three", second(decodeFlow(append(make([]byte, 20), encodeUint32(3)...)))},
+		"source own":      {"own is a truth value", second(decodeSource(append(make([]byte, 12), encodeUint32(2)...)))},
+		"pod length":      {"half an entry", second(decodePod(make([]byte, 23)))},
+		"place length":    {"half an entry", second(decodePlace(make([]byte, 23)))},
+		"endpoint length": {"half an entry", second(decodeEndpoint(make([]byte, 7)))},
 		"underlay length": {"half an entry", second(decodeUnderlay(make([]byte, 16)))},
 		"delivery length": {"half an entry", second(decodeDelivery(make([]byte, 15)))},
 	} {
@@ -145,7 +153,11 @@ func FuzzDecode(f *testing.F) {
 		same(t, b, decodeDelivery, 24)
 		same(t, b, decodePrefix, 12)
 		same(t, b, decodeRemote, 16)
-		same(t, b, decodeFlow, 20)
+		same(t, b, decodeFlow, 24)
+		same(t, b, decodeSource, 16)
+		same(t, b, decodePod, 24)
+		same(t, b, decodePlace, 24)
+		same(t, b, decodeEndpoint, 8)
 		if e, err := decodeCluster(b); err == nil && !bytes.HasPrefix(b, e.encode()[:68+4*len(e.endpoints)]) {
 			t.Errorf("%+v encodes to other bytes", e)
 		}

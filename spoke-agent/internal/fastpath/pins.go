@@ -23,7 +23,8 @@ import (
 //
 //	links/in-7, links/out-9, links/slow-8   attached programs, by interface index
 //	links/xdp-7                             tombolo_xdp, if the underlay has it
-//	maps-v4/tombolo_…                       the maps of layoutVersion 4
+//	links/pod-12, links/switch-13           tombolo_pod, and tombolo_switch where the pod has a second pair
+//	maps-v5/tombolo_…                       the maps of layoutVersion 5
 //
 // Links are of no version: Set fills the maps of its own version and then replaces the program in each link
 // at once, so not even a change of the layout loses a packet.
@@ -35,6 +36,9 @@ const (
 	linkOut  = "out-"
 	linkSlow = "slow-"
 	linkXDP  = "xdp-"
+
+	linkPod    = "pod-"
+	linkSwitch = "switch-"
 )
 
 func (f *Fastpath) linkPath(kind string, ifindex int) string {
@@ -229,7 +233,7 @@ func (f *Fastpath) removeOtherMaps() error {
 	return errors.Join(errs...)
 }
 
-// findDevices returns the interfaces that cfg names, and one error per port without one. Underlay and VXLAN device must be there.
+// findDevices returns the interfaces that cfg names, and one error per port or pod without one. Underlay and VXLAN device must be there.
 func findDevices(cfg Config) (map[string]device, []error, error) {
 	all, err := net.Interfaces()
 	if err != nil {
@@ -254,16 +258,26 @@ func findDevices(cfg Config) (map[string]device, []error, error) {
 		})
 		return nil, nil, fmt.Errorf("find %s: no interface %s; this node has %s", field, name, strings.Join(names, ", "))
 	}
-	var missing []error
+	return devices, missingDevices(cfg, devices), nil
+}
+
+func missingDevices(cfg Config, devices map[string]device) (missing []error) {
 	if name := cfg.Underlay.Tunnel; name != "" {
 		if _, ok := devices[name]; !ok {
 			missing = append(missing, fmt.Errorf("find tunnel: no interface %s; nothing goes to encrypted clusters until it is made", name))
 		}
 	}
 	for _, p := range cfg.Ports {
-		if _, ok := devices[p.Interface]; !ok {
+		if _, ok := devices[p.Interface]; !ok && p.Interface != "" {
 			missing = append(missing, fmt.Errorf("find port of %s: no interface %s; make the port first", p.Vpc, p.Interface))
 		}
 	}
-	return devices, missing, nil
+	for _, p := range cfg.Pods {
+		for _, name := range []string{p.Interface, p.Switch} {
+			if _, ok := devices[name]; !ok && name != "" {
+				missing = append(missing, fmt.Errorf("find pod %s of vni %d: no interface %s; leave out pods that are gone", p.Address, p.VNI, name))
+			}
+		}
+	}
+	return missing
 }

@@ -47,7 +47,7 @@ func relayGateway(t *testing.T) (*linktest.Namespace, *Fastpath) {
 // relayed is a packet between two gateways.
 type relayed struct {
 	src, dst string
-	ttl      byte
+	tos, ttl byte // tos 0 is 0xb9
 	vni      uint32
 	checksum byte
 	inner    ip4
@@ -56,8 +56,11 @@ type relayed struct {
 func (r relayed) bytes(dstMAC, srcMAC []byte) []byte {
 	datagram := udpDatagram(51234, 4789, vxlan(r.vni, ethernet(someMAC, someMAC, 0x0800, r.inner.bytes())))
 	datagram[7] = r.checksum
+	if r.tos == 0 {
+		r.tos = 0xb9
+	}
 	return ethernet(dstMAC, srcMAC, 0x0800, ip4{
-		tos: 0xb9, id: 0xfff3, frag: 0x4000, ttl: r.ttl, protocol: udp, src: r.src, dst: r.dst, payload: datagram,
+		tos: r.tos, id: 0xfff3, frag: 0x4000, ttl: r.ttl, protocol: udp, src: r.src, dst: r.dst, payload: datagram,
 	}.bytes())
 }
 

@@ -37,7 +37,6 @@ func TestSetRefuses(t *testing.T) {
 		"VNI 2^24":          {"24 bits", func(c *Config) { c.Ports[0].Remotes[0].VNI = 1 << 24 }, []string{"remote shop/blue: vni 16777216 is not between"}},
 		"same interface":    {"the interface tells the Vpc", func(c *Config) { c.Ports[1].Interface = "tbg100" }, []string{"port of bank/blue: interface tbg100 is shop/blue's too"}},
 		"underlay as port":  {"all of the node's packets would be a Vpc's", func(c *Config) { c.Ports[1].Interface = "ul0" }, []string{"interface ul0 is the underlay"}},
-		"no interface":      {"a forgotten field", func(c *Config) { c.Ports[1].Interface = "" }, []string{"interface is empty"}},
 		"MAC":               {"a forgotten field", func(c *Config) { c.Ports[1].RouterMAC = "" }, []string{"port of bank/blue: router MAC"}},
 		"long MAC":          {"an InfiniBand address", func(c *Config) { c.Ports[1].GatewayMAC = "02:00:5e:10:00:00:00:01" }, []string{"8 octets, Ethernet has 6"}},
 		"address":           {"the link is IPv4", func(c *Config) { c.Ports[0].Address = netip.MustParseAddr("fd00::1") }, []string{"address fd00::1 is not IPv4"}},
@@ -101,18 +100,36 @@ func TestDump(t *testing.T) {
 cluster south endpoints=[203.0.113.1]
 cluster vault endpoints=[203.0.113.9] encrypted
 cluster west endpoints=[198.51.100.1 198.51.100.2]
-count vni=100 cluster=north vni=100 in
-count vni=100 cluster=north vni=100 out
-count vni=100 cluster=south vni=100 in
-count vni=100 cluster=south vni=100 out
-count vni=100 cluster=vault vni=100 in
-count vni=100 cluster=vault vni=100 out
-count vni=100 cluster=west vni=100 in
-count vni=100 cluster=west vni=100 out
-count vni=100 cluster=west vni=200 in
-count vni=100 cluster=west vni=200 out
-count vni=300 cluster=south vni=300 in
-count vni=300 cluster=south vni=300 out
+count vni=100 cluster=north vni=100 in by gateway
+count vni=100 cluster=north vni=100 in by node
+count vni=100 cluster=north vni=100 in by pod
+count vni=100 cluster=north vni=100 out by gateway
+count vni=100 cluster=north vni=100 out by pod
+count vni=100 cluster=south vni=100 in by gateway
+count vni=100 cluster=south vni=100 in by node
+count vni=100 cluster=south vni=100 in by pod
+count vni=100 cluster=south vni=100 out by gateway
+count vni=100 cluster=south vni=100 out by pod
+count vni=100 cluster=vault vni=100 in by gateway
+count vni=100 cluster=vault vni=100 in by node
+count vni=100 cluster=vault vni=100 in by pod
+count vni=100 cluster=vault vni=100 out by gateway
+count vni=100 cluster=vault vni=100 out by pod
+count vni=100 cluster=west vni=100 in by gateway
+count vni=100 cluster=west vni=100 in by node
+count vni=100 cluster=west vni=100 in by pod
+count vni=100 cluster=west vni=100 out by gateway
+count vni=100 cluster=west vni=100 out by pod
+count vni=100 cluster=west vni=200 in by gateway
+count vni=100 cluster=west vni=200 in by node
+count vni=100 cluster=west vni=200 in by pod
+count vni=100 cluster=west vni=200 out by gateway
+count vni=100 cluster=west vni=200 out by pod
+count vni=300 cluster=south vni=300 in by gateway
+count vni=300 cluster=south vni=300 in by node
+count vni=300 cluster=south vni=300 in by pod
+count vni=300 cluster=south vni=300 out by gateway
+count vni=300 cluster=south vni=300 out by pod
 deliver vni=100 → tbg100 mtu=1500 router=0a:58:a9:fe:00:01 gateway=0a:58:a9:fe:00:02 169.254.0.2
 deliver vni=300 → tbg300 mtu=1500 router=0a:58:a9:fe:00:01 gateway=0a:58:a9:fe:00:02
 local vni=100 10.1.1.0/24

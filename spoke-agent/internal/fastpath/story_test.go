@@ -204,7 +204,11 @@ func counters(t testing.TB, f *Fastpath) Counters {
 func byName(c Counters) map[string]FlowCounter {
 	flows := map[string]FlowCounter{}
 	for _, f := range c.Flows {
-		flows[fmt.Sprintf("%s %s %s@%s", f.Vpc, f.Direction, f.RemoteVpc, f.Cluster)] = f
+		name := fmt.Sprintf("%s %s %s@%s", f.Vpc, f.Direction, f.RemoteVpc, f.Cluster)
+		if f.Path != "gateway" {
+			name += " by " + f.Path
+		}
+		flows[name] = f
 	}
 	return flows
 }

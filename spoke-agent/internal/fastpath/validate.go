@@ -22,12 +22,15 @@ func validate(cfg Config) error {
 		clusters[c.Name] = true
 	}
 	errs = append(errs, validateClusters(cfg)...)
+	errs = append(errs, validateSenders(cfg)...)
+	errs = append(errs, validateOwn(cfg)...)
+	errs = append(errs, validateHosts(cfg.Own)...)
 	vnis, interfaces := map[uint32]string{}, map[string]string{}
 	for _, p := range cfg.Ports {
 		if other, ok := vnis[p.VNI]; ok {
 			errs = append(errs, fmt.Errorf("port of %s: vni %d is %s's too; give each Vpc its own", p.Vpc, p.VNI, other))
 		}
-		if other, ok := interfaces[p.Interface]; ok {
+		if other, ok := interfaces[p.Interface]; ok && p.Interface != "" {
 			errs = append(errs, fmt.Errorf("port of %s: interface %s is %s's too; give each Vpc its own", p.Vpc, p.Interface, other))
 		}
 		vnis[p.VNI], interfaces[p.Interface] = p.Vpc, p.Vpc
@@ -38,6 +41,7 @@ func validate(cfg Config) error {
 			errs = append(errs, fmt.Errorf("port of %s: %w", p.Vpc, err))
 		}
 	}
+	errs = append(errs, validatePods(cfg)...)
 	errs = append(errs, validateRelays(cfg, clusters)...)
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("check gateway config: %w", err)
@@ -64,6 +68,10 @@ func validateUnderlay(u Underlay) error {
 func validateClusters(cfg Config) []error {
 	var errs []error
 	ids, owner := map[uint64]string{0: "no cluster"}, map[netip.Addr]string{cfg.Underlay.Address: "this node"}
+	own := setOf(cfg.Own.Nodes)
+	if cfg.Own.Name != "" {
+		ids[clusterID(cfg.Own.Name)] = "this node's own cluster"
+	}
 	for _, c := range cfg.Clusters {
 		if c.Name == "" || len(c.Name) > maxClusterName {
 			errs = append(errs, fmt.Errorf("cluster %q: name has %d characters; give it 1 to %d", c.Name, len(c.Name), maxClusterName))
@@ -80,7 +88,7 @@ func validateClusters(cfg Config) []error {
 				errs = append(errs, fmt.Errorf("cluster %s: endpoint %s is not IPv4; only IPv4 is encapsulated", c.Name, a))
 			}
 			// The endpoint tells which cluster sent a packet, so it can't be two's.
-			if other, ok := owner[a]; ok {
+			if other, ok := owner[a]; ok && !own[a] {
 				errs = append(errs, fmt.Errorf("cluster %s: endpoint %s is %s's too; an endpoint is one gateway's", c.Name, a, other))
 			}
 			owner[a] = c.Name
@@ -91,17 +99,11 @@ func validateClusters(cfg Config) []error {
 
 func validatePort(p Port, clusters map[string]bool) []error {
 	var errs []error
-	if p.Interface == "" {
-		errs = append(errs, errors.New("interface is empty; name the gateway's end of the port"))
-	}
 	if err := validateVNI(p.VNI); err != nil {
 		errs = append(errs, err)
 	}
-	if _, err := parseMAC(p.GatewayMAC); err != nil {
-		errs = append(errs, fmt.Errorf("gateway MAC: %w", err))
-	}
-	if _, err := parseMAC(p.RouterMAC); err != nil {
-		errs = append(errs, fmt.Errorf("router MAC: %w", err))
+	if p.Interface != "" {
+		errs = append(errs, validateMACs(map[string]string{"gateway MAC": p.GatewayMAC, "router MAC": p.RouterMAC})...)
 	}
 	if p.Address.IsValid() && !p.Address.Is4() {
 		errs = append(errs, fmt.Errorf("address %s is not IPv4; only IPv4 is forwarded", p.Address))
@@ -141,6 +143,12 @@ func validateRelays(cfg Config, clusters map[string]bool) []error {
 			errs = append(errs, fmt.Errorf("%s: %w", where, err))
 		}
 		for _, name := range []string{r.From, r.To} {
+			if name == cfg.Own.Name && name != "" {
+				if name == r.To {
+					errs = append(errs, fmt.Errorf("%s: %s is this node's own cluster, which Ports are for; name another one", where, name))
+				}
+				continue
+			}
 			if !clusters[name] {
 				errs = append(errs, fmt.Errorf("%s: cluster %q is unknown; add it to the clusters, with its endpoints", where, name))
 			}

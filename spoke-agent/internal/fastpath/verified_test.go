@@ -24,7 +24,8 @@ func TestVerified(t *testing.T) {
 	var now strings.Builder
 	counts := map[string]int{}
 	for name, p := range map[string]*ebpf.Program{gatewayProgTomboloIn: f.programs.TomboloIn, gatewayProgTomboloOut: f.programs.TomboloOut,
-		gatewayProgTomboloInTunnel: f.programs.TomboloInTunnel, gatewayProgTomboloSlowIn: f.programs.TomboloSlowIn, gatewayProgTomboloXdp: f.programs.TomboloXdp} {
+		gatewayProgTomboloInTunnel: f.programs.TomboloInTunnel, gatewayProgTomboloSlowIn: f.programs.TomboloSlowIn, gatewayProgTomboloXdp: f.programs.TomboloXdp,
+		gatewayProgTomboloPod: f.programs.TomboloPod, gatewayProgTomboloSwitch: f.programs.TomboloSwitch} {
 		info, err := p.Info()
 		if err != nil {
 			t.Fatal(err)
@@ -35,7 +36,7 @@ func TestVerified(t *testing.T) {
 		}
 		counts[name] = int(n)
 	}
-	for _, name := range []string{gatewayProgTomboloIn, gatewayProgTomboloInTunnel, gatewayProgTomboloOut, gatewayProgTomboloSlowIn, gatewayProgTomboloXdp} {
+	for _, name := range []string{gatewayProgTomboloIn, gatewayProgTomboloInTunnel, gatewayProgTomboloOut, gatewayProgTomboloPod, gatewayProgTomboloSlowIn, gatewayProgTomboloSwitch, gatewayProgTomboloXdp} {
 		fmt.Fprintf(&now, "%s %d\n", name, counts[name])
 	}
 	if *update {

@@ -18,7 +18,7 @@ import (
 )
 
 var (
-	flowLabels       = []string{"vpc", "remote_vpc", "cluster", "direction"}
+	flowLabels       = []string{"vpc", "remote_vpc", "cluster", "direction", "path"}
 	relayLabels      = []string{"vni", "from", "to"}
 	packetsDesc      = prometheus.NewDesc("tombolo_fastpath_packets_total", "Packets between a Vpc here and one in another cluster; each segment of a super-packet counts.", flowLabels, nil)
 	bytesDesc        = prometheus.NewDesc("tombolo_fastpath_bytes_total", "Bytes of the inner IPv4 packets.", flowLabels, nil)
@@ -96,7 +96,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	for _, f := range counters.Flows {
-		labels := []string{vpcLabel(f.Vpc, f.VNI), vpcLabel(f.RemoteVpc, f.RemoteVNI), f.Cluster, f.Direction}
+		labels := []string{vpcLabel(f.Vpc, f.VNI), vpcLabel(f.RemoteVpc, f.RemoteVNI), f.Cluster, f.Direction, f.Path}
 		ch <- prometheus.MustNewConstMetric(packetsDesc, prometheus.CounterValue, float64(f.Packets), labels...)
 		ch <- prometheus.MustNewConstMetric(bytesDesc, prometheus.CounterValue, float64(f.Bytes), labels...)
 	}

@@ -1,54 +1,8 @@
 // Copyright The Tombolo Authors.
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 
-#include "relay.h"
-
-// REFUSED says that encapsulate has not touched the packet.
-#define REFUSED 1
-
-static __always_inline int encapsulate(struct __sk_buff *skb, const struct underlay *underlay, __be32 endpoint,
-				       __u32 vni, __u64 hash, __u8 tos)
-{
-	__u32 length = skb->len - ETH_HLEN + OVERHEAD;
-	struct outer *o;
-
-	// FIXED_GSO: super-packets stay whole, and the length of their segments stays what the sender chose.
-	if (bpf_skb_adjust_room(skb, OVERHEAD, BPF_ADJ_ROOM_MAC,
-				BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_ENCAP_L4_UDP |
-					BPF_F_ADJ_ROOM_ENCAP_L2(ETH_HLEN) | BPF_F_ADJ_ROOM_ENCAP_L2_ETH))
-		return REFUSED;
-	if (pull(skb, sizeof(struct outer))) // for the verifier
-		return -1;
-	o = (void *)(long)skb->data;
-	if ((void *)(o + 1) > (void *)(long)skb->data_end) // for the verifier
-		return -1;
-
-	// Longer than the field can say happens to super-packets only: their segments get their own.
-	if (length > 0xffff)
-		length = 0;
-	o->ip = (struct iphdr){
-		.version = 4,
-		.ihl = 5,
-		.tos = tos, // RFC 6040: ECN is copied
-		.tot_len = bpf_htons(length),
-		.frag_off = bpf_htons(IP_DF),
-		.ttl = 64,
-		.protocol = IPPROTO_UDP,
-		.saddr = underlay->address,
-		.daddr = endpoint,
-	};
-	o->ip.check = header_checksum((void *)o + ETH_HLEN);
-	o->udp.source = bpf_htons(49152 + (hash & 0x3fff)); // RFC 7348 section 5
-	o->udp.dest = underlay->port;
-	o->udp.len = length ? bpf_htons(length - sizeof(struct iphdr)) : 0;
-	o->udp.check = 0;
-	o->vxlan.flags = bpf_htonl(VXLAN_FLAG_I);
-	o->vxlan.vni = bpf_htonl(vni << 8);
-	// Each end knows its own addresses: tombolo_in writes both.
-	__builtin_memset(&o->inner, 0, sizeof(o->inner));
-	o->inner.h_proto = bpf_htons(ETH_P_IP);
-	return 0;
-}
+#include "own.h"
+#include "pod.h"
 
 // too_big answers a packet that must not be fragmented, and leaves any other one to the kernel, which does it.
 static __always_inline int too_big(struct __sk_buff *skb, const struct underlay *underlay, __u32 vni, __u32 mtu,
@@ -135,7 +89,7 @@ int tombolo_out(struct __sk_buff *skb)
 	hash = flow_hash(skb, ip);
 	endpoint = choose(cluster, hash);
 	tos = ip->tos;
-	failed = encapsulate(skb, underlay, endpoint, to, hash, tos);
+	failed = encapsulate(skb, underlay, endpoint, to, hash, tos, 0);
 	if (failed == REFUSED)
 		return to_kernel(skb, underlay, SLOW_ENCAPSULATE, DROP_ENCAPSULATE);
 	if (failed)
@@ -166,22 +120,13 @@ static __always_inline int congestion(__u8 outer_tos, struct iphdr *ip)
 	return 0;
 }
 
-// to_tunnel leaves a packet to the kernel's VXLAN device, where tombolo_slow_in looks at it again.
-static __always_inline int to_tunnel(const struct underlay *underlay, enum event reason, enum event otherwise)
-{
-	if (!underlay->vxlan)
-		return drop(otherwise);
-	count_event(reason);
-	return TCX_NEXT;
-}
-
 static __always_inline int deliver(struct __sk_buff *skb, const struct underlay *underlay,
 				   const struct delivery *delivery)
 {
 	struct ethhdr *eth;
 
 	if (bpf_skb_adjust_room(skb, -(int)OVERHEAD, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO))
-		return to_tunnel(underlay, SLOW_DECAPSULATE, DROP_DECAPSULATE);
+		return to_tunnel(skb, underlay, SLOW_DECAPSULATE, DROP_DECAPSULATE);
 	if (pull(skb, sizeof(*eth))) // for the verifier
 		return drop(DROP_DECAPSULATE);
 	eth = (void *)(long)skb->data;
@@ -193,15 +138,26 @@ static __always_inline int deliver(struct __sk_buff *skb, const struct underlay 
 }
 
 // admit is the law of who may send what to whom, on both paths: flow is what an admitted packet counts for.
-static __always_inline enum event admit(__u32 vni, __u64 cluster, __be32 from, __be32 to, struct flow *flow)
+static __always_inline enum event admit(__u32 vni, const struct source *sender, __be32 from, __be32 to,
+					struct flow *flow)
 {
 	struct remote source = {}, local;
+	struct cluster *cluster;
 
 	if (find(TRIE_LOCALS, vni, to, &local))
 		return DROP_NOT_LOCAL;
-	if (find(TRIE_REMOTES, vni, from, &source) || source.own || source.cluster != cluster)
+	if (find(TRIE_REMOTES, vni, from, &source) || source.own)
 		return DROP_SPOOFED_SOURCE;
-	flow->cluster = cluster;
+	if (!sender->own) {
+		if (source.cluster != sender->cluster)
+			return DROP_SPOOFED_SOURCE;
+	} else {
+		// It has held the packet against the law. What was encrypted it gives to OVN, and does not send on.
+		cluster = bpf_map_lookup_elem(&tombolo_clusters, &source.cluster);
+		if (!cluster || cluster->encrypted)
+			return DROP_NOT_ENCRYPTED;
+	}
+	flow->cluster = source.cluster;
 	flow->vni = vni;
 	flow->remote_vni = source.vni;
 	flow->direction = DIRECTION_IN;
@@ -215,11 +171,14 @@ static __always_inline int take(struct __sk_buff *skb)
 	struct underlay *underlay = bpf_map_lookup_elem(&tombolo_underlay, &zero);
 	struct delivery *delivery;
 	struct source *sender;
+	struct place *place;
 	struct flow flow = {};
 	struct hop hop = {};
 	enum event refused = DROP_UNKNOWN_VNI;
 	struct outer *o;
 	struct iphdr *ip;
+	__be32 origin, from, node;
+	__u32 length;
 	int verdict;
 
 	if (!underlay) // for the verifier
@@ -252,25 +211,48 @@ static __always_inline int take(struct __sk_buff *skb)
 		return drop(DROP_MALFORMED);
 
 	if (delivery)
-		refused = admit(vni, sender->cluster, ip->saddr, ip->daddr, &flow);
+		refused = admit(vni, sender, ip->saddr, ip->daddr, &flow);
 	if (!delivery || refused == DROP_NOT_LOCAL) {
 		refused = may_relay(o, ip, underlay, sender, refused, &hop);
 		if (refused != ADMITTED)
 			return drop(refused);
-		rewrite(o, underlay, &hop, packets, bytes);
-		return bpf_redirect_neigh(underlay->ifindex, NULL, 0, 0);
+		count_hop(&hop, packets, bytes);
+		return pass(o, underlay, hop.endpoint);
 	}
 	if (refused != ADMITTED)
 		return drop(refused);
+	place = place_of(vni, ip->daddr);
+	length = wire_length(skb, ip, sizeof(*o));
+	if (is_here(place, ip, length)) {
+		flow.path = PATH_POD;
+	} else {
+		node = next_node(underlay, delivery, sender, place, o, ip, length, &refused);
+		if (node) {
+			flow.path = PATH_NODE;
+			count_flow(&flow, packets, bytes);
+			return pass(o, underlay, node);
+		}
+		if (refused != ADMITTED)
+			return drop(refused);
+		place = NULL;
+	}
 	// adjust_room leaves the mark of a tunnel on the super-packet: TCP bears it, UDP would be lost without a count.
 	if (skb->gso_size && ip->protocol != IPPROTO_TCP)
-		return to_tunnel(underlay, SLOW_GSO_NOT_TCP, DROP_GSO_NOT_TCP);
-	if (wire_length(skb, ip, sizeof(*o)) > delivery->mtu)
-		return to_tunnel(underlay, SLOW_TOO_BIG, DROP_TOO_BIG);
+		return to_tunnel(skb, underlay, SLOW_GSO_NOT_TCP, DROP_GSO_NOT_TCP);
+	if (!place && length > delivery->mtu)
+		return to_tunnel(skb, underlay, SLOW_TOO_BIG, DROP_TOO_BIG);
 	if (congestion(o->ip.tos, ip))
 		return drop(DROP_CONGESTED);
 
-	verdict = deliver(skb, underlay, delivery);
+	if (!place) {
+		verdict = deliver(skb, underlay, delivery);
+	} else {
+		origin = origin_of(o);
+		from = ip->saddr;
+		verdict = into_pod(skb, underlay, place);
+		if (verdict == TCX_REDIRECT && origin)
+			learn(underlay, &flow, from, origin);
+	}
 	if (verdict == TCX_REDIRECT)
 		count_flow(&flow, packets, bytes);
 	return verdict;
@@ -347,10 +329,12 @@ int tombolo_slow_in(struct __sk_buff *skb)
 	struct underlay *underlay = bpf_map_lookup_elem(&tombolo_underlay, &zero);
 	struct delivery *delivery;
 	struct source *sender;
+	struct place *place;
 	struct flow flow = {};
 	enum event refused;
 	struct iphdr *ip;
 	__be32 outer;
+	__u32 length;
 
 	if (!underlay || bpf_skb_get_tunnel_key(skb, &key, sizeof(key), 0))
 		return drop(DROP_UNKNOWN_ENDPOINT);
@@ -372,10 +356,22 @@ int tombolo_slow_in(struct __sk_buff *skb)
 	ip = ip_header(skb);
 	if (!ip)
 		return drop(DROP_MALFORMED);
-	refused = admit(vni, sender->cluster, ip->saddr, ip->daddr, &flow);
+	refused = admit(vni, sender, ip->saddr, ip->daddr, &flow);
 	if (refused != ADMITTED)
 		return drop(refused);
-	if (wire_length(skb, ip, ETH_HLEN) > delivery->mtu)
+	place = place_of(vni, ip->daddr);
+	length = wire_length(skb, ip, ETH_HLEN);
+	if (is_here(place, ip, length)) {
+		flow.path = PATH_POD;
+		age(ip);
+		if (write_macs(skb, place->mac, place->router_mac))
+			return drop(DROP_DECAPSULATE);
+		count_flow(&flow, packets, bytes);
+		return bpf_redirect_peer(place->ifindex, 0);
+	}
+	if (!delivery->ifindex)
+		return drop(DROP_NOT_HERE);
+	if (length > delivery->mtu)
 		return smaller(skb, delivery, ip->frag_off);
 	if (write_macs(skb, delivery->router_mac, delivery->gateway_mac))
 		return drop(DROP_DECAPSULATE);

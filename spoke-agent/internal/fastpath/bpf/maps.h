@@ -25,9 +25,12 @@ struct underlay {
 	__u32 tunnel;
 	__u32 tunnel_mtu;
 	__u32 vxlan;
+	// This node's own cluster, whose gateways tombolo_clusters has; 0 is none.
+	__u64 own;
 };
 
-// delivery is where packets for a VNI go. address is this node's on the link, the source of its ICMP errors; 0 is none.
+// delivery is where packets for a VNI go: the gateway port, or ifindex 0 where this node has none. address is this node's on
+// the link, the source of its ICMP errors; 0 is none.
 struct delivery {
 	__u32 ifindex;
 	__u8 router_mac[6];
@@ -60,16 +63,24 @@ struct cluster {
 };
 
 // source is the cluster that an outer source belongs to, and the only interface that its packets may come in by: the
-// underlay, or the one that decrypts. An interface that is not there has index 0, which none is.
+// underlay, or the one that decrypts. An interface that is not there has index 0, which none is. own marks a node of this
+// cluster, which passes on what other clusters have sent.
 struct source {
 	__u64 cluster;
 	__u32 ifindex;
-	__u32 unused;
+	__u32 own;
 };
 
 enum direction {
 	DIRECTION_OUT,
 	DIRECTION_IN,
+};
+
+// way is how a packet came from, or goes to, its pod.
+enum way {
+	PATH_GATEWAY, // through the gateway port
+	PATH_POD,     // by the pod's own interface
+	PATH_NODE,    // on to another node of this cluster
 };
 
 // flow is what packets are counted by.
@@ -78,7 +89,7 @@ struct flow {
 	__u32 vni;
 	__u32 remote_vni;
 	__u32 direction;
-	__u32 unused;
+	__u32 path;
 };
 
 struct flow_count {
@@ -94,11 +105,37 @@ struct relay {
 	__u32 unused;
 };
 
+// endpoint is an address in a Vpc.
+struct endpoint {
+	__u32 vni;
+	__be32 address;
+};
+
+// place is where a pod of this cluster is: behind an interface of this node, or, with index 0, on another node.
+struct place {
+	__u32 ifindex;
+	__u32 mtu;
+	__u8 mac[6];
+	__u8 router_mac[6];
+	__be32 node;
+};
+
+// pod is whom an interface belongs to, and the other interface that its packets go through: where other is the pod's and
+// not the switch's, there are no vni, address and router_mac.
+struct pod {
+	__u32 vni;
+	__be32 address;
+	__u8 mac[6];
+	__u8 router_mac[6];
+	__u32 other;
+};
+
 // trie says which of the longest-prefix-match maps something was found in.
 enum trie {
 	TRIE_REMOTES = 1, // not 0: a slot that nobody has written holds nothing
 	TRIE_LOCALS,
 	TRIE_TRANSIT,
+	LEARNED, // no trie: what tombolo_origins has
 };
 
 // cached is an answer of a trie, and the epoch in which it was asked. CPUs write it without a lock: the seal is a hash
@@ -141,6 +178,7 @@ enum event {
 	DROP_NOT_RELAYED,
 	DROP_TTL,
 	DROP_CHECKSUM,
+	DROP_NOT_HERE,
 	SLOW_NO_PORT,
 	SLOW_NO_ROUTE,
 	SLOW_NO_ENDPOINT,
@@ -148,6 +186,8 @@ enum event {
 	SLOW_ENCAPSULATE,
 	SLOW_GSO_NOT_TCP,
 	SLOW_DECAPSULATE,
+	SLOW_ROUTER,
+	SLOW_ENCRYPTED,
 	EVENTS,
 };
 
@@ -231,7 +271,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 32);
+	__uint(max_entries, 64);
 	__type(key, enum event);
 	__type(value, __u64);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
@@ -284,3 +324,32 @@ struct {
 	__type(value, __u64);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } tombolo_lookups SEC(".maps");
+
+// Interface index of a pod, or of the switch's end of its second pair → the pod.
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, struct pod);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} tombolo_pods SEC(".maps");
+
+// Where the pods of this cluster are: this node's, and on a gateway the other nodes'.
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 262144);
+	__type(key, struct endpoint);
+	__type(value, struct place);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} tombolo_places SEC(".maps");
+
+// Where the pods of other clusters are, as their packets say. An array for the reasons of tombolo_cache.
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << CACHE_BITS);
+	__type(key, __u32);
+	__type(value, struct cached);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} tombolo_origins SEC(".maps");

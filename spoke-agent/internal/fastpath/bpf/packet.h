@@ -163,3 +163,10 @@ static __always_inline __be32 choose(const struct cluster *cluster, __u64 hash)
 
 	return cluster->endpoints[index & (MAX_ENDPOINTS - 1)];
 }
+
+static __always_inline int same_mac(const void *a, const void *b)
+{
+	const __u16 *x = a, *y = b;
+
+	return x[0] == y[0] && x[1] == y[1] && x[2] == y[2];
+}

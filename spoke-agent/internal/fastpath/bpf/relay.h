@@ -48,6 +48,18 @@ __noinline int disguised(struct __sk_buff *skb)
 	return sender && sender->ifindex != skb->ifindex;
 }
 
+// passable says why the outer header can't be rewritten, or ADMITTED.
+static __always_inline enum event passable(const struct outer *o)
+{
+	// Gateways send with TTL 64: should two ever send to each other, a packet ends.
+	if (o->ip.ttl <= 1)
+		return DROP_TTL;
+	// Gateways send none (RFC 7348 section 5), and it would cover the addresses.
+	if (o->udp.check)
+		return DROP_CHECKSUM;
+	return ADMITTED;
+}
+
 // may_relay says why a packet of a cluster may not pass, or ADMITTED when it may; otherwise is the reason when its
 // destination is in no other cluster. The source must be the sending cluster's, as for packets that end here.
 static __always_inline enum event may_relay(const struct outer *o, const struct iphdr *ip,
@@ -57,6 +69,7 @@ static __always_inline enum event may_relay(const struct outer *o, const struct 
 	struct relay relay = {.from = sender->cluster, .vni = bpf_ntohl(o->vxlan.vni) >> 8};
 	struct remote source = {}, destination = {};
 	struct cluster *cluster;
+	enum event refused;
 
 	if (find(TRIE_TRANSIT, relay.vni, ip->daddr, &destination))
 		return otherwise;
@@ -66,12 +79,9 @@ static __always_inline enum event may_relay(const struct outer *o, const struct 
 	hop->count = bpf_map_lookup_elem(&tombolo_relays, &relay);
 	if (!hop->count)
 		return DROP_NOT_RELAYED;
-	// Gateways send with TTL 64: should two ever relay to each other, a packet ends.
-	if (o->ip.ttl <= 1)
-		return DROP_TTL;
-	// Gateways send none (RFC 7348 section 5), and it would cover the addresses.
-	if (o->udp.check)
-		return DROP_CHECKSUM;
+	refused = passable(o);
+	if (refused != ADMITTED)
+		return refused;
 	cluster = bpf_map_lookup_elem(&tombolo_clusters, &relay.to);
 	if (!cluster || !cluster->count)
 		return DROP_NO_ENDPOINT;
@@ -90,21 +100,24 @@ static __always_inline __u32 replaced(__u32 sum, __u32 was, __u32 is)
 }
 
 // rewrite sends the packet from this node to the next one: addresses, TTL and checksum; the source port stays.
-static __always_inline void rewrite(struct outer *o, const struct underlay *underlay, const struct hop *hop,
-				    __u64 packets, __u64 bytes)
+static __always_inline void rewrite(struct outer *o, const struct underlay *underlay, __be32 endpoint)
 {
 	__u32 sum = (__u16)~o->ip.check;
 
 	sum = replaced(sum, o->ip.saddr, underlay->address);
-	sum = replaced(sum, o->ip.daddr, hop->endpoint);
+	sum = replaced(sum, o->ip.daddr, endpoint);
 	// TTL is the first octet of its word.
 	sum += (__u16)~bpf_htons(o->ip.ttl << 8) + bpf_htons((o->ip.ttl - 1) << 8);
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	o->ip.check = ~sum;
 	o->ip.saddr = underlay->address;
-	o->ip.daddr = hop->endpoint;
+	o->ip.daddr = endpoint;
 	o->ip.ttl--;
+}
+
+static __always_inline void count_hop(const struct hop *hop, __u64 packets, __u64 bytes)
+{
 	hop->count->packets += packets;
 	hop->count->bytes += bytes;
 }
@@ -121,13 +134,6 @@ static __always_inline int next_hop(struct xdp_md *xdp, const struct outer *o, c
 	fib->ipv4_src = underlay->address;
 	fib->ipv4_dst = hop->endpoint;
 	return bpf_fib_lookup(xdp, fib, sizeof(*fib), BPF_FIB_LOOKUP_OUTPUT) || fib->ifindex != xdp->ingress_ifindex;
-}
-
-static __always_inline int same_mac(const void *a, const void *b)
-{
-	const __u16 *x = a, *y = b;
-
-	return x[0] == y[0] && x[1] == y[1] && x[2] == y[2];
 }
 
 // tombolo_xdp relays what tombolo_in would relay, before the kernel makes an skb of it. All else goes on to the kernel,
@@ -163,7 +169,8 @@ int tombolo_xdp(struct xdp_md *xdp)
 		return XDP_PASS;
 	if (next_hop(xdp, o, underlay, &hop, &fib))
 		return XDP_PASS;
-	rewrite(o, underlay, &hop, 1, bpf_xdp_get_buff_len(xdp) - sizeof(*o));
+	count_hop(&hop, 1, bpf_xdp_get_buff_len(xdp) - sizeof(*o));
+	rewrite(o, underlay, hop.endpoint);
 	__builtin_memcpy(o->eth.h_dest, fib.dmac, ETH_ALEN);
 	__builtin_memcpy(o->eth.h_source, fib.smac, ETH_ALEN);
 	return XDP_TX;

@@ -1,0 +1,166 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+
+// The direct path: what a pod of this node sends to another cluster, and gets from there, goes past the integration bridge.
+// See docs/decisions/0011.
+#pragma once
+
+#include "encap.h"
+#include "slow.h"
+
+// age takes one off the TTL, for the router that the packet does not meet (RFC 1624, equation 3). TTL is the first octet
+// of its word.
+static __always_inline void age(struct iphdr *ip)
+{
+	__u32 sum = (__u16)~ip->check + (__u16)~bpf_htons(ip->ttl << 8) + bpf_htons((ip->ttl - 1) << 8);
+
+	ip->check = ~fold(sum);
+	ip->ttl--;
+}
+
+// routine says that no router has to look at the packet: it has no options, and its TTL does not end here.
+static __always_inline int routine(const struct iphdr *ip)
+{
+	return ip->ihl == 5 && ip->ttl > 1;
+}
+
+// place_of is the pod with an address, if this node knows where it is.
+static __always_inline struct place *place_of(__u32 vni, __be32 address)
+{
+	struct endpoint key = {.vni = vni, .address = address};
+
+	return bpf_map_lookup_elem(&tombolo_places, &key);
+}
+
+// on lets what a pod sends go where it would without this program: into the integration bridge.
+static __always_inline int on(const struct pod *pod)
+{
+	return pod->other ? bpf_redirect(pod->other, 0) : TCX_NEXT;
+}
+
+// leave is on, for what goes to another cluster all the same.
+static __always_inline int leave(const struct pod *pod, enum event reason)
+{
+	count_event(reason);
+	return on(pod);
+}
+
+// to_tunnel leaves a packet to the kernel's VXLAN device, where tombolo_slow_in looks at it again.
+static __noinline int to_tunnel(struct __sk_buff *skb, const struct underlay *underlay, enum event reason,
+				enum event otherwise)
+{
+	if (!underlay->vxlan)
+		return drop(otherwise);
+	erase_origin(skb);
+	count_event(reason);
+	return TCX_NEXT;
+}
+
+// into_pod takes off the outer header and gives the packet to the pod, in whose namespace it then is.
+static __always_inline int into_pod(struct __sk_buff *skb, const struct underlay *underlay, const struct place *place)
+{
+	struct ethhdr *eth;
+	struct iphdr *ip;
+
+	if (bpf_skb_adjust_room(skb, -(int)OVERHEAD, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO))
+		return to_tunnel(skb, underlay, SLOW_DECAPSULATE, DROP_DECAPSULATE);
+	if (pull(skb, sizeof(*eth) + sizeof(*ip))) // for the verifier
+		return drop(DROP_DECAPSULATE);
+	eth = (void *)(long)skb->data;
+	ip = (void *)(eth + 1);
+	if ((void *)(ip + 1) > (void *)(long)skb->data_end) // for the verifier
+		return drop(DROP_DECAPSULATE);
+	age(ip);
+	__builtin_memcpy(eth->h_dest, place->mac, ETH_ALEN);
+	__builtin_memcpy(eth->h_source, place->router_mac, ETH_ALEN);
+	return bpf_redirect_peer(place->ifindex, 0);
+}
+
+// tombolo_pod takes what a pod sends.
+SEC("tcx/ingress")
+int tombolo_pod(struct __sk_buff *skb)
+{
+	__u32 ifindex = skb->ifindex, zero = 0;
+	struct pod *pod = bpf_map_lookup_elem(&tombolo_pods, &ifindex);
+	struct underlay *underlay = bpf_map_lookup_elem(&tombolo_underlay, &zero);
+	__u32 packets = skb->gso_segs ?: 1, bytes = skb->len - ETH_HLEN, length;
+	struct remote remote = {};
+	struct flow flow = {};
+	struct cluster *cluster;
+	struct iphdr *ip;
+	__be32 endpoint;
+	__u64 hash;
+	__u8 tos;
+	int failed;
+
+	if (!pod || !underlay)
+		return TCX_NEXT;
+	if (!untagged_ipv4(skb))
+		return on(pod);
+	ip = ip_header(skb);
+	if (!ip || !same_mac((void *)ip - ETH_HLEN, pod->router_mac) || ip->saddr != pod->address)
+		return on(pod);
+	if (find(TRIE_REMOTES, pod->vni, ip->daddr, &remote) || remote.own)
+		return on(pod);
+	if (!routine(ip) || ip->frag_off & bpf_htons(IP_MF | IP_OFFSET))
+		return leave(pod, SLOW_ROUTER);
+	cluster = bpf_map_lookup_elem(&tombolo_clusters, &remote.cluster);
+	if (!cluster || !cluster->count)
+		return leave(pod, SLOW_NO_ENDPOINT);
+	if (cluster->encrypted)
+		return leave(pod, SLOW_ENCRYPTED);
+	if (ip->protocol == IPPROTO_TCP) {
+		clamp_mss(skb, sizeof(*ip), underlay->mtu);
+		ip = ip_header(skb);
+		if (!ip) // for the verifier
+			return on(pod);
+	}
+	length = wire_length(skb, ip, ETH_HLEN);
+	if (!length || length + OVERHEAD > underlay->mtu)
+		return leave(pod, SLOW_TOO_BIG);
+
+	flow.cluster = remote.cluster;
+	flow.vni = pod->vni;
+	flow.remote_vni = remote.vni;
+	flow.direction = DIRECTION_OUT;
+	flow.path = PATH_POD;
+	hash = flow_hash(skb, ip);
+	endpoint = origin_for(remote.vni, ip->daddr) ?: choose(cluster, hash);
+	tos = ip->tos;
+	failed = encapsulate(skb, underlay, endpoint, remote.vni, hash, tos, underlay->address);
+	if (failed == REFUSED)
+		return leave(pod, SLOW_ENCAPSULATE);
+	if (failed) // for the verifier
+		return drop(DROP_ENCAPSULATE);
+	if (pull(skb, sizeof(struct outer) + sizeof(*ip))) // for the verifier
+		return drop(DROP_ENCAPSULATE);
+	ip = (void *)(long)skb->data + sizeof(struct outer);
+	if ((void *)(ip + 1) > (void *)(long)skb->data_end) // for the verifier
+		return drop(DROP_ENCAPSULATE);
+	age(ip);
+	count_flow(&flow, packets, bytes);
+	return bpf_redirect_neigh(underlay->ifindex, NULL, 0, 0);
+}
+
+// tombolo_switch is on the node's end of the second pair, where a pod has one: what the integration bridge sends to the pod.
+SEC("tcx/ingress")
+int tombolo_switch(struct __sk_buff *skb)
+{
+	__u32 ifindex = skb->ifindex;
+	struct pod *pod = bpf_map_lookup_elem(&tombolo_pods, &ifindex);
+	struct ethhdr *eth;
+
+	if (!pod)
+		return TCX_NEXT;
+	if (pull(skb, sizeof(*eth))) // for the verifier
+		return TCX_NEXT;
+	eth = (void *)(long)skb->data;
+	if ((void *)(eth + 1) > (void *)(long)skb->data_end) // for the verifier
+		return TCX_NEXT;
+	// What is for others too, or for somebody else, the pod must be able to tell from its own: that takes the queue.
+	if (!same_mac(eth->h_dest, pod->mac))
+		return bpf_redirect(pod->other, 0);
+	// The kernel does it itself since 6.15.
+	bpf_skb_change_type(skb, PACKET_HOST);
+	return bpf_redirect_peer(pod->other, 0);
+}
