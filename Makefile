@@ -23,6 +23,8 @@ export GOFLAGS := $(GOFLAGS) -trimpath
 
 # The directory with the lab's kube-apiserver, etcd and kubectl, which is built when it is not there.
 ASSETS = $$(go run ./e2e/lab/cmd/lab binaries)
+# The same for tests of the lab and in it: Open Cluster Management is built too, before the tests and not beside them.
+LAB_ASSETS = $$(go run ./e2e/lab/cmd/lab binaries ocm)
 GOTEST = go test $(TESTFLAGS)
 
 ##@ Try it
@@ -38,11 +40,11 @@ demo-down: ## Take the demo's clusters down again
 ##@ Test
 
 .PHONY: test
-test: deps test-packages test-e2e ## Everything, on real components (root; the first time builds Kubernetes, 8 to 14 minutes)
+test: deps test-packages test-e2e ## Everything, on real components (root; the first time builds Kubernetes and OCM, 12 to 20 minutes)
 
 .PHONY: test-packages
 test-packages: ## Every package but e2e (root)
-	assets=$(ASSETS); KUBEBUILDER_ASSETS=$$assets $(GOTEST) -p $(PARALLEL) -timeout 20m \
+	assets=$(LAB_ASSETS); KUBEBUILDER_ASSETS=$$assets $(GOTEST) -p $(PARALLEL) -timeout 20m \
 		$$(go list ./... | grep -vx '$(MODULE)/e2e')
 
 .PHONY: test-e2e
@@ -67,7 +69,7 @@ test-agent: ## The spoke agent: OVN, eBPF and interfaces of this kernel (root)
 
 .PHONY: test-lab
 test-lab: ## The lab that e2e runs in (root)
-	assets=$(ASSETS); KUBEBUILDER_ASSETS=$$assets $(GOTEST) -p $(PARALLEL) ./e2e/lab/...
+	assets=$(LAB_ASSETS); KUBEBUILDER_ASSETS=$$assets $(GOTEST) -p $(PARALLEL) ./e2e/lab/...
 
 .PHONY: bench
 bench: ## The benchmarks of the plan and the data path (root)

@@ -17,14 +17,14 @@ func TestServersComeFromAssetsFirst(t *testing.T) {
 	assets, cache := t.TempDir(), t.TempDir()
 	t.Setenv("KUBEBUILDER_ASSETS", assets)
 	t.Setenv("TOMBOLO_CACHE", cache)
-	b, err := newServerBuild(t.Context(), assets)
+	b, err := newToolsBuild(t.Context(), kubernetes, assets)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := os.MkdirAll(b.dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for name := range servers {
+	for name := range kubernetes.programs {
 		write(t, filepath.Join(b.dir, name), 0o755)
 	}
 	write(t, filepath.Join(assets, "kube-apiserver"), 0o755)
@@ -73,19 +73,49 @@ func write(t *testing.T, path string, mode os.FileMode) {
 
 func TestTheCacheKeyFollowsTheModule(t *testing.T) {
 	t.Setenv("TOMBOLO_CACHE", "/cache")
-	b, err := newServerBuild(t.Context(), "")
+	cases := map[string]struct {
+		reason string
+		tools  tools
+		flag   string
+	}{
+		"Kubernetes": {"servers without a version are refused by their own clients", kubernetes, "k8s.io/component-base/version.gitVersion=v1."},
+		"OCM":        {"its programs tell their own version", openClusterManagement, "ocm/pkg/version.versionFromGit=v1."},
+		"Helm":       {"charts are held against the Kubernetes that helm speaks to", helm, "chartutil.k8sVersionMinor=37"},
+	}
+	dirs := map[string]bool{}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			b, err := newToolsBuild(t.Context(), tc.tools, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			again, err := newToolsBuild(t.Context(), tc.tools, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b.dir != again.dir || !strings.HasPrefix(b.dir, "/cache/tombolo/lab/") || dirs[b.dir] {
+				t.Errorf("directories %s and %s; want one of its own below /cache/tombolo/lab", b.dir, again.dir)
+			}
+			dirs[b.dir] = true
+			if f := strings.Join(b.flags, " "); !strings.Contains(f, tc.flag) {
+				t.Errorf("%s: flags %s don't have %s", tc.reason, f, tc.flag)
+			}
+		})
+	}
+}
+
+// TestTheCacheKeyFollowsSources: what a module has of its own is part of what is built.
+func TestTheCacheKeyFollowsSources(t *testing.T) {
+	b, err := newToolsBuild(t.Context(), openClusterManagement, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := newServerBuild(t.Context(), "")
+	files, err := b.inputs()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b.dir != again.dir || !strings.HasPrefix(b.dir, "/cache/tombolo/lab/") {
-		t.Errorf("directories %s and %s; want one below /cache/tombolo/lab", b.dir, again.dir)
-	}
-	if f := strings.Join(b.flags, " "); !strings.Contains(f, "k8s.io/component-base/version.gitVersion=v1.") {
-		t.Errorf("flags %s give the servers no version", f)
+	if all := strings.Join(files, ""); !strings.Contains(all, "\npackage main\n") || !strings.Contains(all, "module github.com/tombolo-io/") {
+		t.Errorf("%d inputs lack go.mod or the sources of %s", len(files), b.dir)
 	}
 }
 
