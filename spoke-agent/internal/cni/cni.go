@@ -5,6 +5,11 @@
 // one JSON response per connection of a unix socket that only root may open.
 //
 //	container runtime ─▶ tombolo-cni ─Request─▶ agent ─Response─▶ tombolo-cni ─▶ (the delegate plugin) ─▶ runtime
+//
+// The runtime runs the plugin as root with every capability, which entering a pod's network namespace takes; the agent has
+// few (docs/datapath.md). So the agent decides, and the plugin makes the pod's interface:
+//
+//	ADD ─▶ what interface (link.PodLink) ─▶ link.AddPod in the plugin ─▶ PLUG ─▶ port in the integration bridge, result
 package cni
 
 import (
@@ -15,15 +20,19 @@ import (
 	"time"
 
 	types100 "github.com/containernetworking/cni/pkg/types/100"
+
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/link"
 )
 
-// Commands of the CNI specification that the agent answers.
+// Commands of the CNI specification that the agent answers, and CommandPlug, which the plugin calls when it has made the
+// interface that ADD asked for.
 const (
 	CommandAdd    = "ADD"
 	CommandDel    = "DEL"
 	CommandCheck  = "CHECK"
 	CommandGC     = "GC"
 	CommandStatus = "STATUS"
+	CommandPlug   = "PLUG"
 )
 
 // callTimeout bounds a whole call. The agent's own waits are shorter.
@@ -55,7 +64,9 @@ type Attachment struct {
 type Response struct {
 	// Delegate is true when the delegate plugin is to be called: the pod is in no Vpc.
 	Delegate bool `json:"delegate,omitempty"`
-	// Result of ADD, when the agent plugged the pod.
+	// Link is the interface that the plugin has to make (ADD) or to look at (CHECK); nil when there is nothing to do.
+	Link *link.PodLink `json:"link,omitempty"`
+	// Result of PLUG: what the pod has now.
 	Result *types100.Result `json:"result,omitempty"`
 	// Error says what went wrong; empty when nothing did.
 	Error string `json:"error,omitempty"`

@@ -98,8 +98,6 @@ func (netlink) Underlay(name string) (string, netip.Addr, int, error) { return l
 func (netlink) EnsureVXLAN(v link.VXLAN) error                        { return link.EnsureVXLAN(v) }
 func (netlink) SetSlowPath(s link.SlowPath) error                     { return link.SetSlowPath(s) }
 func (netlink) RemoveSlowPath() error                                 { return link.RemoveSlowPath() }
-func (netlink) AddPod(p link.PodLink) error                           { return link.AddPod(p) }
-func (netlink) CheckPod(p link.PodLink) error                         { return link.CheckPod(p) }
 
 // closing closes when the manager ends.
 type closing struct{ io.Closer }

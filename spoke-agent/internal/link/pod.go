@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// PodLink is a pod's interface.
+// PodLink is a pod's interface. It goes as JSON from the agent to the plugin, which makes it.
 type PodLink struct {
 	// NetNSPath is the pod's network namespace, for example /run/netns/x.
 	NetNSPath string

@@ -1,8 +1,8 @@
 // Copyright The Tombolo Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package plugin is the CNI plugin: it passes the runtime's call to the agent of the node, and, for
-// pods that are in no Vpc, to the delegate plugin of its configuration.
+// Package plugin is the CNI plugin: it passes the runtime's call to the agent of the node and makes the interface that the agent
+// names, or, for pods that are in no Vpc, passes it to the delegate plugin of its configuration.
 //
 //	{"type": "tombolo-cni", "socket": "/run/tombolo/cni.sock", "delegate": {"type": "bridge", …}}
 package plugin
@@ -19,6 +19,7 @@ import (
 	"github.com/containernetworking/cni/pkg/version"
 
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/cni"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/link"
 )
 
 // defaultSocket is where the agent listens unless told otherwise.
@@ -41,7 +42,7 @@ func Funcs() skel.CNIFuncs {
 	return skel.CNIFuncs{
 		Add:    add,
 		Del:    func(args *skel.CmdArgs) error { return plain(args, cni.CommandDel, invoke.DelegateDel) },
-		Check:  func(args *skel.CmdArgs) error { return plain(args, cni.CommandCheck, invoke.DelegateCheck) },
+		Check:  check,
 		GC:     func(args *skel.CmdArgs) error { return plain(args, cni.CommandGC, invoke.DelegateGC) },
 		Status: func(args *skel.CmdArgs) error { return plain(args, cni.CommandStatus, invoke.DelegateStatus) },
 	}
@@ -53,7 +54,13 @@ func add(args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	if !response.Delegate {
+	if response.Link != nil {
+		if err := link.AddPod(*response.Link); err != nil {
+			return types.NewError(types.ErrInternal, err.Error(), "")
+		}
+		if _, response, err = ask(args, cni.CommandPlug); err != nil {
+			return err
+		}
 		return types.PrintResult(response.Result, c.CNIVersion)
 	}
 	name, delegate, err := c.delegate(args.StdinData)
@@ -71,9 +78,29 @@ func add(args *skel.CmdArgs) error {
 	return types.PrintResult(result, c.CNIVersion)
 }
 
-// plain is a command without a result.
-func plain(args *skel.CmdArgs, command string, delegated func(context.Context, string, []byte, invoke.Exec) error) error {
+// check looks at the interface that the agent names.
+func check(args *skel.CmdArgs) error {
+	c, response, err := ask(args, cni.CommandCheck)
+	if err != nil || response.Link == nil {
+		return delegateIf(args, c, response, err, invoke.DelegateCheck)
+	}
+	if err := link.CheckPod(*response.Link); err != nil {
+		return types.NewError(types.ErrInternal, err.Error(), "")
+	}
+	return nil
+}
+
+// plain is a command that the agent does alone.
+func plain(args *skel.CmdArgs, command string, delegated delegateFunc) error {
 	c, response, err := ask(args, command)
+	return delegateIf(args, c, response, err, delegated)
+}
+
+// delegateFunc is one of package invoke's.
+type delegateFunc func(context.Context, string, []byte, invoke.Exec) error
+
+// delegateIf calls the delegate when the agent said so.
+func delegateIf(args *skel.CmdArgs, c config, response cni.Response, err error, delegated delegateFunc) error {
 	if err != nil || !response.Delegate {
 		return err
 	}

@@ -28,7 +28,7 @@ import (
 // userspaceDatapath is the datapath that takes packets from pods as they are, unfinished checksums included.
 const userspaceDatapath = "netdev"
 
-// add plugs the pod. Called again, it does nothing that is done.
+// add tells the plugin what interface the pod gets.
 func (s *Server) add(ctx context.Context, request cni.Request) (cni.Response, error) {
 	pod, a, err := s.await(ctx, request)
 	if err != nil {
@@ -42,10 +42,24 @@ func (s *Server) add(ctx context.Context, request cni.Request) (cni.Response, er
 		return cni.Response{}, err
 	}
 	wanted, err := s.podLink(ctx, vswitch, request, a)
+	return cni.Response{Link: &wanted}, err
+}
+
+// plug puts the interface, which the plugin has made, into the integration bridge. Called again, it does nothing that is done.
+func (s *Server) plug(ctx context.Context, request cni.Request) (cni.Response, error) {
+	pod, a, err := s.look(ctx, request)
 	if err != nil {
 		return cni.Response{}, err
 	}
-	if err := s.Links.AddPod(wanted); err != nil {
+	if pod == nil {
+		return cni.Response{}, fmt.Errorf("plug pod %s/%s: it has left its Vpc since its interface was made: delete the pod", request.PodNamespace, request.PodName)
+	}
+	vswitch, err := s.Vswitch.Get(ctx)
+	if err != nil {
+		return cni.Response{}, err
+	}
+	wanted, err := s.podLink(ctx, vswitch, request, a)
+	if err != nil {
 		return cni.Response{}, err
 	}
 	port := ovn.VswitchPort{Interface: wanted.HostEnd, IfaceID: a.Port, Owner: string(pod.UID)}
@@ -129,7 +143,7 @@ func (s *Server) portOf(ctx context.Context, request cni.Request) (Vswitch, *ovn
 	return vswitch, &ports[i], nil
 }
 
-// check compares what is there with what the pod's annotation says.
+// check looks for the pod's port, and tells the plugin what interface the pod's annotation says.
 func (s *Server) check(ctx context.Context, request cni.Request) (cni.Response, error) {
 	vswitch, port, err := s.portOf(ctx, request)
 	if err != nil {
@@ -146,10 +160,7 @@ func (s *Server) check(ctx context.Context, request cni.Request) (cni.Response, 
 		return cni.Response{}, fmt.Errorf("check pod %s/%s: its port %s is not in bridge %s: delete the pod", pod.Namespace, pod.Name, a.Port, s.Bridge)
 	}
 	wanted, err := s.podLink(ctx, vswitch, request, a)
-	if err != nil {
-		return cni.Response{}, err
-	}
-	return cni.Response{}, s.Links.CheckPod(wanted)
+	return cni.Response{Link: &wanted}, err
 }
 
 // collect removes ports of sandboxes that are gone. Two witnesses are needed: the runtime does not name the sandbox, and

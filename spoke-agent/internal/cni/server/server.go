@@ -4,7 +4,8 @@
 // Package server answers the CNI plugin on the node.
 //
 //	ADD ─▶ which subnet (binding)? none ─▶ "delegate"
-//	       else wait for the pod's annotation ─▶ link.AddPod ─▶ port in the integration bridge ─▶ result
+//	       else wait for the pod's annotation ─▶ which interface? (the plugin makes it)
+//	PLUG ─▶ port in the integration bridge ─▶ result
 //
 // Everything is read from watches, so a pod costs the apiserver nothing here. DEL needs only what the
 // runtime says, since the pod's object may be gone by then.
@@ -27,17 +28,14 @@ import (
 
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/cni"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/lazy"
-	"github.com/tombolo-io/tombolo/spoke-agent/internal/link"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn"
 )
 
 // requestTimeout bounds the reading of a request.
 const requestTimeout = 5 * time.Second
 
-// Links changes interfaces of pods.
+// Links removes the node's ends of pods' interfaces. (The plugin makes them.)
 type Links interface {
-	AddPod(link.PodLink) error
-	CheckPod(link.PodLink) error
 	Remove(name string) error
 }
 
@@ -142,6 +140,8 @@ func (s *Server) handle(ctx context.Context, request cni.Request) (cni.Response,
 	switch request.Command {
 	case cni.CommandAdd:
 		return s.add(ctx, request)
+	case cni.CommandPlug:
+		return s.plug(ctx, request)
 	case cni.CommandDel:
 		return s.del(ctx, request)
 	case cni.CommandCheck:

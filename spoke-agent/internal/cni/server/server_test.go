@@ -22,6 +22,7 @@ import (
 
 	"github.com/go-logr/logr/testr"
 	"github.com/google/go-cmp/cmp"
+	"github.com/vishvananda/netlink"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -34,39 +35,70 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/cni/server"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/lazy"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/link"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/link/linktest"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn"
 )
 
-// node is what interfaces and bridge of the node hold. That packages link and ovn do it in the kernel is tested there.
+// node is a node: a network namespace in which the plugin makes interfaces, with one more for each sandbox, and what the bridge
+// holds. That package ovn does that in Open vSwitch is tested there.
 type node struct {
+	net       *linktest.Namespace
+	sandboxes map[string]*linktest.Namespace
+
 	mu    sync.Mutex
-	links map[string]link.PodLink
 	ports map[string]ovn.VswitchPort
 	away  error // why Open vSwitch can't be reached
 }
 
-func (n *node) AddPod(p link.PodLink) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.links[p.HostEnd] = p
-	return nil
-}
-
-func (n *node) CheckPod(p link.PodLink) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.links[p.HostEnd] != p {
-		return fmt.Errorf("have %+v, want %+v", n.links[p.HostEnd], p)
-	}
-	return nil
-}
-
 func (n *node) Remove(name string) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	delete(n.links, name)
-	return nil
+	return n.net.Do(func() error { return link.Remove(name) })
+}
+
+// sandbox is where the runtime says that the sandbox's network namespace is.
+func (n *node) sandbox(t *testing.T, command, name string) string {
+	t.Helper()
+	if n.sandboxes[name] == nil && command == "ADD" {
+		n.sandboxes[name] = linktest.New(t, name)
+	}
+	if ns := n.sandboxes[name]; ns != nil {
+		return ns.Path()
+	}
+	return "/run/netns/none-" + name
+}
+
+// describe says what a sandbox has.
+func describe(ns *linktest.Namespace) (text string, err error) {
+	err = ns.Do(func() error {
+		eth, err := netlink.LinkByName("eth0")
+		if _, none := errors.AsType[netlink.LinkNotFoundError](err); none {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		addresses, err := netlink.AddrList(eth, netlink.FAMILY_V4)
+		if err != nil {
+			return err
+		}
+		routes, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Dst: nil}, netlink.RT_FILTER_DST)
+		if err != nil {
+			return err
+		}
+		features, err := exec.Command("ethtool", "-k", "eth0").Output()
+		if err != nil {
+			return err
+		}
+		for _, a := range addresses {
+			text += fmt.Sprintf("is %s %s ", a.IPNet, eth.Attrs().HardwareAddr)
+		}
+		for _, r := range routes {
+			text += fmt.Sprintf("via %s ", r.Gw)
+		}
+		text += fmt.Sprintf("mtu %d, offload off %t\n", eth.Attrs().MTU, strings.Contains(string(features), "tx-checksumming: off"))
+		return nil
+	})
+	return text, err
 }
 
 func (n *node) AddPort(_ context.Context, _ string, p ovn.VswitchPort) error {
@@ -95,9 +127,13 @@ func (n *node) String() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var b strings.Builder
-	for _, name := range slices.Sorted(maps.Keys(n.links)) {
-		l := n.links[name]
-		fmt.Fprintf(&b, "%s of %s is %s %s via %s mtu %d, offload off %t\n", l.IfName, filepath.Base(l.NetNSPath), l.Address, l.MAC, l.Gateway, l.MTU, l.DisableTxOffload)
+	for _, name := range slices.Sorted(maps.Keys(n.sandboxes)) {
+		switch text, err := describe(n.sandboxes[name]); {
+		case err != nil:
+			fmt.Fprintf(&b, "sandbox %s: %v\n", name, err)
+		case text != "":
+			fmt.Fprintf(&b, "eth0 of %s %s", name, text)
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(n.ports)) {
 		fmt.Fprintf(&b, "port %s of %s\n", n.ports[name].IfaceID, n.ports[name].Owner)
@@ -125,7 +161,7 @@ type fixture struct {
 func newFixture(t *testing.T, objects ...client.Object) *fixture {
 	t.Helper()
 	f := &fixture{
-		node:   &node{links: map[string]link.PodLink{}, ports: map[string]ovn.VswitchPort{}},
+		node:   &node{net: linktest.New(t, "node"), sandboxes: map[string]*linktest.Namespace{}, ports: map[string]ovn.VswitchPort{}},
 		client: fake.NewClientBuilder().WithScheme(clustertest.Scheme(t)).WithObjects(objects...).Build(),
 		socket: filepath.Join(t.TempDir(), "run", "cni.sock"), path: t.TempDir(),
 	}
@@ -169,7 +205,7 @@ func (f *fixture) serve(t *testing.T) (stop func()) {
 // call runs the plugin as a container runtime does.
 func (f *fixture) call(t *testing.T, command, sandbox, pod, uid string, more ...string) (string, error) {
 	t.Helper()
-	plugin := exec.CommandContext(t.Context(), filepath.Join(f.path, "tombolo-cni"))
+	plugin := exec.CommandContext(t.Context(), "ip", "netns", "exec", f.node.net.Name, filepath.Join(f.path, "tombolo-cni"))
 	version := "1.0.0"
 	if command == "GC" {
 		version = "1.1.0"
@@ -177,7 +213,7 @@ func (f *fixture) call(t *testing.T, command, sandbox, pod, uid string, more ...
 	plugin.Stdin = strings.NewReader(fmt.Sprintf(`{"cniVersion": %q, "name": "net", "type": "tombolo-cni", "socket": %q,
 		"delegate": {"type": "own-network", "bridge": "cni0"}%s}`, version, f.socket, strings.Join(more, "")))
 	plugin.Env = []string{
-		"CNI_COMMAND=" + command, "CNI_CONTAINERID=" + sandbox, "CNI_NETNS=/run/netns/" + sandbox, "CNI_IFNAME=eth0", "CNI_PATH=" + f.path,
+		"CNI_COMMAND=" + command, "CNI_CONTAINERID=" + sandbox, "CNI_NETNS=" + f.node.sandbox(t, command, sandbox), "CNI_IFNAME=eth0", "CNI_PATH=" + f.path,
 		fmt.Sprintf("CNI_ARGS=IgnoreUnknown=1;K8S_POD_NAMESPACE=demo;K8S_POD_NAME=%s;K8S_POD_UID=%s", pod, uid), "PATH=" + os.Getenv("PATH"),
 	}
 	var out bytes.Buffer
@@ -268,7 +304,7 @@ port pod-uid-1 of uid-1
 	if err := json.Unmarshal([]byte(f.mustCall(t, "ADD", "s1", "p", "uid-1")), &result); err != nil {
 		t.Fatal(err)
 	}
-	if result.CNIVersion != "1.0.0" || len(result.Interfaces) != 2 || result.Interfaces[1].Name != "eth0" || result.Interfaces[1].Sandbox != "/run/netns/s1" ||
+	if result.CNIVersion != "1.0.0" || len(result.Interfaces) != 2 || result.Interfaces[1].Name != "eth0" || result.Interfaces[1].Sandbox != f.node.sandboxes["s1"].Path() ||
 		len(result.IPs) != 1 || result.IPs[0].Address != "10.0.0.2/24" || result.IPs[0].Gateway != "10.0.0.1" || result.IPs[0].Interface != 1 ||
 		len(result.Routes) != 1 || result.Routes[0].Dst != "0.0.0.0/0" {
 		t.Errorf("result is %+v", result)
