@@ -31,6 +31,7 @@ type columnTest struct {
 const (
 	accepted   = `{type: Accepted, status: "True", reason: Accepted, message: fine, lastTransitionTime: "2026-01-01T00:00:00Z"}`
 	programmed = `{type: Programmed, status: "False", reason: WaitingForClusters, message: west, lastTransitionTime: "2026-01-01T00:00:00Z"}`
+	dataPath   = `{type: DataPathReady, status: "False", reason: KernelTooOld, message: "gateway node n1: tcx needs Linux 6.6 or newer", lastTransitionTime: "2026-01-01T00:00:00Z"}`
 	verified   = `{type: Verified, status: Unknown, reason: Probing, message: "", lastTransitionTime: "2026-01-01T00:00:00Z"}`
 )
 
@@ -69,10 +70,10 @@ shown  shop  vault  Provisioning  False       Unknown   fine
 	},
 	"interconnectgateways": {
 		object: gatewayRules.object,
-		status: `{conditions: [` + programmed + `]}`,
+		status: `{conditions: [` + programmed + `, ` + dataPath + `]}`,
 		want: `
-NAME   ENCAPSULATION  PORT  ENCRYPTION  PROGRAMMED  ENDPOINTS
-shown  VXLAN          4789  <none>      False       <none>
+NAME   ENCAPSULATION  PORT  ENCRYPTION  PROGRAMMED  DATAPATH  REASON        MESSAGE                                        ENDPOINTS
+shown  VXLAN          4789  <none>      False       False     KernelTooOld  gateway node n1: tcx needs Linux 6.6 or newer  <none>
 `,
 	},
 	"localrouters": {

@@ -154,9 +154,13 @@ func boundRules(field, at string, low, high int) map[string]rule {
 
 // conditionRules are those of status.conditions.
 func conditionRules() map[string]rule {
+	return conditionRulesAt("status.conditions", "status: {conditions: %s}")
+}
+
+// conditionRulesAt are those of conditions elsewhere.
+func conditionRulesAt(field, at string) map[string]rule {
 	const condition = `{type: %s, status: "True", reason: Test, message: "", lastTransitionTime: "2026-01-01T00:00:00Z"}`
-	return setRule("status.conditions", "status: {conditions: %s}",
-		fmt.Sprintf(condition, "Accepted"), fmt.Sprintf(condition, "Programmed"))
+	return setRule(field, at, fmt.Sprintf(condition, "Accepted"), fmt.Sprintf(condition, "Programmed"))
 }
 
 // clusterStatusRules are those of status.clusters, whose entries have a name and other fields.

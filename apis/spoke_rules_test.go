@@ -24,6 +24,8 @@ spec: {cluster: east, encapsulation: VXLAN, port: 4789}`,
 		setRule("spec.endpoints", "spec: {endpoints: %s}",
 			"{node: n1, address: 192.0.2.1, index: 0}", "{node: n2, address: 192.0.2.2, index: 1}"),
 		setRule("status.endpoints", "status: {endpoints: %s}", "{node: n1, address: 192.0.2.1}", "{node: n2, address: 192.0.2.2}"),
+		setRule("status.gateways", "status: {gateways: %s}", "{node: n1}", "{node: n2}"),
+		conditionRulesAt("status.gateways[0].conditions", "status: {gateways: [{node: n1, conditions: %s}]}"),
 		setRule("status.reservedCIDRs", "status: {reservedCIDRs: %s}", "10.96.0.0/12", "10.244.0.0/16"),
 		conditionRules(),
 		map[string]rule{

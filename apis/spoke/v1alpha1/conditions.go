@@ -27,6 +27,58 @@ const (
 	ReasonNorthboundError = "NorthboundError"
 )
 
+// Conditions of a gateway node (InterconnectGateway.status.gateways). Whatever they say, the node forwards what it forwarded before: none of
+// the causes makes it take anything down.
+const (
+	// ConditionDataPathReady is True when the node can forward: its programs are loaded and attached. On the InterconnectGateway itself it
+	// is False when a gateway node can't, or can't encrypt although it should; True with another reason than Ready tells of a node that can
+	// with a restriction.
+	ConditionDataPathReady = "DataPathReady"
+	// ConditionFirstOnHooks is False when somebody else's program sees packets before Tombolo's. It is left as it is.
+	ConditionFirstOnHooks = "FirstOnHooks"
+	// ConditionSlowPathReady is False when the kernel can't carry what the programs can't: packets to fragment, and some super-packets, are
+	// dropped and counted.
+	ConditionSlowPathReady = "SlowPathReady"
+	// ConditionEncryptionReady is False when nothing goes to clusters that must be encrypted. It is there when there are such.
+	ConditionEncryptionReady = "EncryptionReady"
+	// ConditionMTUSufficient is False when the largest packets of pods do not fit the underlay, or the tunnel.
+	ConditionMTUSufficient = "MTUSufficient"
+)
+
+// Reasons of the conditions of a gateway node.
+const (
+	// ReasonReady: it is as it should be.
+	ReasonReady = "Ready"
+	// ReasonKernelTooOld: the kernel has no tcx (Linux 6.6).
+	ReasonKernelTooOld = "KernelTooOld"
+	// ReasonKernelLacks: the kernel was built without something: VXLAN, lightweight tunnels, TUN.
+	ReasonKernelLacks = "KernelLacks"
+	// ReasonMissingCapability: the agent's process may not do what it must; the message lists what it needs.
+	ReasonMissingCapability = "MissingCapability"
+	// ReasonNoBPFFileSystem: there is no bpf file system to pin maps and programs in.
+	ReasonNoBPFFileSystem = "NoBPFFileSystem"
+	// ReasonForeignPins: under Tombolo's path in the bpf file system are maps or links of another build, or of somebody else.
+	ReasonForeignPins = "ForeignPins"
+	// ReasonForeignProgram: a hook that takes one program only has somebody else's (XDP), or another program comes first (tcx).
+	ReasonForeignProgram = "ForeignProgram"
+	// ReasonPortOccupied: something else on the node has the UDP port.
+	ReasonPortOccupied = "PortOccupied"
+	// ReasonReversePathFilter: net.ipv4.conf.all.rp_filter would drop what the kernel forwards between clusters.
+	ReasonReversePathFilter = "ReversePathFilter"
+	// ReasonNoKey: there is no private key, or the hub has approved none.
+	ReasonNoKey = "NoKey"
+	// ReasonMTUTooSmall: the underlay's MTU minus what encapsulation adds is less than the pods'.
+	ReasonMTUTooSmall = "MTUTooSmall"
+	// ReasonNoUnderlay: the interface to the other clusters is not there, or has no address.
+	ReasonNoUnderlay = "NoUnderlay"
+	// ReasonVswitchUnreachable: Open vSwitch does not answer.
+	ReasonVswitchUnreachable = "VswitchUnreachable"
+	// ReasonNotReported: no agent speaks for a node that is labelled as a gateway.
+	ReasonNotReported = "NotReported"
+	// ReasonFailed: something else; the message has it.
+	ReasonFailed = "Failed"
+)
+
 // Waiting says whether a reason of Programmed=False passes by itself, as opposed to an error that somebody should look at.
 func Waiting(reason string) bool {
 	return reason == ReasonWaitingForOVN || reason == ReasonWaitingForGateways

@@ -103,7 +103,23 @@ type InterconnectGatewayStatus struct {
 	// +optional
 	// +listType=set
 	ReservedCIDRs []string `json:"reservedCIDRs,omitempty"`
-	// Conditions: Programmed.
+	// Gateways are the nodes that are labelled as gateways, and what each of them can and can't do.
+	// +optional
+	// +listType=map
+	// +listMapKey=node
+	Gateways []GatewayNode `json:"gateways,omitempty"`
+	// Conditions: Programmed, and DataPathReady, which names the node that is worst off.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// GatewayNode is what one gateway node says of itself.
+type GatewayNode struct {
+	// Node name.
+	Node string `json:"node"`
+	// Conditions: DataPathReady, FirstOnHooks, SlowPathReady, EncryptionReady, MTUSufficient. What is False has the cure in its message.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -120,6 +136,9 @@ type InterconnectGatewayStatus struct {
 // +kubebuilder:printcolumn:name="Port",type=integer,JSONPath=`.spec.port`
 // +kubebuilder:printcolumn:name="Encryption",type=string,JSONPath=`.spec.encryption`
 // +kubebuilder:printcolumn:name="Programmed",type=string,JSONPath=`.status.conditions[?(@.type=="Programmed")].status`
+// +kubebuilder:printcolumn:name="DataPath",type=string,JSONPath=`.status.conditions[?(@.type=="DataPathReady")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="DataPathReady")].reason`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="DataPathReady")].message`
 // +kubebuilder:printcolumn:name="Endpoints",type=string,priority=1,JSONPath=`.spec.endpoints`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type InterconnectGateway struct {

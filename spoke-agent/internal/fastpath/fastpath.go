@@ -49,6 +49,9 @@ func Open(opts Options) (*Fastpath, error) {
 	if err := checkTCX(); err != nil {
 		return nil, fmt.Errorf("open fast path: %w", err)
 	}
+	if err := checkPins(opts.PinPath); err != nil {
+		return nil, fmt.Errorf("open fast path: %w", err)
+	}
 	for _, dir := range []string{filepath.Join(opts.PinPath, linksDir), mapsDir(opts.PinPath)} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("open fast path: %w", cure(err))
@@ -102,6 +105,12 @@ func (f *Fastpath) Set(cfg Config) error {
 	if err != nil {
 		return err
 	}
+	if cfg.Underlay.XDP {
+		// First, as somebody else may have the hook: then nothing is changed. Without entries of its maps it leaves all to tombolo_in.
+		if err := f.attach(linkXDP, devices[cfg.Underlay.Interface].index, f.programs.TomboloXdp); err != nil {
+			return fmt.Errorf("attach XDP to underlay %s: %w", cfg.Underlay.Interface, err)
+		}
+	}
 	want := compile(cfg, devices)
 	// A process that was killed between a change and its bump has left answers that nobody else will end.
 	f.epoch.first.Do(f.epoch.bump)
@@ -152,10 +161,7 @@ func (f *Fastpath) attachAll(cfg Config, devices map[string]device) (map[string]
 		}
 	}
 	if cfg.Underlay.XDP {
-		keep[linkXDP+strconv.Itoa(under.index)] = true
-		if err := f.attach(linkXDP, under.index, f.programs.TomboloXdp); err != nil {
-			return nil, fmt.Errorf("attach XDP to underlay %s: %w", cfg.Underlay.Interface, err)
-		}
+		keep[linkXDP+strconv.Itoa(under.index)] = true // attached already
 	}
 	for _, p := range cfg.Ports {
 		d, ok := devices[p.Interface] // no interface has no name

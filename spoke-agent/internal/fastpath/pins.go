@@ -41,8 +41,8 @@ const (
 	linkSwitch = "switch-"
 )
 
-func (f *Fastpath) linkPath(kind string, ifindex int) string {
-	return filepath.Join(f.opts.PinPath, linksDir, kind+strconv.Itoa(ifindex))
+func (f *Fastpath) linkPath(prefix string, ifindex int) string {
+	return filepath.Join(f.opts.PinPath, linksDir, prefix+strconv.Itoa(ifindex))
 }
 
 func mapsDir(pinPath string) string {
@@ -75,8 +75,8 @@ func checkBPFFS(path string) error {
 			return fmt.Errorf("stat file system of %s: %w", p, err)
 		}
 		if st.Type != unix.BPF_FS_MAGIC {
-			return fmt.Errorf("pin path %s is not in a bpffs; mount one (mount -t bpf bpf /sys/fs/bpf) and, in a container, "+
-				"mount the host's into it", path)
+			return kind{fmt.Errorf("pin path %s is not in a bpffs; mount one (mount -t bpf bpf /sys/fs/bpf) and, in a container, "+
+				"mount the host's into it", path), ErrNoBPFFS}
 		}
 		return nil
 	}
@@ -90,8 +90,15 @@ func checkPrivileges() error {
 		return fmt.Errorf("read capabilities: %w", err)
 	}
 	has := func(capability int) bool { return data[capability/32].Effective>>(capability%32)&1 == 1 }
-	if !has(unix.CAP_NET_ADMIN) || !has(unix.CAP_BPF) && !has(unix.CAP_SYS_ADMIN) {
-		return fmt.Errorf("check capabilities: %w", cure(unix.EPERM))
+	var missing []string
+	for name, capability := range map[string]int{"CAP_BPF": unix.CAP_BPF, "CAP_NET_ADMIN": unix.CAP_NET_ADMIN, "CAP_PERFMON": unix.CAP_PERFMON} {
+		if !has(capability) && (capability == unix.CAP_NET_ADMIN || !has(unix.CAP_SYS_ADMIN)) { // which stands for the other two
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) > 0 {
+		slices.Sort(missing)
+		return fmt.Errorf("check capabilities: no %s: %w", strings.Join(missing, ", "), cure(unix.EPERM))
 	}
 	return nil
 }
@@ -111,19 +118,19 @@ func cure(err error) error {
 	case errors.As(err, &verifier): // EACCES too, but no privilege helps
 		return err
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		return fmt.Errorf("%w; run the agent as root with CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN (privileged)", err)
+		return kind{fmt.Errorf("%w; run the agent as root with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON", err), ErrMissingCapability}
+	case errors.Is(err, ebpf.ErrMapIncompatible): // before EINVAL, which it may be too
+		return kind{fmt.Errorf("%w; pinned by another build with the same layout version: %s", err, removePins), ErrForeignPins}
 	case errors.Is(err, unix.EINVAL), errors.Is(err, ebpf.ErrNotSupported):
-		return fmt.Errorf("%w; tcx needs Linux 6.6 or newer on gateway nodes", err)
-	case errors.Is(err, ebpf.ErrMapIncompatible):
-		return fmt.Errorf("%w; pinned by another build with the same layout version: drain the node and remove the pins", err)
+		return kind{fmt.Errorf("%w; tcx needs Linux 6.6 or newer on gateway nodes", err), ErrKernelTooOld}
 	}
 	return err
 }
 
-// attach makes prog the program of the pinned link kind of an interface. A link whose interface is gone is dead: the
+// attach makes prog the program of the pinned link of an interface, whose name has that prefix. A link whose interface is gone is dead: the
 // index may have come to another one.
-func (f *Fastpath) attach(kind string, ifindex int, prog *ebpf.Program) error {
-	path := f.linkPath(kind, ifindex)
+func (f *Fastpath) attach(prefix string, ifindex int, prog *ebpf.Program) error {
+	path := f.linkPath(prefix, ifindex)
 	l, err := link.LoadPinnedLink(path, nil)
 	if err == nil {
 		defer l.Close()
@@ -140,8 +147,8 @@ func (f *Fastpath) attach(kind string, ifindex int, prog *ebpf.Program) error {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("load link %s: %w", path, err)
 	}
-	if kind == linkXDP {
-		l, err = link.AttachXDP(link.XDPOptions{Interface: ifindex, Program: prog})
+	if prefix == linkXDP {
+		l, err = attachXDP(ifindex, prog)
 	} else {
 		l, err = link.AttachTCX(link.TCXOptions{Interface: ifindex, Program: prog, Attach: ebpf.AttachTCXIngress})
 	}
@@ -152,8 +159,18 @@ func (f *Fastpath) attach(kind string, ifindex int, prog *ebpf.Program) error {
 	if err := l.Pin(path); err != nil {
 		return fmt.Errorf("pin link %s: %w", path, err)
 	}
-	f.opts.Logger.Info("Attached", "link", kind+strconv.Itoa(ifindex))
+	f.opts.Logger.Info("Attached", "link", prefix+strconv.Itoa(ifindex))
 	return nil
+}
+
+// attachXDP attaches to a hook that takes one program.
+func attachXDP(ifindex int, prog *ebpf.Program) (link.Link, error) {
+	l, err := link.AttachXDP(link.XDPOptions{Interface: ifindex, Program: prog})
+	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EEXIST) {
+		return nil, kind{fmt.Errorf("%w; another XDP program is there, and an interface takes one: end who put it there (`ip -d link` shows its id), "+
+			"or do without XDP", err), ErrForeignProgram}
+	}
+	return l, err
 }
 
 // interfaceOf is 0 when the interface is gone.

@@ -4,6 +4,7 @@
 package fastpath
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -206,15 +207,22 @@ func TestOpenRefuses(t *testing.T) {
 	if want := "is not in a bpffs; mount one (mount -t bpf bpf /sys/fs/bpf)"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("no bpffs: error %v, want %q", err, want)
 	}
+	if !errors.Is(err, ErrNoBPFFS) {
+		t.Errorf("no bpffs: error %v is none of ErrNoBPFFS", err)
+	}
 	for name, tc := range map[string]struct {
 		reason string
 		err    error
 		want   string
+		kind   error
 	}{
-		"old kernel":    {"before 6.6 the attach type is unknown", fmt.Errorf("query programs: %w", unix.EINVAL), "tcx needs Linux 6.6"},
-		"no privileges": {"not root", fmt.Errorf("query programs: %w", unix.EPERM), "run the agent as root with CAP_BPF"},
-		"verifier":      {"EACCES as well, but no privilege helps: nothing is added", &ebpf.VerifierError{Cause: unix.EACCES}, "permission denied"},
+		"old kernel":    {"before 6.6 the attach type is unknown", fmt.Errorf("query programs: %w", unix.EINVAL), "tcx needs Linux 6.6", ErrKernelTooOld},
+		"no privileges": {"not root", fmt.Errorf("query programs: %w", unix.EPERM), "run the agent as root with CAP_BPF", ErrMissingCapability},
+		"verifier":      {"EACCES as well, but no privilege helps: nothing is added", &ebpf.VerifierError{Cause: unix.EACCES}, "permission denied", nil},
 	} {
+		if got := cure(tc.err); tc.kind != nil && !errors.Is(got, tc.kind) {
+			t.Errorf("%s: %v is none of %v", name, got, tc.kind)
+		}
 		if got := cure(tc.err).Error(); !strings.HasSuffix(got, tc.want) && !strings.Contains(got, tc.want) || name == "verifier" && strings.Contains(got, "root") {
 			t.Errorf("%s: %s: %q, want %q", name, tc.reason, got, tc.want)
 		}
