@@ -118,8 +118,8 @@ func checkReversePath() error {
 		return err
 	}
 	if value != "0" {
-		return fmt.Errorf("net.ipv4.conf.all.rp_filter is %s: the kernel would drop what it forwards between clusters; "+
-			"set it to 0 on gateway nodes, and rp_filter of single interfaces where it is wanted", value)
+		return Kind(fmt.Errorf("net.ipv4.conf.all.rp_filter is %s: the kernel would drop what it forwards between clusters; "+
+			"set it to 0 on gateway nodes, and rp_filter of single interfaces where it is wanted", value), ErrReversePathFilter)
 	}
 	return nil
 }

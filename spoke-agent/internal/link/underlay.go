@@ -38,6 +38,18 @@ func Underlay(name string) (string, netip.Addr, int, error) {
 	return l.Attrs().Name, source, l.Attrs().MTU, nil
 }
 
+// XDP is the number of the XDP program of an interface, 0 when it has none.
+func XDP(name string) (int, error) {
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		return 0, fmt.Errorf("find interface %s: %w", name, err)
+	}
+	if xdp := l.Attrs().Xdp; xdp != nil && xdp.Attached {
+		return int(xdp.ProgId), nil
+	}
+	return 0, nil
+}
+
 func defaultRoute() (netlink.Link, netip.Addr, error) {
 	all, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
 	if err != nil {

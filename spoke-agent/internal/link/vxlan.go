@@ -132,10 +132,10 @@ func removeVXLANsBut(h *netlink.Handle, keep string) error {
 func cureVXLAN(err error, port uint16) error {
 	switch {
 	case errors.Is(err, unix.EOPNOTSUPP):
-		return fmt.Errorf("%w; the kernel lacks VXLAN or lightweight tunnels: load the module vxlan, or use a kernel with "+
-			"CONFIG_VXLAN and CONFIG_LWTUNNEL, on gateway nodes", err)
+		return Kind(fmt.Errorf("%w; the kernel lacks VXLAN or lightweight tunnels: load the module vxlan, or use a kernel with "+
+			"CONFIG_VXLAN and CONFIG_LWTUNNEL, on gateway nodes", err), ErrKernelLacks)
 	case errors.Is(err, unix.EEXIST), errors.Is(err, unix.EADDRINUSE):
-		return fmt.Errorf("%w; something else on this node has UDP port %d: give the interconnect another port", err, port)
+		return Kind(fmt.Errorf("%w; something else on this node has UDP port %d (ss -ulnp; ip -d link show type vxlan): move it to another port", err, port), ErrPortOccupied)
 	}
 	return err
 }

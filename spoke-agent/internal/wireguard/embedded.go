@@ -55,7 +55,7 @@ func openEmbedded(name string, mtu int, log logr.Logger) (engine, error) {
 func openTUN(name string) (int, error) {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return 0, fmt.Errorf("open /dev/net/tun: %w; load the kernel's module tun, or wireguard", err)
+		return 0, link.Kind(fmt.Errorf("open /dev/net/tun: %w; load the kernel's module tun, or wireguard, and let the agent have the device", err), link.ErrKernelLacks)
 	}
 	request, err := unix.NewIfreq(name)
 	if err != nil {
@@ -86,7 +86,11 @@ func (e *embedded) apply(c change) error {
 		}
 		e.note(c)
 	}
-	return e.device.Up()
+	if err := e.device.Up(); err != nil {
+		e.given.port = 0 // wireguard-go has forgotten it, and would take any port the next time
+		return err
+	}
+	return nil
 }
 
 func (e *embedded) note(c change) {

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/sys/unix"
 
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/link"
 )
@@ -115,9 +116,17 @@ func (t *Tunnel) set(cfg Config) error {
 		return fmt.Errorf("keep %s: %w", cfg.Interface, err)
 	}
 	if err := t.engine.apply(difference(have, wanted(cfg))); err != nil {
-		return fmt.Errorf("configure %s: %w", cfg.Interface, err)
+		return fmt.Errorf("configure %s: %w", cfg.Interface, cure(err, cfg.ListenPort))
 	}
 	return nil
+}
+
+// cure adds to an error what a person can do about it.
+func cure(err error, port uint16) error {
+	if errors.Is(err, unix.EADDRINUSE) {
+		return link.Kind(fmt.Errorf("%w; something else on this node has UDP port %d (ss -ulnp): move it, or give --wireguard-port another", err, port), link.ErrPortOccupied)
+	}
+	return err
 }
 
 // Close ends the interface if it can't be without this process.
