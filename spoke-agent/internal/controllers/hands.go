@@ -95,6 +95,7 @@ func (netlink) Ensure(p link.Pair) error                              { return l
 func (netlink) Remove(name string) error                              { return link.Remove(name) }
 func (netlink) List(prefix string) ([]string, error)                  { return link.List(prefix) }
 func (netlink) Underlay(name string) (string, netip.Addr, int, error) { return link.Underlay(name) }
+func (netlink) XDP(name string) (int, error)                          { return link.XDP(name) }
 func (netlink) EnsureVXLAN(v link.VXLAN) error                        { return link.EnsureVXLAN(v) }
 func (netlink) SetSlowPath(s link.SlowPath) error                     { return link.SetSlowPath(s) }
 func (netlink) RemoveSlowPath() error                                 { return link.RemoveSlowPath() }

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/health"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 )
 
@@ -49,7 +50,7 @@ func (g *gateways) Reconcile(ctx context.Context, request reconcile.Request) (re
 	case v == release && own:
 		return reconcile.Result{}, g.release(ctx, hub, &spokev1alpha1.InterconnectGateway{})
 	case (v == keep || v == older) && own:
-		return reconcile.Result{}, g.report(ctx, hub, local.HubGeneration(copy))
+		return reconcile.Result{}, g.report(ctx, hub, copy)
 	default:
 		return reconcile.Result{}, g.apply(ctx, v, wanted)
 	}
@@ -76,7 +77,7 @@ func (g *gateways) localGateway(ctx context.Context, hub *spokev1alpha1.Intercon
 }
 
 // report writes what the cluster has, when it is something new.
-func (g *gateways) report(ctx context.Context, hub *spokev1alpha1.InterconnectGateway, copyGeneration int64) error {
+func (g *gateways) report(ctx context.Context, hub, copy *spokev1alpha1.InterconnectGateway) error {
 	var nodes corev1.NodeList
 	if err := g.spoke.List(ctx, &nodes); err != nil {
 		return fmt.Errorf("list Nodes: %w", err)
@@ -85,13 +86,31 @@ func (g *gateways) report(ctx context.Context, hub *spokev1alpha1.InterconnectGa
 	if err := g.spoke.List(ctx, &routers, client.InNamespace(local.Namespace)); err != nil {
 		return fmt.Errorf("list LocalRouters: %w", err)
 	}
+	if err := g.prune(ctx, copy, nodes.Items); err != nil {
+		return err
+	}
 	before := hub.DeepCopy()
-	hub.Status = gatewayStatus(hub, copyGeneration, nodes.Items, routers.Items, g.reserved)
+	hub.Status = gatewayStatus(hub, copy, nodes.Items, routers.Items, g.reserved)
 	if equality.Semantic.DeepEqual(before.Status, hub.Status) {
 		return nil
 	}
 	if err := g.hub.Status().Patch(ctx, hub, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("report status of InterconnectGateway %s to the hub: %w", hub.Name, err)
+	}
+	return nil
+}
+
+// prune takes out of the copy what nodes said that are none any more: they may have gone without taking it back.
+func (g *gateways) prune(ctx context.Context, copy *spokev1alpha1.InterconnectGateway, nodes []corev1.Node) error {
+	before := copy.DeepCopy()
+	copy.Status.Gateways = saidBy(labelledNodes(nodes), copy.Status.Gateways, nodeOf)
+	if len(before.Status.Gateways) == len(copy.Status.Gateways) {
+		return nil
+	}
+	health.Summarize(&copy.Status.Conditions, copy.Generation, health.Worst(copy.Status.Gateways, nil))
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := g.spoke.Status().Patch(ctx, copy, patch); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("take gone nodes out of InterconnectGateway %s: %w", copy.Name, err)
 	}
 	return nil
 }

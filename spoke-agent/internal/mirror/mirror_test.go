@@ -154,6 +154,7 @@ func TestMirror(t *testing.T) {
 		})
 	})
 	t.Run("NodesAreReported", func(t *testing.T) { f.testNodesAreReported(t) })
+	t.Run("ConditionsGoUp", func(t *testing.T) { f.testConditionsGoUp(t) })
 	t.Run("StatusGoesUp", func(t *testing.T) { f.testStatusGoesUp(t) })
 	t.Run("TombstoneDeletes", func(t *testing.T) { f.testTombstoneDeletes(t) })
 	t.Run("AbsenceDoesNotDelete", func(t *testing.T) { f.testAbsenceDoesNotDelete(t) })
@@ -210,6 +211,59 @@ func (f *fleet) testNodesAreReported(t *testing.T) {
 		}
 		if diff := cmp.Diff(want.Endpoints, g.Status.Endpoints) + cmp.Diff(want.ReservedCIDRs, g.Status.ReservedCIDRs); diff != "" {
 			return errors.New(diff)
+		}
+		return nil
+	})
+}
+
+// testConditionsGoUp: what a gateway node can't do is on the hub, and nothing of a node that is none.
+func (f *fleet) testConditionsGoUp(t *testing.T) {
+	f.eventuallyDataPath(t, "Unknown NotReported gateway node e1 has not reported: is tombolo-agent node running there?", "")
+	c := &spokev1alpha1.InterconnectGateway{}
+	if err := f.spoke.Client.Get(t.Context(), localKey("east"), c); err != nil {
+		t.Fatal(err)
+	}
+	condition := metav1.Condition{
+		Type: spokev1alpha1.ConditionDataPathReady, Status: metav1.ConditionFalse, Reason: spokev1alpha1.ReasonKernelTooOld, Message: "tcx needs Linux 6.6",
+		LastTransitionTime: metav1.Now(),
+	}
+	c.Status.Gateways = []spokev1alpha1.GatewayNode{
+		{Node: "e1", Conditions: []metav1.Condition{condition}}, {Node: "gone", Conditions: []metav1.Condition{condition}},
+	}
+	if err := f.spoke.Client.Status().Update(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	f.eventuallyDataPath(t, "False KernelTooOld gateway node e1: DataPathReady: tcx needs Linux 6.6", "e1")
+	clustertest.Eventually(t, "the copy to forget the node that is gone", func(ctx context.Context) error {
+		if err := f.spoke.Client.Get(ctx, localKey("east"), c); err != nil || len(c.Status.Gateways) != 1 {
+			return fmt.Errorf("status is %+v, %w", c.Status, err)
+		}
+		return nil
+	})
+}
+
+// eventuallyDataPath waits for the hub's conditions of east, and the nodes that they are from.
+func (f *fleet) eventuallyDataPath(t *testing.T, want, nodes string) {
+	t.Helper()
+	clustertest.Eventually(t, "DataPathReady on the hub: "+want, func(ctx context.Context) error {
+		g := hubGateway("east")
+		if err := f.hub.Client.Get(ctx, client.ObjectKeyFromObject(g), g); err != nil {
+			return err
+		}
+		c := meta.FindStatusCondition(g.Status.Conditions, spokev1alpha1.ConditionDataPathReady)
+		if c == nil {
+			return errors.New("there is no condition")
+		}
+		from := ""
+		for _, n := range g.Status.Gateways {
+			from += n.Node
+		}
+		if got := fmt.Sprintf("%s %s %s", c.Status, c.Reason, c.Message); got != want || from != nodes {
+			return fmt.Errorf("condition is %q, nodes are %q", got, from)
+		}
+		p := meta.FindStatusCondition(g.Status.Conditions, spokev1alpha1.ConditionProgrammed)
+		if c.Status == metav1.ConditionFalse && (p.Status != c.Status || p.Reason != c.Reason) {
+			return fmt.Errorf("Programmed is %+v", p)
 		}
 		return nil
 	})

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/health"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/wireguard"
 )
@@ -120,17 +121,24 @@ func nameTaken(hub, copy *spokev1alpha1.LocalRouter) spokev1alpha1.LocalRouterSt
 	return status
 }
 
-// gatewayStatus is the status of the hub's own InterconnectGateway, from the nodes and the copies of the routers.
-func gatewayStatus(hub *spokev1alpha1.InterconnectGateway, copyGeneration int64, nodes []corev1.Node, routers []spokev1alpha1.LocalRouter, reserved []string) spokev1alpha1.InterconnectGatewayStatus {
+// gatewayStatus is the status of the hub's own InterconnectGateway, from its copy, the nodes and the copies of the routers.
+func gatewayStatus(hub, copy *spokev1alpha1.InterconnectGateway, nodes []corev1.Node, routers []spokev1alpha1.LocalRouter, reserved []string) spokev1alpha1.InterconnectGatewayStatus {
+	labelled := labelledNodes(nodes)
 	status := spokev1alpha1.InterconnectGatewayStatus{
 		ObservedGeneration: hub.Status.ObservedGeneration,
 		Endpoints:          reportEndpoints(nodes),
 		ReservedCIDRs:      reportReserved(nodes, reserved),
+		Gateways:           saidBy(labelled, copy.Status.Gateways, nodeOf),
 		Conditions:         slices.Clone(hub.Status.Conditions),
 	}
 	programmed := metav1.Condition{Type: spokev1alpha1.ConditionProgrammed, Status: metav1.ConditionTrue, ObservedGeneration: hub.Generation, Reason: spokev1alpha1.ReasonProgrammed}
+	worst := health.Worst(status.Gateways, slices.DeleteFunc(labelled, func(node string) bool {
+		return slices.ContainsFunc(status.Gateways, func(g spokev1alpha1.GatewayNode) bool { return g.Node == node })
+	}))
 	switch missing := unserved(hub.Spec.Endpoints, routers); {
-	case copyGeneration != hub.Generation || missing != "":
+	case worst != nil && worst.Status == metav1.ConditionFalse:
+		programmed.Status, programmed.Reason, programmed.Message = metav1.ConditionFalse, worst.Reason, worst.Message
+	case local.HubGeneration(copy) != hub.Generation || missing != "":
 		programmed.Status, programmed.Reason, programmed.Message = metav1.ConditionFalse, spokev1alpha1.ReasonWaitingForGateways, missing
 	case len(hub.Spec.Endpoints) == 0:
 		programmed.Message = "The cluster has no gateway node: label a Node " + local.LabelGateway + "=true to reach other clusters."
@@ -141,7 +149,22 @@ func gatewayStatus(hub *spokev1alpha1.InterconnectGateway, copyGeneration int64,
 		status.ObservedGeneration = hub.Generation
 	}
 	meta.SetStatusCondition(&status.Conditions, programmed)
+	health.Summarize(&status.Conditions, hub.Generation, worst)
 	return status
+}
+
+func nodeOf(g spokev1alpha1.GatewayNode) string { return g.Node }
+
+// labelledNodes are the nodes that are to be gateways, sorted.
+func labelledNodes(nodes []corev1.Node) []string {
+	var names []string
+	for _, node := range nodes {
+		if node.Labels[local.LabelGateway] == "true" {
+			names = append(names, node.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // unserved names the first gateway node that does not serve a router yet.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/fastpath"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/gateway"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/health"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/link"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/wireguard"
 )
@@ -35,6 +36,9 @@ func (r *Reconciler) encrypt(ctx context.Context, tunnel gateway.Tunnel) error {
 	if err == nil {
 		err = keys.Approve(tunnel.Approved)
 		config.Key = keys.Current()
+	}
+	if err != nil {
+		err = fmt.Errorf("%w (--state-dir): %w", health.ErrNoKey, err)
 	}
 	if setErr := r.Tunnel.Set(config); setErr != nil {
 		err = errors.Join(err, fmt.Errorf("set tunnel: %w", setErr))

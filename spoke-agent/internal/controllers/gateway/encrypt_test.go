@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
@@ -96,9 +97,18 @@ func (f *fixture) annotate(t *testing.T, key, value string) {
 	}
 }
 
+// mustUpdate writes o as it is, whatever the agent has written in the meantime.
 func (f *fixture) mustUpdate(t *testing.T, o client.Object) {
 	t.Helper()
-	if err := f.Client.Update(t.Context(), o); err != nil {
+	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		now := o.DeepCopyObject().(client.Object)
+		if err := f.Client.Get(t.Context(), client.ObjectKeyFromObject(o), now); err != nil {
+			return err
+		}
+		o.SetResourceVersion(now.GetResourceVersion())
+		return f.Client.Update(t.Context(), o)
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 }

@@ -23,6 +23,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -37,6 +38,7 @@ import (
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/fastpath"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/gateway"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/health"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/lazy"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/link"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
@@ -48,8 +50,10 @@ import (
 const (
 	// conflictRetry is how soon to look again when somebody else wrote an object first.
 	conflictRetry = 100 * time.Millisecond
-	// recheck is how often interfaces and maps are compared with the copies although nothing is known to have changed.
-	recheck = 30 * time.Second
+	// recheck is how often interfaces and maps are compared with the copies although nothing is known to have changed, and
+	// recheckAiling how often while a condition is not as it should be: its cause may have gone.
+	recheck       = 30 * time.Second
+	recheckAiling = 5 * time.Second
 )
 
 // key is the one key: the fast path takes one configuration for everything.
@@ -61,6 +65,7 @@ type Links interface {
 	Remove(name string) error
 	List(prefix string) ([]string, error)
 	Underlay(name string) (string, netip.Addr, int, error)
+	XDP(name string) (program int, err error)
 	EnsureVXLAN(link.VXLAN) error
 	SetSlowPath(link.SlowPath) error
 	RemoveSlowPath() error
@@ -79,6 +84,7 @@ type Fastpath interface {
 	Counters() (fastpath.Counters, error)
 	RelayCounters() ([]fastpath.RelayCounter, error)
 	Lookups() (hits, misses uint64, err error)
+	Ahead() ([]string, error)
 }
 
 // Prober probes.
@@ -118,14 +124,16 @@ type Options struct {
 // Reconciler makes the node what the copies say.
 type Reconciler struct {
 	Options
-	client  client.Client
-	metrics *metrics
-	toldMTU map[string]int // the MTU of an interface that was told to be too small
+	client   client.Client
+	recorder events.EventRecorder
+	metrics  *metrics
+	// found is what the pass that runs has found so far. There is one pass at a time.
+	found health.Found
 }
 
 // Add adds the controller to the manager.
 func Add(manager ctrl.Manager, options Options) error {
-	r := &Reconciler{Options: options, client: manager.GetClient(), metrics: newMetrics(options)}
+	r := &Reconciler{Options: options, client: manager.GetClient(), recorder: manager.GetEventRecorder("tombolo-agent"), metrics: newMetrics(options)}
 	if err := r.metrics.register(); err != nil {
 		return err
 	}
@@ -135,7 +143,7 @@ func Add(manager ctrl.Manager, options Options) error {
 		Watches(&corev1.Node{}, all, builder.WithPredicates(predicate.NewPredicateFuncs(func(o client.Object) bool { return o.GetName() == options.Node }),
 			predicate.Or(predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Watches(&spokev1alpha1.LocalRouter{}, all, builder.WithPredicates(local.CopyChanged())).
-		Watches(&spokev1alpha1.InterconnectGateway{}, all).
+		Watches(&spokev1alpha1.InterconnectGateway{}, all, builder.WithPredicates(predicate.Or(local.CopyChanged(), predicate.LabelChangedPredicate{}))).
 		WatchesRawSource(source.Func(r.wakeOnProbe)).
 		WithOptions(controller.Options{
 			NeedLeaderElection: new(false),
@@ -158,11 +166,28 @@ func (r *Reconciler) wakeOnProbe(ctx context.Context, queue workqueue.TypedRateL
 	return nil
 }
 
-// Reconcile makes the node what the copies say.
+// Reconcile makes the node what the copies say, and says in the own cluster's InterconnectGateway what keeps it from that.
 func (r *Reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
+	r.found = health.Found{PodMTU: r.MTU}
+	role, err := r.realize(ctx)
+	fine, tellErr := r.tell(ctx)
+	err = errors.Join(err, tellErr)
+	switch {
+	case apierrors.IsConflict(err):
+		return reconcile.Result{RequeueAfter: conflictRetry}, nil
+	case err != nil || role != gateway.RoleGateway && fine:
+		return reconcile.Result{}, err
+	case !fine:
+		return reconcile.Result{RequeueAfter: recheckAiling}, nil
+	default:
+		return reconcile.Result{RequeueAfter: recheck}, nil
+	}
+}
+
+func (r *Reconciler) realize(ctx context.Context) (gateway.Role, error) {
 	in, err := r.gather(ctx)
 	if err != nil {
-		return reconcile.Result{}, err
+		return gateway.RoleUnknown, err
 	}
 	p := gateway.Make(in)
 	switch p.Role {
@@ -173,13 +198,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconc
 	default:
 		err = r.remove(ctx, in.Routers, p.Removed)
 	}
-	if apierrors.IsConflict(err) {
-		return reconcile.Result{RequeueAfter: conflictRetry}, nil
-	}
-	if err == nil && p.Role == gateway.RoleGateway {
-		return reconcile.Result{RequeueAfter: recheck}, nil
-	}
-	return reconcile.Result{}, err
+	return p.Role, err
 }
 
 // gather reads all inputs, and announces the node when it asks to be a gateway.
@@ -190,13 +209,15 @@ func (r *Reconciler) gather(ctx context.Context) (gateway.Inputs, error) {
 		return in, fmt.Errorf("get Node %s: %w", r.Node, err)
 	}
 	in.Labelled = node.Labels[local.LabelGateway] == "true"
+	r.found.Gateway = in.Labelled
 	if in.Labelled {
 		name, address, mtu, err := r.Links.Underlay(r.EndpointInterface)
 		if err != nil {
-			return in, fmt.Errorf("find the interface to the other clusters (--endpoint-interface %q): %w", r.EndpointInterface, err)
+			r.found.DataPath = fmt.Errorf("%w (--endpoint-interface %q): %w", health.ErrNoUnderlay, r.EndpointInterface, err)
+			return in, r.found.DataPath
 		}
 		in.Underlay, in.UnderlayMTU = name, mtu
-		r.checkMTU(ctx, name, mtu)
+		r.found.Wires = []health.Wire{{Name: name, MTU: mtu}}
 		if err := r.announce(ctx, &node, address); err != nil {
 			return in, err
 		}
@@ -212,20 +233,6 @@ func (r *Reconciler) gather(ctx context.Context) (gateway.Inputs, error) {
 	}
 	in.Routers, in.Gateways = routers.Items, gateways.Items
 	return in, nil
-}
-
-// checkMTU tells once that what fits a pod's interface does not fit the underlay, or the tunnel: it works, but slowly, and only
-// for pods that listen to ICMP errors.
-func (r *Reconciler) checkMTU(ctx context.Context, name string, mtu int) {
-	if r.toldMTU[name] == mtu || mtu >= r.MTU+fastpath.Overhead {
-		return
-	}
-	if r.toldMTU == nil {
-		r.toldMTU = map[string]int{}
-	}
-	r.toldMTU[name] = mtu
-	log.FromContext(ctx).Error(nil, "Large packets of pods do not fit the underlay, and are refused with an ICMP error or fragmented by the kernel: raise the MTU of the interface or lower --pod-mtu",
-		"interface", name, "mtu", mtu, "pod-mtu", r.MTU, "needed", r.MTU+fastpath.Overhead)
 }
 
 // announce writes the node's address on the underlay, and the public half of its key, which the hub then approves.
@@ -248,9 +255,11 @@ func (r *Reconciler) announce(ctx context.Context, node *corev1.Node, address ne
 	// Once announced and approved, this node gets its share of all flows. So the first to know that it can't carry them,
 	// because its kernel has no tcx, is this agent, and nobody else.
 	if _, err := r.Fastpath.Get(ctx); err != nil {
+		r.found.DataPath = err
 		return fmt.Errorf("announce no endpoint on Node %s, for it could not serve: %w", node.Name, err)
 	}
 	if _, err := r.Vswitch.Get(ctx); err != nil {
+		r.found.DataPath = fmt.Errorf("%w (--ovs): %w", health.ErrVswitch, err)
 		return fmt.Errorf("announce no endpoint on Node %s, for it could not serve: %w", node.Name, err)
 	}
 	if err := r.client.Patch(ctx, node, client.MergeFrom(before)); err != nil {

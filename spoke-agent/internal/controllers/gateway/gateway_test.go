@@ -230,9 +230,7 @@ func TestGateway(t *testing.T) {
 			t.Fatal(err)
 		}
 		own.Spec.Endpoints = nil
-		if err := f.Client.Update(t.Context(), own); err != nil {
-			t.Fatal(err)
-		}
+		f.mustUpdate(t, own)
 		f.eventuallyWorld(t, "nothing is left", "")
 		f.eventuallyStatus(t, "demo.a", spokev1alpha1.LocalRouterStatus{})
 	})
@@ -326,6 +324,7 @@ func (f *fixture) testProbes(t *testing.T) {
 	}
 	wantSeries := map[string]int{
 		"tombolo_probe_reachable": 1, "tombolo_probe_rtt_seconds": 1,
+		"tombolo_condition":              4,
 		"tombolo_fastpath_packets_total": 3, "tombolo_fastpath_bytes_total": 3, "tombolo_fastpath_drops_total": 1,
 		"tombolo_fastpath_slow_total": 1, "tombolo_slowpath_up": 1,
 		"tombolo_fastpath_relayed_packets_total": 1, "tombolo_fastpath_relayed_bytes_total": 1, "tombolo_fastpath_lookups_total": 2,

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
@@ -29,6 +30,8 @@ var (
 	slowDesc         = prometheus.NewDesc("tombolo_fastpath_slow_total", "Packets that the fast path left to the kernel, by reason.", []string{"reason"}, nil)
 	slowUpDesc       = prometheus.NewDesc("tombolo_slowpath_up", "1 while the kernel's slow path is as it should be.", nil, nil)
 
+	conditionDesc = prometheus.NewDesc("tombolo_condition", "1 while a condition of this gateway node is True, 0 while it is not; its reason as in InterconnectGateway.status.gateways.", []string{"type", "reason"}, nil)
+
 	probeLabels   = []string{"vpc", "remote_vpc", "cluster"}
 	rttDesc       = prometheus.NewDesc("tombolo_probe_rtt_seconds", "Round trip of the newest answered probe of a remote router.", probeLabels, nil)
 	reachableDesc = prometheus.NewDesc("tombolo_probe_reachable", "1 while probes of a remote router are answered.", probeLabels, nil)
@@ -42,6 +45,8 @@ type metrics struct {
 	mu     sync.Mutex
 	labels map[string][]string // of the probe with that key
 	slowUp float64             // 1 or 0
+	// conditions of this node.
+	conditions []metav1.Condition
 }
 
 func newMetrics(o Options) *metrics { return &metrics{fastpath: o.Fastpath, prober: o.Prober} }
@@ -76,9 +81,29 @@ func (m *metrics) describeSlowPath(up bool) {
 	}
 }
 
+// describeConditions says what the node can and can't do.
+func (m *metrics) describeConditions(conditions []metav1.Condition) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.conditions = conditions
+}
+
+func (m *metrics) collectConditions(ch chan<- prometheus.Metric) {
+	m.mu.Lock()
+	conditions := m.conditions
+	m.mu.Unlock()
+	for _, c := range conditions {
+		value := 0.0
+		if c.Status == metav1.ConditionTrue {
+			value = 1
+		}
+		ch <- prometheus.MustNewConstMetric(conditionDesc, prometheus.GaugeValue, value, c.Type, c.Reason)
+	}
+}
+
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{packetsDesc, bytesDesc, dropsDesc, slowDesc, slowUpDesc, relayPacketsDesc, relayBytesDesc, lookupsDesc, rttDesc, reachableDesc} {
+	for _, desc := range []*prometheus.Desc{packetsDesc, bytesDesc, dropsDesc, slowDesc, slowUpDesc, relayPacketsDesc, relayBytesDesc, lookupsDesc, conditionDesc, rttDesc, reachableDesc} {
 		ch <- desc
 	}
 }
@@ -86,6 +111,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	m.collectProbes(ch)
+	m.collectConditions(ch)
 	programs, open := m.fastpath.Peek()
 	if !open {
 		return // no gateway

@@ -11,11 +11,10 @@ import (
 	"slices"
 	"strings"
 
-	"sigs.k8s.io/controller-runtime/pkg/log"
-
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/fastpath"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/gateway"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/health"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/link"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/naming"
@@ -61,14 +60,17 @@ func (r *Reconciler) program(ctx context.Context, p gateway.Plan, config fastpat
 		}
 	}
 	if p.Tunnel != nil {
-		r.checkMTU(ctx, p.Tunnel.Interface, p.Tunnel.MTU)
+		r.found.Encrypts = true
+		r.found.Wires = append(r.found.Wires, health.Wire{Name: p.Tunnel.Interface, MTU: p.Tunnel.MTU})
 		if err := r.encrypt(ctx, *p.Tunnel); err != nil {
+			r.found.Encryption = err
 			config.Underlay.Tunnel = "" // and so nothing goes to encrypted clusters
 			slow = inTheClear(slow)
 			fail(err, func(port gateway.Port) bool { return encrypted(port, config.Clusters) })
 		}
 	}
 	if err := r.setPaths(ctx, config, slow); err != nil {
+		r.found.DataPath = err
 		fail(err, func(gateway.Port) bool { return true })
 	} else if p.Tunnel == nil {
 		errs = append(errs, r.Tunnel.Remove(naming.Tunnel))
@@ -146,9 +148,26 @@ func (r *Reconciler) setPaths(ctx context.Context, config fastpath.Config, slow 
 		slowErr = r.Links.SetSlowPath(slow)
 	}
 	r.metrics.describeSlowPath(slowErr == nil)
-	if slowErr != nil {
-		log.FromContext(ctx).Error(slowErr, "No slow path: large packets that may be fragmented, and some super-packets, are dropped and counted")
+	r.found.Served, r.found.SlowPath = true, slowErr
+	return r.lookAhead(programs, config.Underlay)
+}
+
+// lookAhead looks whether others see packets first.
+func (r *Reconciler) lookAhead(programs Fastpath, underlay fastpath.Underlay) error {
+	ahead, err := programs.Ahead()
+	if err != nil {
+		return err
 	}
+	if !underlay.XDP {
+		program, err := r.Links.XDP(underlay.Interface)
+		if err != nil {
+			return err
+		}
+		if program != 0 {
+			ahead = append(ahead, fmt.Sprintf("XDP program %d on %s", program, underlay.Interface))
+		}
+	}
+	r.found.Ahead = ahead
 	return nil
 }
 

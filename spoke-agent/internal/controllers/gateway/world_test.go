@@ -34,6 +34,9 @@ type world struct {
 	failures map[string]error
 	changed  chan struct{}
 	tunnel   wireguard.Config
+	// mtu of the underlay, and the XDP program and programs of others on it.
+	mtu, xdp int
+	ahead    []string
 	// names of public keys.
 	names map[wireguard.PublicKey]string
 }
@@ -41,7 +44,7 @@ type world struct {
 func newWorld() *world {
 	return &world{
 		links: map[string]link.Pair{}, ports: map[string]ovn.VswitchPort{}, results: map[string]probe.Result{},
-		failures: map[string]error{}, changed: make(chan struct{}, 1),
+		failures: map[string]error{}, changed: make(chan struct{}, 1), mtu: 1500,
 		names: map[wireguard.PublicKey]string{},
 	}
 }
@@ -150,7 +153,15 @@ func (w *world) List(string) ([]string, error) {
 }
 
 func (w *world) Underlay(name string) (string, netip.Addr, int, error) {
-	return name, netip.MustParseAddr("192.0.2.10"), 1500, nil
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return name, netip.MustParseAddr("192.0.2.10"), w.mtu, w.failures["underlay"]
+}
+
+func (w *world) XDP(string) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.xdp, nil
 }
 
 func (w *world) EnsureVXLAN(v link.VXLAN) error {
@@ -226,6 +237,12 @@ func (f fastpathView) Counters() (fastpath.Counters, error) {
 
 func (f fastpathView) RelayCounters() ([]fastpath.RelayCounter, error) {
 	return []fastpath.RelayCounter{{VNI: 100, From: "west", To: "south", Packets: 3, Bytes: 300}}, nil
+}
+
+func (f fastpathView) Ahead() ([]string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.ahead, nil
 }
 
 func (f fastpathView) Lookups() (hits, misses uint64, err error) { return 2, 1, nil }
