@@ -36,6 +36,13 @@ const (
 	healthAddress  = "127.0.0.1:8081"
 )
 
+// Capabilities of Tombolo's processes, the same as in the charts: the agent of a
+// node has these (docs/architecture.md says for what), the others none.
+var (
+	nodeCapabilities = []string{"BPF", "NET_ADMIN", "NET_RAW", "PERFMON"}
+	noCapabilities   = []string{}
+)
+
 // StartTombolo starts the hub, and the agents of all spokes. Spokes without
 // nodes have no OVN and so no agent.
 func (l *Lab) StartTombolo(ctx context.Context) error {
@@ -68,7 +75,8 @@ func (l *Lab) StartHub(ctx context.Context) error {
 			// There is one of each: after a crash the next need not wait for its lease.
 			"--leader-elect=false",
 		},
-		NetNS: l.Hub.NetNS,
+		NetNS:        l.Hub.NetNS,
+		Capabilities: noCapabilities,
 	}, readyz(l.Hub.NetNS), l.Procs.Start)
 }
 
@@ -106,7 +114,8 @@ func (l *Lab) StartAgentController(ctx context.Context, cluster string) error {
 			"--health-probe-bind-address=" + healthAddress,
 			"--leader-elect=false",
 		},
-		NetNS: c.NetNS,
+		NetNS:        c.NetNS,
+		Capabilities: noCapabilities,
 	}, readyz(c.NetNS), l.Procs.Start)
 }
 
@@ -140,6 +149,7 @@ func (l *Lab) StartAgentNode(ctx context.Context, cluster, name string) error {
 			"--metrics-bind-address=" + metricsAddress,
 			"--health-probe-bind-address=" + healthAddress,
 		},
+		Capabilities: nodeCapabilities,
 	}, readyz(n.NetNS), n.StartProcess)
 }
 

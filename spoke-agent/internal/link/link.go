@@ -102,7 +102,7 @@ func adjust(h *netlink.Handle, l netlink.Link, mac net.HardwareAddr, mtu int) er
 func silence(h *netlink.Handle, l netlink.Link) error {
 	name := l.Attrs().Name
 	for _, s := range [][2]string{{"addr_gen_mode", "1"}, {"disable_ipv6", "1"}} {
-		err := os.WriteFile("/proc/sys/net/ipv6/conf/"+name+"/"+s[0], []byte(s[1]), 0o644)
+		err := os.WriteFile(sysctl("ipv6/conf", name, s[0]), []byte(s[1]), 0o644)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) { // a kernel without IPv6, or an MTU below its 1280
 			return fmt.Errorf("set %s of %s: %w", s[0], name, err)
 		}

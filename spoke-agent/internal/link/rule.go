@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -155,7 +154,7 @@ func deafen(name string) error {
 }
 
 func ipv4Sysctl(ifname, key string) string {
-	return filepath.Join("/proc/sys/net/ipv4/conf", ifname, key)
+	return sysctl("ipv4/conf", ifname, key)
 }
 
 func readIPv4Sysctl(ifname, key string) (string, error) {

@@ -243,7 +243,7 @@ func TestSlowPathRefuses(t *testing.T) {
 				ns.IP(t, "link add flannel type vxlan external dstport 4789")
 				ns.IP(t, "link set flannel up")
 			},
-			want: "something else on this node has UDP port 4789: give the interconnect another port",
+			want: "something else on this node has UDP port 4789 (ss -ulnp; ip -d link show type vxlan): move it to another port",
 		},
 		"the name is taken": {
 			reason: "an interface that is no VXLAN device is somebody's",

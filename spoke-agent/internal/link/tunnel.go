@@ -57,7 +57,7 @@ func EnsureTunnel(name string, mtu int) error {
 		return fmt.Errorf("ensure tunnel: %w", err)
 	}
 	for path, value := range map[string]string{"ipv6/conf/" + name + "/disable_ipv6": "1", "ipv4/conf/" + name + "/rp_filter": "0"} {
-		err := os.WriteFile("/proc/sys/net/"+path, []byte(value), 0o644)
+		err := os.WriteFile(sysctl(path), []byte(value), 0o644)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("ensure tunnel: set %s: %w", path, err)
 		}
