@@ -132,12 +132,7 @@ func (n *tenant) rotate(pod1, pod2 *story.Pod) {
 		}
 		return nil
 	}))
-	n.must(<-flow.failed)
-	report := <-flow.answer
-	n.Logf("rotation of a key: %d of %d packets, one every 10 ms", report.Received, report.Sent)
-	if report.Sent-report.Received > 100 {
-		n.Errorf("the rotation took more than a second: %d of %d packets were lost", report.Sent-report.Received, report.Sent)
-	}
+	n.lossless(flow, "rotation of a key")
 }
 
 // key is the approved public key of a cluster's first gateway.

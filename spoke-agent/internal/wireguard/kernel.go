@@ -54,6 +54,22 @@ func peerOf(p wgtypes.Peer) Peer {
 	return peer
 }
 
+func (k *kernel) alive() error {
+	_, err := k.client.Device(k.name)
+	return err
+}
+
+func (k *kernel) set(want state) error {
+	have, err := k.state()
+	if err != nil {
+		return err
+	}
+	return k.apply(difference(have, want))
+}
+
+// settled is true: an interface of the kernel has one key.
+func (k *kernel) settled() bool { return true }
+
 func (k *kernel) apply(c change) error {
 	if c.key == nil && c.port == nil && len(c.remove)+len(c.put) == 0 {
 		return nil

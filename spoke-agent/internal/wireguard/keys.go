@@ -16,17 +16,19 @@ import (
 //
 //	private.key       the key in use
 //	next.key          while the key is being replaced: the one that is announced and not yet approved
+//	former.key        after that, until nobody uses it: the one that was replaced
 //	rotation          the last request for a new key that was carried out
 const (
 	currentFile  = "private.key"
 	nextFile     = "next.key"
+	formerFile   = "former.key"
 	rotationFile = "rotation"
 )
 
 // Keys are this node's keys, and where they are stored.
 type Keys struct {
-	dir           string
-	current, next PrivateKey
+	dir                   string
+	current, next, former PrivateKey
 }
 
 // OpenKeys reads the keys below dir, and makes the first one. The directory must be of this node alone and outlive
@@ -43,6 +45,12 @@ func OpenKeys(dir string) (*Keys, error) {
 	if k.next, err = k.read(nextFile); err != nil {
 		return nil, err
 	}
+	if k.former, err = k.read(formerFile); err != nil {
+		return nil, err
+	}
+	if k.former.equal(k.current) { // a crash in the middle of Approve
+		k.former = PrivateKey{}
+	}
 	if k.current.Valid() {
 		return k, nil
 	}
@@ -54,6 +62,25 @@ func OpenKeys(dir string) (*Keys, error) {
 
 // Current is the key in use.
 func (k *Keys) Current() PrivateKey { return k.current }
+
+// Next is the key that will be in use; not valid when none is being replaced. Others may know it before this node hears that it is
+// approved.
+func (k *Keys) Next() PrivateKey { return k.next }
+
+// Former is the key that was in use before; not valid when it is gone.
+func (k *Keys) Former() PrivateKey { return k.former }
+
+// DropFormer deletes the former key.
+func (k *Keys) DropFormer() error {
+	if !k.former.Valid() {
+		return nil
+	}
+	if err := os.Remove(filepath.Join(k.dir, formerFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("delete former private key: %w", err)
+	}
+	k.former = PrivateKey{}
+	return nil
+}
 
 // Announced is the public half that the hub should approve: of the next key while there is one.
 func (k *Keys) Announced() (PublicKey, error) {
@@ -84,7 +111,7 @@ func (k *Keys) Rotate(request string) error {
 	return nil
 }
 
-// Approve takes the key whose public half the hub has approved into use. The key before it is gone then. An approved
+// Approve takes the key whose public half the hub has approved into use. The key before it is the former one then. An approved
 // key that is neither changes nothing: it is an older one, whose announcement is still on its way.
 func (k *Keys) Approve(approved PublicKey) error {
 	if !k.next.Valid() {
@@ -94,10 +121,13 @@ func (k *Keys) Approve(approved PublicKey) error {
 	if err != nil || next != approved {
 		return err
 	}
+	if err := k.write(formerFile, k.current.base64()+"\n"); err != nil {
+		return fmt.Errorf("keep former private key: %w", err)
+	}
 	if err := os.Rename(filepath.Join(k.dir, nextFile), filepath.Join(k.dir, currentFile)); err != nil {
 		return fmt.Errorf("take next private key into use: %w", err)
 	}
-	k.current, k.next = k.next, PrivateKey{}
+	k.former, k.current, k.next = k.current, k.next, PrivateKey{}
 	return nil
 }
 

@@ -122,7 +122,13 @@ func TestKeys(t *testing.T) {
 			t.Errorf("%s: %v", step.reason, err)
 		}
 	}
-	if got := wantModes(t, dir); got != "private.key rotation" {
+	if got := wantModes(t, dir); got != "former.key private.key rotation" || public(t, openKeys(t, dir).Former()) != first {
+		t.Errorf("files are %q: the old key should be there until nobody uses it", got)
+	}
+	if err := keys.DropFormer(); err != nil {
+		t.Fatal(err)
+	}
+	if got := wantModes(t, dir); got != "private.key rotation" || keys.Former().Valid() || openKeys(t, dir).Former().Valid() {
 		t.Errorf("files are %q: the old key should be gone", got)
 	}
 	keys = openKeys(t, dir)

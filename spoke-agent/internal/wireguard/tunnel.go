@@ -28,6 +28,9 @@ type Config struct {
 	ListenPort uint16
 	// Key of this node.
 	Key PrivateKey
+	// Next and Former are keys of this node that are served too, if they are valid: the one that will replace Key, which other
+	// clusters may know already, and the one that Key has replaced, which others may still use. (The kernel's WireGuard serves Key alone.)
+	Next, Former PrivateKey
 	// Peers are the gateways of the clusters with which this one speaks encrypted.
 	Peers []Peer
 	// Guarded are all gateways of these clusters, those without a key among them: the kernel sends nothing to their
@@ -56,19 +59,21 @@ type Tunnel struct {
 
 // engine is a WireGuard implementation with its one interface.
 type engine interface {
-	// state is what the interface has.
-	state() (state, error)
-	// apply changes what differs.
-	apply(change) error
+	// alive says why the interface can't be used any more.
+	alive() error
+	// set makes the interface have what the state says. What stays the same is not touched.
+	set(state) error
+	// settled is true when nobody uses the former key.
+	settled() bool
 	// close ends what ends with the process.
 	close() error
 }
 
 // state is what WireGuard knows.
 type state struct {
-	key   PrivateKey
-	port  uint16
-	peers map[PublicKey]Peer
+	key, next, former PrivateKey
+	port              uint16
+	peers             map[PublicKey]Peer
 }
 
 // change is the difference between two states. Peers are removed before others come.
@@ -108,14 +113,13 @@ func (t *Tunnel) set(cfg Config) error {
 		}
 		t.engine = e
 	}
-	have, err := t.engine.state()
-	if err := errors.Join(err, link.EnsureTunnel(cfg.Interface, cfg.MTU)); err != nil {
+	if err := errors.Join(t.engine.alive(), link.EnsureTunnel(cfg.Interface, cfg.MTU)); err != nil {
 		// Somebody took the interface away: the next Set makes another one.
-		err = errors.Join(err, t.engine.close())
+		_ = t.engine.close() // of what is gone
 		t.engine = nil
 		return fmt.Errorf("keep %s: %w", cfg.Interface, err)
 	}
-	if err := t.engine.apply(difference(have, wanted(cfg))); err != nil {
+	if err := t.engine.set(wanted(cfg)); err != nil {
 		return fmt.Errorf("configure %s: %w", cfg.Interface, cure(err, cfg.ListenPort))
 	}
 	return nil
@@ -127,6 +131,13 @@ func cure(err error, port uint16) error {
 		return link.Kind(fmt.Errorf("%w; something else on this node has UDP port %d (ss -ulnp): move it, or give --wireguard-port another", err, port), link.ErrPortOccupied)
 	}
 	return err
+}
+
+// Settled is true when no gateway needs the former key any more, as far as the newest Set knows.
+func (t *Tunnel) Settled() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.engine != nil && t.engine.settled()
 }
 
 // Close ends the interface if it can't be without this process.
@@ -164,7 +175,7 @@ func open(cfg Config, log logr.Logger) (engine, error) {
 }
 
 func wanted(cfg Config) state {
-	s := state{key: cfg.Key, port: cfg.ListenPort, peers: map[PublicKey]Peer{}}
+	s := state{key: cfg.Key, next: cfg.Next, former: cfg.Former, port: cfg.ListenPort, peers: map[PublicKey]Peer{}}
 	for _, p := range cfg.Peers {
 		s.peers[p.Key] = p
 	}

@@ -35,13 +35,16 @@ func (r *Reconciler) encrypt(ctx context.Context, tunnel gateway.Tunnel) error {
 	keys, err := r.Keys.Get(ctx)
 	if err == nil {
 		err = keys.Approve(tunnel.Approved)
-		config.Key = keys.Current()
+		config.Key, config.Next, config.Former = keys.Current(), keys.Next(), keys.Former()
 	}
 	if err != nil {
 		err = fmt.Errorf("%w (--state-dir): %w", health.ErrNoKey, err)
 	}
 	if setErr := r.Tunnel.Set(config); setErr != nil {
 		err = errors.Join(err, fmt.Errorf("set tunnel: %w", setErr))
+	}
+	if err == nil && r.Tunnel.Settled() {
+		err = keys.DropFormer()
 	}
 	return err
 }

@@ -97,6 +97,7 @@ type Prober interface {
 // Tunnel is the interface that encrypts.
 type Tunnel interface {
 	Set(wireguard.Config) error
+	Settled() bool
 	Remove(name string) error
 }
 

@@ -281,6 +281,8 @@ func (v tunnelView) Set(c wireguard.Config) error {
 	return nil
 }
 
+func (v tunnelView) Settled() bool { return true }
+
 func (v tunnelView) Remove(string) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
