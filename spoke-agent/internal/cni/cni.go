@@ -7,7 +7,7 @@
 //	container runtime ─▶ tombolo-cni ─Request─▶ agent ─Response─▶ tombolo-cni ─▶ (the delegate plugin) ─▶ runtime
 //
 // The runtime runs the plugin as root with every capability, which entering a pod's network namespace takes; the agent has
-// few (docs/datapath.md). So the agent decides, and the plugin makes the pod's interface:
+// few (docs/architecture.md). So the agent decides, and the plugin makes the pod's interface:
 //
 //	ADD ─▶ what interface (link.PodLink) ─▶ link.AddPod in the plugin ─▶ PLUG ─▶ port in the integration bridge, result
 package cni

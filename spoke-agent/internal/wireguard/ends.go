@@ -10,6 +10,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.zx2c4.com/wireguard/conn"
 	"golang.zx2c4.com/wireguard/tun"
@@ -95,11 +96,12 @@ func (s *socket) receive(receive conn.ReceiveFunc) {
 	}
 	for {
 		n, err := receive(bufs, sizes, from)
-		if netErr, ok := errors.AsType[net.Error](err); errors.Is(err, net.ErrClosed) || ok && !netErr.Temporary() {
+		if errors.Is(err, net.ErrClosed) {
 			return
 		}
 		ends := s.ends.Load()
 		if err != nil || ends == nil {
+			<-time.After(look) // an error that stays must not keep a processor busy
 			continue
 		}
 		for i := range n {
