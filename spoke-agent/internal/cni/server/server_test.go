@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,6 +36,7 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/lazy"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/link"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/naming"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn"
 )
 
@@ -43,7 +45,9 @@ type node struct {
 	mu    sync.Mutex
 	links map[string]link.PodLink
 	ports map[string]ovn.VswitchPort
-	away  error // why Open vSwitch can't be reached
+	// removed are the interfaces that were to go.
+	removed []string
+	away    error // why Open vSwitch can't be reached
 }
 
 func (n *node) AddPod(p link.PodLink) error {
@@ -66,6 +70,7 @@ func (n *node) Remove(name string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.links, name)
+	n.removed = append(n.removed, name)
 	return nil
 }
 
@@ -120,6 +125,9 @@ type fixture struct {
 	client client.Client
 	socket string
 	path   string // CNI_PATH
+	// direct is the server's DirectPath, changes how often it has told of a change.
+	direct  bool
+	changes atomic.Int32
 }
 
 func newFixture(t *testing.T, objects ...client.Object) *fixture {
@@ -144,6 +152,7 @@ func (f *fixture) serve(t *testing.T) (stop func()) {
 	t.Helper()
 	s := &server.Server{
 		Socket: f.socket, Bridge: "br-int", Reader: f.client, Links: f.node, Log: testr.New(t), Patience: 700 * time.Millisecond,
+		DirectPath: f.direct, Changed: func() { f.changes.Add(1) },
 		Vswitch: lazy.New(func(context.Context) (server.Vswitch, error) { return f.node, f.node.away }),
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -287,6 +296,46 @@ port pod-uid-1 of uid-1
 		t.Errorf("the delegate was called for a pod of a Vpc: %s", got)
 	}
 	f.mustCall(t, "DEL", "s1", "p", "uid-1") // idempotent
+}
+
+// TestDirectPath: with Open vSwitch in userspace a new pod gets a second pair, one that is there keeps its single one, and
+// both go with all that they have.
+func TestDirectPath(t *testing.T) {
+	p := pod("p", "net1")
+	p.Annotations[networkv1alpha1.AnnotationNetwork] = annotation("pod-uid-1")
+	f := newFixture(t, append(world(), p)...)
+	stop := f.serve(t)
+	f.mustCall(t, "ADD", "old", "p", "uid-1")
+	stop()
+	f.direct = true
+	f.serve(t)
+	for _, call := range []string{"ADD", "CHECK"} {
+		f.mustCall(t, call, "old", "p", "uid-1", `, "prevResult": {"cniVersion": "1.0.0"}`)
+	}
+	before := f.changes.Load()
+	f.mustCall(t, "ADD", "new", "p", "uid-1")
+	if f.changes.Load() == before {
+		t.Error("nobody was told of a new pod")
+	}
+	f.mustCall(t, "CHECK", "new", "p", "uid-1", `, "prevResult": {"cniVersion": "1.0.0"}`)
+	former, host := naming.PodHostEnd("old", "eth0"), naming.PodHostEnd("new", "eth0")
+	f.node.mu.Lock()
+	had, has := f.node.links[former], f.node.links[host]
+	_, formerPort := f.node.ports[former]
+	_, port := f.node.ports[naming.PodOVSEnd(host)]
+	f.node.mu.Unlock()
+	if had.SwitchEnd != "" || !had.DisableTxOffload || !formerPort {
+		t.Errorf("a pod that was there became %+v, port %t", had, formerPort)
+	}
+	if has.SwitchEnd != naming.PodSwitchEnd(host) || has.OVSEnd != naming.PodOVSEnd(host) || has.DisableTxOffload || !port {
+		t.Errorf("a new pod has %+v, port %t", has, port)
+	}
+	f.mustCall(t, "DEL", "new", "p", "uid-1")
+	f.mustCall(t, "DEL", "old", "p", "uid-1")
+	f.expect(t, "DEL unplugs both", "")
+	if removed := f.node.removed; !slices.Contains(removed, naming.PodSwitchEnd(host)) || !slices.Contains(removed, host) {
+		t.Errorf("removed were %v", removed)
+	}
 }
 
 func TestPodOfNoVpc(t *testing.T) {
