@@ -36,6 +36,8 @@ type PodLink struct {
 	// SwitchEnd and OVSEnd are a second pair, by which the pod's packets go to the integration bridge and come from there;
 	// OVSEnd is the bridge's port. Both empty: HostEnd is. Checksums and segments are finished before a frame leaves SwitchEnd.
 	SwitchEnd, OVSEnd string
+	// Alias of HostEnd (ip link … alias), by which Aliases finds the pod again; empty leaves what it has.
+	Alias string
 }
 
 func (p PodLink) validate() (net.HardwareAddr, error) {
@@ -116,6 +118,11 @@ func AddPod(p PodLink) error {
 	}
 	if err := configurePodEnd(in, eth, p, mac); err != nil {
 		return fmt.Errorf("add pod interface: %w", err)
+	}
+	if p.Alias != "" {
+		if err := (&netlink.Handle{}).LinkSetAlias(host, p.Alias); err != nil {
+			return fmt.Errorf("add pod interface: set alias of %s: %w", p.HostEnd, err)
+		}
 	}
 	return nil
 }

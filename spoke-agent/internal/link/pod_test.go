@@ -105,13 +105,20 @@ func TestAddPod(t *testing.T) {
 func TestDetour(t *testing.T) {
 	node, pod := linktest.New(t, "node"), linktest.New(t, "pod")
 	p := podLink(pod)
-	p.DisableTxOffload, p.SwitchEnd, p.OVSEnd = false, "tbq1", "tbr1"
+	p.DisableTxOffload, p.SwitchEnd, p.OVSEnd, p.Alias = false, "tbq1", "tbr1", "pod-1"
 	for range 2 {
 		node.MustDo(t, func() error { return AddPod(p) })
 	}
 	if err := node.Do(func() error { return CheckPod(p) }); err != nil {
 		t.Error(err)
 	}
+	node.MustDo(t, func() error {
+		aliases, err := Aliases("tbp")
+		if len(aliases) != 1 || aliases["tbp1"] != "pod-1" {
+			t.Errorf("aliases are %v", aliases)
+		}
+		return err
+	})
 	for _, dev := range []string{"tbp1", "tbq1"} {
 		if filters := runIn(t, node, "tc", "filter", "show", "dev", dev, "ingress"); strings.Count(filters, "mirred") != 1 {
 			t.Errorf("%s has not one filter after two calls:\n%s", dev, filters)

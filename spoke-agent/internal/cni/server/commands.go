@@ -85,6 +85,9 @@ func (s *Server) podLink(ctx context.Context, vswitch Vswitch, request cni.Reque
 		p.SwitchEnd, p.OVSEnd = naming.PodSwitchEnd(p.HostEnd), naming.PodOVSEnd(p.HostEnd)
 	}
 	p.DisableTxOffload = datapath == userspaceDatapath && !second
+	if datapath != userspaceDatapath || second {
+		p.Alias = a.Port // programs may take its packets: see naming.PodPort
+	}
 	return p, nil
 }
 

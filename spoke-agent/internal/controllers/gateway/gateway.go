@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package gateway makes its node an interconnect gateway, when the Node is labelled so and the hub
-// has approved it.
+// has approved it, and lets pods of Vpcs send by themselves, on every node that has some.
 //
 //	label ─▶ the Node's endpoint annotation ─▶ (controller, hub) ─▶ approved endpoint
 //	copies ─▶ gateway.Make ─▶ link.Ensure · fastpath.Set · link.SetSlowPath · ovs port · probe.Set ─▶ status of the copies
@@ -40,6 +40,7 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/lazy"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/link"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/neighbours"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/probe"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/wireguard"
@@ -60,6 +61,7 @@ type Links interface {
 	Ensure(link.Pair) error
 	Remove(name string) error
 	List(prefix string) ([]string, error)
+	Aliases(prefix string) (map[string]string, error)
 	Underlay(name string) (string, netip.Addr, int, error)
 	EnsureVXLAN(link.VXLAN) error
 	SetSlowPath(link.SlowPath) error
@@ -94,6 +96,12 @@ type Tunnel interface {
 	Remove(name string) error
 }
 
+// Neighbours are what is known of other nodes.
+type Neighbours interface {
+	Nodes() (addresses map[string]netip.Addr, known bool)
+	Pods() (pods []neighbours.Pod, known bool)
+}
+
 // Options of the controller.
 type Options struct {
 	// Node that the agent runs on.
@@ -106,13 +114,18 @@ type Options struct {
 	MTU int
 	// WireGuardPort is the UDP port of the node's WireGuard.
 	WireGuardPort uint16
+	// DirectPath lets pods send by themselves.
+	DirectPath bool
 
-	Links    Links
-	Vswitch  *lazy.Value[Vswitch]
-	Fastpath *lazy.Value[Fastpath]
-	Prober   Prober
-	Tunnel   Tunnel
-	Keys     *lazy.Value[*wireguard.Keys]
+	Links      Links
+	Vswitch    *lazy.Value[Vswitch]
+	Fastpath   *lazy.Value[Fastpath]
+	Prober     Prober
+	Tunnel     Tunnel
+	Keys       *lazy.Value[*wireguard.Keys]
+	Neighbours Neighbours
+	// Woken tells that pods were plugged or unplugged, or neighbours changed.
+	Woken <-chan struct{}
 }
 
 // Reconciler makes the node what the copies say.
@@ -136,6 +149,7 @@ func Add(manager ctrl.Manager, options Options) error {
 			predicate.Or(predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Watches(&spokev1alpha1.LocalRouter{}, all, builder.WithPredicates(local.CopyChanged())).
 		Watches(&spokev1alpha1.InterconnectGateway{}, all).
+		Watches(&corev1.Pod{}, all, builder.WithPredicates(podChanged())).
 		WatchesRawSource(source.Func(r.wakeOnProbe)).
 		WithOptions(controller.Options{
 			NeedLeaderElection: new(false),
@@ -152,6 +166,8 @@ func (r *Reconciler) wakeOnProbe(ctx context.Context, queue workqueue.TypedRateL
 				return
 			case <-r.Prober.Changed():
 				queue.Add(key)
+			case <-r.Woken:
+				queue.Add(key)
 			}
 		}
 	}()
@@ -161,6 +177,9 @@ func (r *Reconciler) wakeOnProbe(ctx context.Context, queue workqueue.TypedRateL
 // Reconcile makes the node what the copies say.
 func (r *Reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
 	in, err := r.gather(ctx)
+	if errors.Is(err, errNotKnown) {
+		return reconcile.Result{}, nil // what is there stays until it is, and then we are woken
+	}
 	if err != nil {
 		return reconcile.Result{}, err
 	}
@@ -168,6 +187,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconc
 	switch p.Role {
 	case gateway.RoleGateway:
 		err = r.serve(ctx, in.Routers, p)
+	case gateway.RoleNode:
+		err = r.send(ctx, in.Routers, p)
 	case gateway.RoleNone:
 		err = r.retire(ctx, in.Routers)
 	default:
@@ -176,7 +197,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconc
 	if apierrors.IsConflict(err) {
 		return reconcile.Result{RequeueAfter: conflictRetry}, nil
 	}
-	if err == nil && p.Role == gateway.RoleGateway {
+	if err == nil && (p.Role == gateway.RoleGateway || p.Role == gateway.RoleNode) {
 		return reconcile.Result{RequeueAfter: recheck}, nil
 	}
 	return reconcile.Result{}, err
@@ -184,26 +205,27 @@ func (r *Reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconc
 
 // gather reads all inputs, and announces the node when it asks to be a gateway.
 func (r *Reconciler) gather(ctx context.Context) (gateway.Inputs, error) {
-	in := gateway.Inputs{Node: r.Node, MTU: r.MTU, WireGuardPort: r.WireGuardPort}
+	in := gateway.Inputs{Node: r.Node, MTU: r.MTU, WireGuardPort: r.WireGuardPort, DirectPath: r.DirectPath}
 	var node corev1.Node
 	if err := r.client.Get(ctx, types.NamespacedName{Name: r.Node}, &node); err != nil {
 		return in, fmt.Errorf("get Node %s: %w", r.Node, err)
 	}
 	in.Labelled = node.Labels[local.LabelGateway] == "true"
+	name, address, mtu, err := r.Links.Underlay(r.EndpointInterface)
+	switch {
+	case err == nil:
+		in.Underlay, in.Address, in.UnderlayMTU = name, address, mtu
+	case in.Labelled:
+		return in, fmt.Errorf("find the interface to the other clusters (--endpoint-interface %q): %w", r.EndpointInterface, err)
+	} // a node that is no gateway has OVN
 	if in.Labelled {
-		name, address, mtu, err := r.Links.Underlay(r.EndpointInterface)
-		if err != nil {
-			return in, fmt.Errorf("find the interface to the other clusters (--endpoint-interface %q): %w", r.EndpointInterface, err)
-		}
-		in.Underlay, in.UnderlayMTU = name, mtu
-		r.checkMTU(ctx, name, mtu)
 		if err := r.announce(ctx, &node, address); err != nil {
 			return in, err
 		}
 	}
 	var routers spokev1alpha1.LocalRouterList
 	var gateways spokev1alpha1.InterconnectGatewayList
-	err := errors.Join(
+	err = errors.Join(
 		r.client.List(ctx, &routers, client.InNamespace(local.Namespace)),
 		r.client.List(ctx, &gateways, client.InNamespace(local.Namespace)),
 	)
@@ -211,6 +233,12 @@ func (r *Reconciler) gather(ctx context.Context) (gateway.Inputs, error) {
 		return in, fmt.Errorf("list copies: %w", err)
 	}
 	in.Routers, in.Gateways = routers.Items, gateways.Items
+	if err := r.gatherPods(ctx, &in); err != nil {
+		return in, err
+	}
+	if in.Labelled || len(in.Pods) > 0 {
+		r.checkMTU(ctx, name, mtu)
+	}
 	return in, nil
 }
 

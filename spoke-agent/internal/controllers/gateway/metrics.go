@@ -27,6 +27,7 @@ var (
 	lookupsDesc      = prometheus.NewDesc("tombolo_fastpath_lookups_total", "Longest-prefix matches, by whether the cache had the answer.", []string{"cache"}, nil)
 	dropsDesc        = prometheus.NewDesc("tombolo_fastpath_drops_total", "Packets that the fast path dropped, by reason.", []string{"reason"}, nil)
 	slowDesc         = prometheus.NewDesc("tombolo_fastpath_slow_total", "Packets that the fast path left to the kernel, by reason.", []string{"reason"}, nil)
+	podsDesc         = prometheus.NewDesc("tombolo_fastpath_pods", "Pods of this node that send to other clusters by themselves.", nil, nil)
 	slowUpDesc       = prometheus.NewDesc("tombolo_slowpath_up", "1 while the kernel's slow path is as it should be.", nil, nil)
 
 	probeLabels   = []string{"vpc", "remote_vpc", "cluster"}
@@ -42,6 +43,7 @@ type metrics struct {
 	mu     sync.Mutex
 	labels map[string][]string // of the probe with that key
 	slowUp float64             // 1 or 0
+	pods   int
 }
 
 func newMetrics(o Options) *metrics { return &metrics{fastpath: o.Fastpath, prober: o.Prober} }
@@ -76,9 +78,16 @@ func (m *metrics) describeSlowPath(up bool) {
 	}
 }
 
+// describePods says how many pods send by themselves.
+func (m *metrics) describePods(pods int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.pods = pods
+}
+
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{packetsDesc, bytesDesc, dropsDesc, slowDesc, slowUpDesc, relayPacketsDesc, relayBytesDesc, lookupsDesc, rttDesc, reachableDesc} {
+	for _, desc := range []*prometheus.Desc{packetsDesc, bytesDesc, dropsDesc, slowDesc, slowUpDesc, podsDesc, relayPacketsDesc, relayBytesDesc, lookupsDesc, rttDesc, reachableDesc} {
 		ch <- desc
 	}
 }
@@ -107,8 +116,9 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(slowDesc, prometheus.CounterValue, float64(packets), reason)
 	}
 	m.mu.Lock()
-	slowUp := m.slowUp
+	slowUp, pods := m.slowUp, m.pods
 	m.mu.Unlock()
+	ch <- prometheus.MustNewConstMetric(podsDesc, prometheus.GaugeValue, float64(pods))
 	ch <- prometheus.MustNewConstMetric(slowUpDesc, prometheus.GaugeValue, slowUp)
 	collectTransit(programs, ch)
 }
