@@ -15,6 +15,7 @@ import (
 
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/fastpath"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/link"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/naming"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/neighbours"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/probe"
@@ -37,6 +38,8 @@ type world struct {
 	tunnel   wireguard.Config
 	// aliases of pods' interfaces, and what other nodes say; nodes are not known while they are nil.
 	aliases map[string]string
+	seconds []string
+	looks   int
 	nodes   map[string]netip.Addr
 	pods    []neighbours.Pod
 	woken   chan struct{}
@@ -161,9 +164,12 @@ func (w *world) Remove(name string) error {
 	return nil
 }
 
-func (w *world) List(string) ([]string, error) {
+func (w *world) List(prefix string) ([]string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if prefix == naming.PodSwitchEndPrefix {
+		return w.seconds, nil
+	}
 	return slices.Sorted(maps.Keys(w.links)), nil
 }
 
@@ -177,7 +183,14 @@ func (w *world) Aliases(prefix string) (map[string]string, error) {
 func (w *world) Nodes() (map[string]netip.Addr, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.looks++
 	return maps.Clone(w.nodes), w.nodes != nil
+}
+
+func (w *world) lookCount() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.looks
 }
 
 func (w *world) Pods() ([]neighbours.Pod, bool) {
