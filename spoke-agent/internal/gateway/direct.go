@@ -21,10 +21,10 @@ type Pod struct {
 	HostEnd, SwitchEnd string
 }
 
-// Hosted is a pod of the cluster.
+// Hosted is a pod of the cluster that the programs of its node know.
 type Hosted struct {
-	// Node that it runs on.
-	Node string
+	// Node is the address of its node on the underlay.
+	Node netip.Addr
 	// Vpc as "namespace/name", and the pod's address there.
 	Vpc     string
 	Address netip.Addr
@@ -176,7 +176,7 @@ func makeHosts(in Inputs, nodes []netip.Addr, vnis map[string]uint32) []fastpath
 		if !ok {
 			continue
 		}
-		all = append(all, fastpath.Host{VNI: vni, Address: pod.Address, Node: in.Nodes[pod.Node]})
+		all = append(all, fastpath.Host{VNI: vni, Address: pod.Address, Node: pod.Node})
 	}
 	slices.SortFunc(all, func(a, b fastpath.Host) int {
 		return cmp.Or(cmp.Compare(a.VNI, b.VNI), a.Address.Compare(b.Address), a.Node.Compare(b.Node))

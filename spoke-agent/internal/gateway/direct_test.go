@@ -136,13 +136,13 @@ func TestMakeGatewayOfNodes(t *testing.T) {
 	in.Node, in.Labelled, in.Address = "e2", true, addr("192.0.2.11")
 	in.Gateways[1].Spec.Nodes = nodes(map[string]string{"w3": "192.0.2.22"})
 	in.Hosted = []Hosted{
-		{Node: "e3", Vpc: "demo/vpc-1", Address: addr("10.0.0.3")},
-		{Node: "e2", Vpc: "demo/vpc-1", Address: addr("10.0.0.2")}, // here
-		{Node: "e9", Vpc: "demo/vpc-1", Address: addr("10.0.0.4")}, // has announced nothing
-		{Node: "e4", Vpc: "demo/none", Address: addr("10.0.0.5")},
-		{Node: "e4", Vpc: "demo/vpc-1", Address: addr("10.0.0.6")}, // claimed twice
-		{Node: "e3", Vpc: "demo/vpc-1", Address: addr("10.0.0.6")},
-		{Node: "e1", Vpc: "demo/vpc-4", Address: addr("10.0.0.6")}, // another Vpc's
+		{Node: addr("192.0.2.12"), Vpc: "demo/vpc-1", Address: addr("10.0.0.3")},
+		{Node: addr("192.0.2.11"), Vpc: "demo/vpc-1", Address: addr("10.0.0.2")}, // here
+		{Node: addr("192.0.2.19"), Vpc: "demo/vpc-1", Address: addr("10.0.0.4")}, // is no node of the cluster
+		{Node: addr("192.0.2.13"), Vpc: "demo/none", Address: addr("10.0.0.5")},
+		{Node: addr("192.0.2.13"), Vpc: "demo/vpc-1", Address: addr("10.0.0.6")}, // claimed twice
+		{Node: addr("192.0.2.12"), Vpc: "demo/vpc-1", Address: addr("10.0.0.6")},
+		{Node: addr("192.0.2.10"), Vpc: "demo/vpc-4", Address: addr("10.0.0.6")}, // another Vpc's
 	}
 	config := Make(in).Fastpath
 	wantOwn := fastpath.Own{

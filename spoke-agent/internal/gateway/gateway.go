@@ -49,7 +49,7 @@ type Inputs struct {
 	Pods []Pod
 	// Nodes of the cluster by name, with the addresses that they have announced.
 	Nodes map[string]netip.Addr
-	// Hosted are all pods of the cluster that are in Vpcs; only gateways need them.
+	// Hosted are all pods of the cluster that send by themselves; only gateways need them.
 	Hosted []Hosted
 }
 

@@ -31,10 +31,10 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/naming"
 )
 
-// Pod of a Vpc, somewhere in the cluster.
+// Pod of a Vpc that the programs of its node know.
 type Pod struct {
-	// Node that it runs on.
-	Node string
+	// Node is the address of its node on the underlay.
+	Node netip.Addr
 	// Vpc as "namespace/name", and the pod's address there.
 	Vpc     string
 	Address netip.Addr
@@ -143,7 +143,7 @@ func addressOf(object metav1.Object) any {
 	return address
 }
 
-// podOf is what a pod's annotation says; nil when it has none of its own.
+// podOf is what a pod's annotations say; nil when it has none of its own, or its node does not know it.
 func podOf(object metav1.Object) any {
 	pod, ok := object.(*corev1.Pod)
 	if !ok {
@@ -153,7 +153,11 @@ func podOf(object metav1.Object) any {
 	if err != nil || a.Port != naming.PodPort(pod.UID) || !a.Address.Addr().Is4() {
 		return nil
 	}
-	return Pod{Node: pod.Spec.NodeName, Vpc: a.Vpc, Address: a.Address.Addr()}
+	node, err := netip.ParseAddr(pod.Annotations[local.AnnotationDirectPath])
+	if err != nil {
+		return nil
+	}
+	return Pod{Node: node, Vpc: a.Vpc, Address: a.Address.Addr()}
 }
 
 // view is what is kept of the objects of one kind: a store for a reflector.

@@ -56,16 +56,21 @@ func TestWatch(t *testing.T) {
 	create(t, cluster.Client, node, mute)
 	eventuallyNodes(t, w, map[string]netip.Addr{"n1": addr("192.0.2.1")})
 
-	p, host, plain := pod("p", false), pod("host", true), pod("plain", false)
-	create(t, cluster.Client, p, host, plain)
+	p, host, plain, unknown := pod("p", false), pod("host", true), pod("plain", false), pod("unknown", false)
+	create(t, cluster.Client, p, host, plain, unknown)
 	attach(t, cluster.Client, p, p, "10.0.0.2/24")
 	attach(t, cluster.Client, plain, p, "10.0.0.9/24") // another pod's
-	eventuallyPods(t, w, []neighbours.Pod{{Node: "n1", Vpc: "demo/v", Address: addr("10.0.0.2")}})
+	attach(t, cluster.Client, unknown, unknown, "10.0.0.8/24")
+	delete(unknown.Annotations, local.AnnotationDirectPath) // its node's programs do not know it
+	if err := cluster.Client.Update(t.Context(), unknown); err != nil {
+		t.Fatal(err)
+	}
+	eventuallyPods(t, w, []neighbours.Pod{{Node: addr("192.0.2.1"), Vpc: "demo/v", Address: addr("10.0.0.2")}})
 
 	<-changes // of the first list
 	attach(t, cluster.Client, p, p, "10.0.0.3/24")
 	<-changes
-	eventuallyPods(t, w, []neighbours.Pod{{Node: "n1", Vpc: "demo/v", Address: addr("10.0.0.3")}})
+	eventuallyPods(t, w, []neighbours.Pod{{Node: addr("192.0.2.1"), Vpc: "demo/v", Address: addr("10.0.0.3")}})
 	p.Status.Phase = corev1.PodSucceeded
 	if err := cluster.Client.Status().Update(t.Context(), p); err != nil {
 		t.Fatal(err)
@@ -101,6 +106,7 @@ func attach(t *testing.T, c client.Client, p, port *corev1.Pod, address string) 
 		Address: netip.MustParsePrefix(address), Gateway: addr("10.0.0.1"),
 	}
 	metav1.SetMetaDataAnnotation(&p.ObjectMeta, networkv1alpha1.AnnotationNetwork, a.String())
+	metav1.SetMetaDataAnnotation(&p.ObjectMeta, local.AnnotationDirectPath, "192.0.2.1")
 	if err := c.Update(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/binding"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/fastpath"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/gateway"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/link"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/naming"
 )
@@ -62,8 +63,15 @@ func (r *Reconciler) gatherPods(ctx context.Context, in *gateway.Inputs) error {
 		}
 	}
 	plugged, err := r.plugged()
-	if err != nil || len(plugged) == 0 {
+	if err != nil {
 		return err
+	}
+	r.ports = map[string]string{}
+	for _, pod := range plugged {
+		r.ports[pod.HostEnd] = pod.Port
+	}
+	if len(plugged) == 0 {
+		return nil
 	}
 	attached, err := r.attached(ctx, in.Routers)
 	if err != nil {
@@ -148,14 +156,90 @@ func (r *Reconciler) send(ctx context.Context, routers []spokev1alpha1.LocalRout
 	if err := r.hold(ctx, routers, p.Ports); err != nil {
 		return err
 	}
-	if err := r.setPaths(ctx, p.Fastpath, p.SlowPath); err != nil {
-		return errors.Join(err, r.announceNode(ctx, netip.Addr{}))
+	if err := r.setDirect(ctx, p.Fastpath, p.SlowPath); err != nil {
+		return err
 	}
-	err := r.announceNode(ctx, p.Fastpath.Underlay.Address)
-	return errors.Join(err, r.retreat(ctx, routers, func(router string) bool {
+	return r.retreat(ctx, routers, func(router string) bool {
 		_, unclear := p.Errors[router]
 		return unclear || slices.ContainsFunc(p.Ports, func(port gateway.Port) bool { return port.Router == router })
-	}))
+	})
+}
+
+// setDirect is setPaths, and what others are told of it: that a pod is no more in the programs before they forget it, that it is
+// there afterwards.
+func (r *Reconciler) setDirect(ctx context.Context, config fastpath.Config, slow link.SlowPath) error {
+	r.withdraw(ctx, config)
+	if err := r.setPaths(ctx, config, slow); err != nil {
+		return err
+	}
+	r.confirm(ctx, config)
+	return nil
+}
+
+// withdraw takes back what the programs will not know any more. An apiserver that is away keeps no program from being set.
+func (r *Reconciler) withdraw(ctx context.Context, config fastpath.Config) {
+	var errs []error
+	if !r.DirectPath {
+		errs = append(errs, r.announceNode(ctx, netip.Addr{}))
+	}
+	errs = append(errs, r.markPods(ctx, config, func(have, want string) (string, bool) { return "", have != "" && have != want }))
+	if err := errors.Join(errs...); err != nil {
+		log.FromContext(ctx).Error(err, "Other nodes may go on to send here")
+	}
+}
+
+// confirm says what the programs know.
+func (r *Reconciler) confirm(ctx context.Context, config fastpath.Config) {
+	var errs []error
+	if r.DirectPath {
+		errs = append(errs, r.announceNode(ctx, config.Underlay.Address))
+	}
+	errs = append(errs, r.markPods(ctx, config, func(have, want string) (string, bool) { return want, want != "" && have != want }))
+	if err := errors.Join(errs...); err != nil {
+		log.FromContext(ctx).Error(err, "Other nodes do not know yet that they may send here")
+	}
+}
+
+// markPods says on pods of this node whether the programs of config know them, where change says so of what a pod has and should
+// have.
+func (r *Reconciler) markPods(ctx context.Context, config fastpath.Config, change func(have, want string) (string, bool)) error {
+	known := map[string]bool{}
+	for _, pod := range config.Pods {
+		known[r.ports[pod.Interface]] = true
+	}
+	var pods corev1.PodList
+	if err := r.client.List(ctx, &pods); err != nil {
+		return fmt.Errorf("list pods of the node: %w", err)
+	}
+	var errs []error
+	for i := range pods.Items {
+		pod := &pods.Items[i]
+		if pod.Spec.NodeName != r.Node {
+			continue
+		}
+		want := ""
+		if known[naming.PodPort(pod.UID)] {
+			want = config.Underlay.Address.String()
+		}
+		value, changes := change(pod.Annotations[local.AnnotationDirectPath], want)
+		if changes {
+			errs = append(errs, r.markPod(ctx, pod, value))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (r *Reconciler) markPod(ctx context.Context, pod *corev1.Pod, value string) error {
+	before := pod.DeepCopy()
+	if value == "" {
+		delete(pod.Annotations, local.AnnotationDirectPath)
+	} else {
+		metav1.SetMetaDataAnnotation(&pod.ObjectMeta, local.AnnotationDirectPath, value)
+	}
+	if err := r.client.Patch(ctx, pod, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("mark pod %s/%s: %w", pod.Namespace, pod.Name, err)
+	}
+	return nil
 }
 
 // announceNode tells other nodes, and by the hub other clusters', where to send what is for this node's pods. The programs must be

@@ -89,6 +89,21 @@ func (f *fixture) eventuallyAnnounced(t *testing.T, address string) {
 	})
 }
 
+// eventuallyMarked waits for where other nodes may send what is for a pod.
+func (f *fixture) eventuallyMarked(t *testing.T, pod *corev1.Pod, address string) {
+	t.Helper()
+	clustertest.Eventually(t, "the mark of the pod: "+address, func(ctx context.Context) error {
+		have := &corev1.Pod{}
+		if err := f.Client.Get(ctx, client.ObjectKeyFromObject(pod), have); err != nil {
+			return err
+		}
+		if got := have.Annotations[local.AnnotationDirectPath]; got != address {
+			return fmt.Errorf("annotation is %q", got)
+		}
+		return nil
+	})
+}
+
 // TestNode follows a node that gets a pod, becomes a gateway, is one no more, and loses the pod.
 func TestNode(t *testing.T) {
 	f := &fixture{Cluster: clustertest.Start(t, local.Namespace, "demo"), world: newWorld(), keys: t.TempDir()}
@@ -122,17 +137,19 @@ func TestNode(t *testing.T) {
 		f.eventuallyWorld(t, "the pod sends by itself, by the own gateway", sending)
 		f.eventuallyHeld(t, true)
 		f.eventuallyAnnounced(t, "192.0.2.10")
+		f.eventuallyMarked(t, pod, "192.0.2.10")
 	})
 	t.Run("ForgedAddress", func(t *testing.T) {
 		f.attach(t, pod, "172.31.0.2/24")
 		f.eventuallyWorld(t, "an address outside of the pod's Subnet is for OVN to judge, and without another pod there are no programs", "")
 		f.eventuallyHeld(t, false)
+		f.eventuallyMarked(t, pod, "")
 		f.attach(t, pod, "10.0.0.2/24")
 		f.eventuallyWorld(t, "as before", sending)
 	})
 	t.Run("BecomesGateway", func(t *testing.T) {
 		f.change(func(w *world) {
-			w.pods = []neighbours.Pod{{Node: "e3", Vpc: "demo/a", Address: netip.MustParseAddr("10.0.0.3")}}
+			w.pods = []neighbours.Pod{{Node: netip.MustParseAddr("192.0.2.12"), Vpc: "demo/a", Address: netip.MustParseAddr("10.0.0.3")}}
 		})
 		f.label(t, "true")
 		own.Spec.Endpoints = append(own.Spec.Endpoints, spokev1alpha1.GatewayEndpoint{Node: "e1", Address: "192.0.2.10"})
@@ -157,6 +174,7 @@ func TestNode(t *testing.T) {
 	t.Run("LosesThePod", func(t *testing.T) {
 		f.change(func(w *world) { delete(w.aliases, "tbp1") })
 		f.eventuallyWorld(t, "no pod, no programs", "")
+		f.eventuallyMarked(t, pod, "")
 		f.eventuallyHeld(t, false)
 	})
 }

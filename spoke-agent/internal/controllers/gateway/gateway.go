@@ -133,7 +133,8 @@ type Reconciler struct {
 	Options
 	client  client.Client
 	metrics *metrics
-	toldMTU map[string]int // the MTU of an interface that was told to be too small
+	ports   map[string]string // pods' ports by the node's end of their interface
+	toldMTU map[string]int    // the MTU of an interface that was told to be too small
 }
 
 // Add adds the controller to the manager.

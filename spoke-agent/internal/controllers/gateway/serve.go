@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -69,19 +68,12 @@ func (r *Reconciler) program(ctx context.Context, p gateway.Plan, config fastpat
 			fail(err, func(port gateway.Port) bool { return encrypted(port, config.Clusters) })
 		}
 	}
-	announced := config.Underlay.Address
-	if !r.DirectPath { // nothing for its pods may come by then
-		announced = netip.Addr{}
-		errs = append(errs, r.announceNode(ctx, announced))
-	}
-	if err := r.setPaths(ctx, config, slow); err != nil {
+	if err := r.setDirect(ctx, config, slow); err != nil {
 		fail(err, func(gateway.Port) bool { return true })
-		return errors.Join(errs...)
-	}
-	if p.Tunnel == nil {
+	} else if p.Tunnel == nil {
 		errs = append(errs, r.Tunnel.Remove(naming.Tunnel))
 	}
-	return errors.Join(append(errs, r.announceNode(ctx, announced))...)
+	return errors.Join(errs...)
 }
 
 // carried are both paths' configuration and probes of the ports that have their interface. What goes through it goes on while Open
@@ -198,11 +190,7 @@ func (r *Reconciler) unplug(ctx context.Context, gatewayEnd, ovsEnd string) erro
 // retire takes everything down: the hub's list says that the node is no gateway, and it has no pods of Vpcs that send by
 // themselves. On a node that never was one there is nothing to do.
 func (r *Reconciler) retire(ctx context.Context, routers []spokev1alpha1.LocalRouter) error {
-	if !r.DirectPath {
-		if err := r.announceNode(ctx, netip.Addr{}); err != nil {
-			return err
-		}
-	}
+	r.withdraw(ctx, fastpath.Config{})
 	had, err := r.hasPrograms(routers)
 	if err != nil {
 		return err
