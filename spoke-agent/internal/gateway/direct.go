@@ -55,23 +55,22 @@ func approvedNode(spec *spokev1alpha1.InterconnectGatewaySpec, node string) (net
 	return netip.Addr{}, false
 }
 
-// waysTo is where packets to another cluster go, and who may send its packets: its gateways, and its nodes if it has told them. A
-// node sends to its gateways when both clusters have told their nodes, this one among them, and otherwise to its own gateways.
+// waysTo is where packets to another cluster go, and who may send its packets; no senders are the endpoints. Nodes of both clusters know
+// each other when both have told theirs; a node sends to the other's gateways if it is among them. Otherwise only gateways
+// do, and other nodes send to their own ones: they must not learn to send further, and so know none of the other's.
 func waysTo(in Inputs, own *spokev1alpha1.InterconnectGateway, role Role, spec *spokev1alpha1.InterconnectGatewaySpec) (endpoints, senders []netip.Addr) {
+	both := len(own.Spec.Nodes) > 0 && len(spec.Nodes) > 0
+	_, told := approvedNode(&own.Spec, in.Node)
+	if role == RoleNode && !(both && told) {
+		return endpointAddresses(&own.Spec, netip.Addr{}), nil
+	}
 	endpoints = endpointAddresses(spec, netip.Addr{})
-	if len(spec.Nodes) > 0 {
+	if both {
 		senders = slices.Clone(endpoints)
 		for _, n := range spec.Nodes {
 			senders = addAddress(senders, n.Address, netip.Addr{})
 		}
 		slices.SortFunc(senders, netip.Addr.Compare)
-	}
-	_, declared := approvedNode(&own.Spec, in.Node)
-	if role == RoleNode && (!declared || len(spec.Nodes) == 0) {
-		if len(senders) == 0 {
-			senders = endpoints
-		}
-		endpoints = endpointAddresses(&own.Spec, netip.Addr{})
 	}
 	return endpoints, senders
 }

@@ -70,12 +70,12 @@ func TestMakeNode(t *testing.T) {
 	}{
 		"ByOwnGateways": {
 			reason: "undeclared, other clusters are reached by the own gateways; only Vpcs with a pod here are known",
-			want:   base(fastpath.Cluster{Name: "west", Endpoints: gateways, Senders: far}),
+			want:   base(fastpath.Cluster{Name: "west", Endpoints: gateways}),
 		},
 		"OneSideDeclared": {
-			reason: "one side's word is not enough to send, but what its nodes send is taken: the hub has approved them",
+			reason: "one side's word is not enough",
 			modify: func(in *Inputs) { in.Gateways[1].Spec.Nodes = nodes(map[string]string{"w3": "192.0.2.22"}) },
-			want:   base(fastpath.Cluster{Name: "west", Endpoints: gateways, Senders: append(far[:2:2], addr("192.0.2.22"))}),
+			want:   base(fastpath.Cluster{Name: "west", Endpoints: gateways}),
 		},
 		"NodeToNode": {
 			reason: "both clusters have told their nodes, this one among them: it sends to the other's gateways",
@@ -91,7 +91,7 @@ func TestMakeNode(t *testing.T) {
 				in.Gateways[1].Spec.Nodes = nodes(map[string]string{"w3": "192.0.2.22"})
 				in.Gateways[2].Spec.Nodes = nodes(map[string]string{"e4": "192.0.2.13"})
 			},
-			want: base(fastpath.Cluster{Name: "west", Endpoints: gateways, Senders: append(far[:2:2], addr("192.0.2.22"))}),
+			want: base(fastpath.Cluster{Name: "west", Endpoints: gateways}),
 		},
 		"Encrypted": {
 			reason: "only gateways have keys: OVN carries what is for an encrypted cluster to them",
@@ -104,14 +104,18 @@ func TestMakeNode(t *testing.T) {
 		"NoCopy":      {reason: "without the directory nothing is known, and nothing is taken down", modify: func(in *Inputs) { in.Gateways = in.Gateways[:2] }, want: Plan{Role: RoleUnknown}},
 		"ForeignAddress": {
 			reason: "an own node with the address of another cluster's gateway would make a packet's origin ambiguous",
-			modify: func(in *Inputs) { in.Nodes["e9"] = addr("192.0.2.20") },
-			want:   base(fastpath.Cluster{Name: "west", Endpoints: gateways, Senders: far}),
+			modify: func(in *Inputs) {
+				in.Gateways[1].Spec.Nodes = nodes(map[string]string{"w3": "192.0.2.22"})
+				in.Gateways[2].Spec.Nodes = nodes(map[string]string{"e3": "192.0.2.12"})
+				in.Nodes["e8"], in.Nodes["e9"] = addr("192.0.2.22"), addr("192.0.2.20")
+			},
+			want: base(fastpath.Cluster{Name: "west", Endpoints: far, Senders: append(far[:2:2], addr("192.0.2.22"))}),
 		},
 		"Ambiguous": {
 			reason: "two interfaces with one address: only OVN can tell whose it is",
 			modify: func(in *Inputs) { in.Pods = append(in.Pods, aPod("demo/vpc-1", "10.0.0.2", "tbp2", "")) },
 			want: func() Plan {
-				p := base(fastpath.Cluster{Name: "west", Endpoints: gateways, Senders: far})
+				p := base(fastpath.Cluster{Name: "west", Endpoints: gateways})
 				p.Fastpath.Pods = []fastpath.Pod{}
 				return p
 			}(),
@@ -135,6 +139,7 @@ func TestMakeGatewayOfNodes(t *testing.T) {
 	in := thirdNode()
 	in.Node, in.Labelled, in.Address = "e2", true, addr("192.0.2.11")
 	in.Gateways[1].Spec.Nodes = nodes(map[string]string{"w3": "192.0.2.22"})
+	in.Gateways[2].Spec.Nodes = nodes(map[string]string{"e3": "192.0.2.12"})
 	in.Hosted = []Hosted{
 		{Node: addr("192.0.2.12"), Vpc: "demo/vpc-1", Address: addr("10.0.0.3")},
 		{Node: addr("192.0.2.11"), Vpc: "demo/vpc-1", Address: addr("10.0.0.2")}, // here

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 
@@ -134,7 +135,7 @@ func (r *Reconciler) attached(ctx context.Context, routers []spokev1alpha1.Local
 			continue
 		}
 		bound, err := index.Resolve(pod, namespace)
-		if err != nil || bound == nil || bound.SubnetKey() != a.Subnet || naming.VpcKey(bound.Router.Spec.Vpc) != a.Vpc || !inside(bound, a.Address) {
+		if err != nil || bound == nil || bound.SubnetKey() != a.Subnet || naming.VpcKey(bound.Router.Spec.Vpc) != a.Vpc || !fits(a, bound.Subnet) {
 			continue // OVN is left to say what of it may pass
 		}
 		attached[a.Port] = a
@@ -142,9 +143,11 @@ func (r *Reconciler) attached(ctx context.Context, routers []spokev1alpha1.Local
 	return attached, nil
 }
 
-func inside(b *binding.Binding, address netip.Prefix) bool {
-	subnet, err := netip.ParsePrefix(b.Subnet.CIDR)
-	return err == nil && subnet.Contains(address.Addr())
+// fits is true for an interface as a pod of the subnet may have it.
+func fits(a attachment.Attachment, subnet *spokev1alpha1.RouterSubnet) bool {
+	cidr, err := netip.ParsePrefix(subnet.CIDR)
+	mac, macErr := net.ParseMAC(a.MAC)
+	return err == nil && macErr == nil && len(mac) == 6 && mac[0]&1 == 0 && a.Gateway.Is4() && cidr.Contains(a.Address.Addr())
 }
 
 // send makes a node that is no gateway send for its pods: the same maps and programs, without gateway ports. What it had as a
