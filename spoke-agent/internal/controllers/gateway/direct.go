@@ -168,8 +168,8 @@ func (r *Reconciler) send(ctx context.Context, routers []spokev1alpha1.LocalRout
 	})
 }
 
-// setDirect is setPaths, and what others are told of it: that a pod is no more in the programs before they forget it, that it is
-// there afterwards.
+// setDirect is setPaths, and what others are told of it: that the programs know a pod no more before they forget it, and that they
+// know it afterwards.
 func (r *Reconciler) setDirect(ctx context.Context, config fastpath.Config, slow link.SlowPath) error {
 	r.withdraw(ctx, config)
 	if err := r.setPaths(ctx, config, slow); err != nil {
@@ -181,25 +181,23 @@ func (r *Reconciler) setDirect(ctx context.Context, config fastpath.Config, slow
 
 // withdraw takes back what the programs will not know any more. An apiserver that is away keeps no program from being set.
 func (r *Reconciler) withdraw(ctx context.Context, config fastpath.Config) {
-	var errs []error
-	if !r.DirectPath {
-		errs = append(errs, r.announceNode(ctx, netip.Addr{}))
-	}
-	errs = append(errs, r.markPods(ctx, config, func(have, want string) (string, bool) { return "", have != "" && have != want }))
-	if err := errors.Join(errs...); err != nil {
-		log.FromContext(ctx).Error(err, "Other nodes may go on to send here")
+	err := r.markPods(ctx, config, func(have, want string) (string, bool) { return "", have != "" && have != want })
+	if err != nil {
+		log.FromContext(ctx).Error(err, "Gateways may go on to send here")
 	}
 }
 
-// confirm says what the programs know.
+// confirm says what the programs know. A node that sends no more takes its address back last: without it the gateways take
+// nothing from it.
 func (r *Reconciler) confirm(ctx context.Context, config fastpath.Config) {
-	var errs []error
-	if r.DirectPath {
-		errs = append(errs, r.announceNode(ctx, config.Underlay.Address))
+	address := config.Underlay.Address
+	if !r.DirectPath {
+		address = netip.Addr{}
 	}
-	errs = append(errs, r.markPods(ctx, config, func(have, want string) (string, bool) { return want, want != "" && have != want }))
-	if err := errors.Join(errs...); err != nil {
-		log.FromContext(ctx).Error(err, "Other nodes do not know yet that they may send here")
+	err := errors.Join(r.announceNode(ctx, address),
+		r.markPods(ctx, config, func(have, want string) (string, bool) { return want, want != "" && have != want }))
+	if err != nil {
+		log.FromContext(ctx).Error(err, "Gateways do not know yet what they may send here")
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -208,6 +209,11 @@ func (r *Reconciler) retire(ctx context.Context, routers []spokev1alpha1.LocalRo
 		}
 		r.Fastpath.Reset() // whoever serves again loads anew
 		r.metrics.describePods(0)
+	}
+	if !r.DirectPath {
+		if err := r.announceNode(ctx, netip.Addr{}); err != nil {
+			return err
+		}
 	}
 	return r.retreat(ctx, routers, func(string) bool { return false })
 }
