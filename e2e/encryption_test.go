@@ -146,14 +146,20 @@ func (n *tenant) key(cluster string) spokev1alpha1.PublicKey {
 	return g.Spec.Endpoints[0].PublicKey
 }
 
-// labelCluster sets the label of the ManagedCluster to a JSON value.
+// labelCluster sets the label of the ManagedCluster for encryption to a JSON value.
 func (n *tenant) labelCluster(cluster, value string) {
+	n.Helper()
+	n.label(cluster, networkv1alpha1.LabelEncryption, value)
+}
+
+// label sets a label of the ManagedCluster to a JSON value.
+func (n *tenant) label(cluster, key, value string) {
 	n.Helper()
 	o := &unstructured.Unstructured{}
 	o.SetAPIVersion("cluster.open-cluster-management.io/v1")
 	o.SetKind("ManagedCluster")
 	o.SetName(cluster)
-	patch := fmt.Sprintf(`{"metadata":{"labels":{%q:%s}}}`, networkv1alpha1.LabelEncryption, value)
+	patch := fmt.Sprintf(`{"metadata":{"labels":{%q:%s}}}`, key, value)
 	n.check(fleet.Hub.Patch(context.WithoutCancel(n.ctx), o, client.RawPatch(types.MergePatchType, []byte(patch))))
 }
 

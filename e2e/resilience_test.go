@@ -83,8 +83,8 @@ func (n *tenant) killAgents() {
 			killed++
 		}
 	}
-	if killed != 5 {
-		n.Fatalf("killed %d agents, want 2 controllers and 3 nodes", killed)
+	if killed != 6 {
+		n.Fatalf("killed %d agents, want 2 controllers and 4 nodes", killed)
 	}
 }
 

@@ -70,15 +70,18 @@ func newGateways(f *fleet, links *linkRanges, p *pools, existing []*gatewayNode,
 		objects[g.obj.Name] = g.obj
 		a.keys.hold(g.obj.Name, g.obj.Spec.Endpoints)
 		for _, e := range g.obj.Spec.Endpoints {
-			if addr, err := ipam.ParseAddr(e.Address); err == nil && a.holder[addr] == "" {
-				a.holder[addr] = g.obj.Name
-			}
+			a.hold(g.obj.Name, e.Address)
+		}
+		for _, n := range g.obj.Spec.Nodes {
+			a.hold(g.obj.Name, n.Address)
 		}
 	}
 	set := &gatewaySet{}
 	for _, c := range f.clusters {
 		if f.unusable(c.Name) == "" {
-			set.list = append(set.list, newGateway(c, links, a.approve(c.Name, objects[c.Name])))
+			g := newGateway(c, links, a.approve(c.Name, objects[c.Name]))
+			g.Spec.Nodes = a.approveNodes(c, objects[c.Name])
+			set.list = append(set.list, g)
 		}
 	}
 	set.keep(before)
@@ -154,6 +157,32 @@ func (a *approver) approve(cluster string, o *spokev1alpha1.InterconnectGateway)
 	}
 	slices.SortFunc(approved, func(x, y spokev1alpha1.GatewayEndpoint) int { return cmp.Compare(x.Index, y.Index) })
 	return approved
+}
+
+// approveNodes turns the nodes that a cluster reports into those that may send to other clusters' nodes: none, unless its
+// label says that they reach each other.
+func (a *approver) approveNodes(c Cluster, o *spokev1alpha1.InterconnectGateway) []spokev1alpha1.ClusterNode {
+	if o == nil || c.Labels[networkv1alpha1.LabelNodeToNode] != "true" {
+		return nil
+	}
+	var approved []spokev1alpha1.ClusterNode
+	taken := map[netip.Addr]bool{}
+	for _, n := range slices.SortedFunc(slices.Values(o.Status.Nodes), func(x, y spokev1alpha1.ClusterNode) int { return cmp.Compare(x.Node, y.Node) }) {
+		addr, ok := a.mayHave(c.Name, n.Address)
+		if !ok || taken[addr] {
+			continue
+		}
+		taken[addr], a.holder[addr] = true, c.Name
+		approved = append(approved, n)
+	}
+	return approved
+}
+
+// hold notes an address that was approved before.
+func (a *approver) hold(cluster, address string) {
+	if addr, err := ipam.ParseAddr(address); err == nil && a.holder[addr] == "" {
+		a.holder[addr] = cluster
+	}
 }
 
 // mayHave is true when a cluster may have an address.

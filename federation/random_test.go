@@ -182,6 +182,9 @@ func (w *world) randomCluster(t *rapid.T) {
 	}
 	name := rapid.SampledFrom(someClusters).Draw(t, "cluster")
 	c := Cluster{Name: name, Labels: map[string]string{"sea": name[:1]}, Accepted: true}
+	if rapid.Bool().Draw(t, "node to node") {
+		c.Labels[networkv1alpha1.LabelNodeToNode] = "true"
+	}
 	switch rapid.IntRange(0, 5).Draw(t, "becomes") {
 	case 0:
 		c.Leaving = true
@@ -198,6 +201,9 @@ func (w *world) randomReport(t *rapid.T) {
 	a := act{Cluster: rapid.SampledFrom(someClusters).Draw(t, "reporter")}
 	for _, node := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"n1", "n2", "n3"}), 0, 3, rapid.ID).Draw(t, "nodes") {
 		a.Endpoints = append(a.Endpoints, spokev1alpha1.ReportedEndpoint{Node: node, Address: rapid.SampledFrom([]string{"192.0.2.1", "192.0.2.2", "192.0.2.3", "127.0.0.1", "::1"}).Draw(t, "address")})
+	}
+	for _, node := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"n1", "n2", "n3"}), 0, 3, rapid.ID).Draw(t, "senders") {
+		a.Nodes = append(a.Nodes, spokev1alpha1.ClusterNode{Node: node, Address: rapid.SampledFrom([]string{"192.0.2.1", "192.0.2.2", "192.0.2.4", "127.0.0.1", "::1"}).Draw(t, "address")})
 	}
 	a.ReservedCIDRs = rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"10.3.0.0/16", "10.0.4.0/24", "x"}), 0, 1, rapid.ID).Draw(t, "reserved")
 	w.report(a)

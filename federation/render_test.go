@@ -64,6 +64,9 @@ func render(r Result) string {
 				fmt.Fprintf(&b, "    key %s port %d\n", e.PublicKey, e.WireGuardPort)
 			}
 		}
+		for _, n := range o.Spec.Nodes {
+			fmt.Fprintf(&b, "  node %s %s\n", n.Node, n.Address)
+		}
 	}
 	for _, d := range r.Deletions {
 		fmt.Fprintf(&b, "delete %s %s: %s\n", d.Kind, d.Key, d.Because)

@@ -30,7 +30,7 @@ var update = flag.Bool("update", false, "write what was planned into the stories
 //
 //	kind: Cluster    metadata, accepted (true), leaving (false): a member of the fleet
 //	kind: Placement  metadata, clusters: what an OCM placement decided
-//	kind: Report     cluster, endpoints, reservedCIDRs: what a cluster says of itself
+//	kind: Report     cluster, endpoints, nodes, reservedCIDRs: what a cluster says of itself
 //	kind: Realize    clusters: these do all that they were told in the steps before
 //	kind: Delete     of, name: a person deletes this object
 func TestStories(t *testing.T) {
@@ -125,6 +125,7 @@ type act struct {
 	Clusters      []string                         `json:"clusters"`
 	Cluster       string                           `json:"cluster"`
 	Endpoints     []spokev1alpha1.ReportedEndpoint `json:"endpoints"`
+	Nodes         []spokev1alpha1.ClusterNode      `json:"nodes"`
 	ReservedCIDRs []string                         `json:"reservedCIDRs"`
 	Of            string                           `json:"of"`
 	Name          Key                              `json:"name"`
@@ -186,6 +187,6 @@ func (w *world) report(a act) {
 		w.gateways[key] = o
 	}
 	change(w, w.gateways, key, func(o *spokev1alpha1.InterconnectGateway) {
-		o.Status.Endpoints, o.Status.ReservedCIDRs = a.Endpoints, a.ReservedCIDRs
+		o.Status.Endpoints, o.Status.Nodes, o.Status.ReservedCIDRs = a.Endpoints, a.Nodes, a.ReservedCIDRs
 	})
 }

@@ -73,8 +73,8 @@ type Counters struct {
 }
 
 type flowCount struct {
-	vpc, remoteVpc, direction string
-	packets                   float64
+	vpc, remoteVpc, direction, path string
+	packets                         float64
 }
 
 // Packets that left one Vpc for another, or came from it, through the node.
@@ -83,6 +83,17 @@ func (c Counters) Packets(vpc, remoteVpc string) float64 {
 	for _, f := range c.flows {
 		if f.vpc == vpc && f.remoteVpc == remoteVpc {
 			sum += f.packets
+		}
+	}
+	return sum
+}
+
+// ByPath are those packets by the path that they took: "gateway", "pod" or "node".
+func (c Counters) ByPath(vpc, remoteVpc string) map[string]float64 {
+	sum := map[string]float64{}
+	for _, f := range c.flows {
+		if f.vpc == vpc && f.remoteVpc == remoteVpc {
+			sum[f.path] += f.packets
 		}
 	}
 	return sum
@@ -107,8 +118,8 @@ func (f *Fleet) Counters(ctx context.Context, cluster string) (Counters, error) 
 		for _, m := range families["tombolo_fastpath_packets_total"].GetMetric() {
 			l := labels(m)
 			packets := m.GetCounter().GetValue()
-			counters.flows = append(counters.flows, flowCount{l["vpc"], l["remote_vpc"], l["direction"], packets})
-			lines = append(lines, fmt.Sprintf("%s %-12s %-3s %-12s cluster %-6s %6.0f packets", node.Name, l["vpc"], l["direction"], l["remote_vpc"], l["cluster"], packets))
+			counters.flows = append(counters.flows, flowCount{l["vpc"], l["remote_vpc"], l["direction"], l["path"], packets})
+			lines = append(lines, fmt.Sprintf("%s %-12s %-3s %-12s cluster %-6s by %-7s %6.0f packets", node.Name, l["vpc"], l["direction"], l["remote_vpc"], l["cluster"], l["path"], packets))
 		}
 		for _, m := range families["tombolo_fastpath_drops_total"].GetMetric() {
 			reason, dropped := labels(m)["reason"], m.GetCounter().GetValue()

@@ -57,4 +57,9 @@ const (
 	// encrypted or not at all, "None" (and no label) as they are unless the other cluster wants otherwise. Any other value
 	// is taken for "WireGuard": a typing error opens nothing.
 	LabelEncryption = "tombolo.io/encryption"
+
+	// LabelNodeToNode on an OCM ManagedCluster, with the value "true", says that its nodes and those of other clusters that
+	// say it too reach each other on the underlay: then pods' packets go from node to node, past the gateways. Any other
+	// value, and no label, says that only gateways reach other clusters: a typing error costs speed and no packet.
+	LabelNodeToNode = "tombolo.io/node-to-node"
 )

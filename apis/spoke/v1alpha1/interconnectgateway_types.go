@@ -47,6 +47,25 @@ type InterconnectGatewaySpec struct {
 	// +listType=map
 	// +listMapKey=node
 	Endpoints []GatewayEndpoint `json:"endpoints,omitempty"`
+	// Nodes of the cluster, gateways among them, that the hub has approved to send to other clusters' nodes by themselves
+	// and to get packets from them. Empty unless the ManagedCluster has the label tombolo.io/node-to-node: "true": then only
+	// gateways send to other clusters.
+	// +optional
+	// +listType=map
+	// +listMapKey=node
+	// +kubebuilder:validation:MaxItems=1024
+	Nodes []ClusterNode `json:"nodes,omitempty"`
+}
+
+// MaxNodes is how many nodes of a cluster other clusters' nodes can know. A larger cluster stays on its gateways.
+const MaxNodes = 1024
+
+// ClusterNode is a node with programs that pods send by (docs/decisions/0011).
+type ClusterNode struct {
+	// Node name.
+	Node string `json:"node"`
+	// Address of the node on the underlay between clusters: what it sends from, and what is sent to.
+	Address string `json:"address"`
 }
 
 // GatewayEndpoint is one gateway node.
@@ -99,6 +118,13 @@ type InterconnectGatewayStatus struct {
 	// +listType=map
 	// +listMapKey=node
 	Endpoints []ReportedEndpoint `json:"endpoints,omitempty"`
+	// Nodes that pods send by, by themselves. The hub approves them into the spec, if the cluster's label says so. More than
+	// 1024 are not reported, none of them: such a cluster stays on its gateways.
+	// +optional
+	// +listType=map
+	// +listMapKey=node
+	// +kubebuilder:validation:MaxItems=1024
+	Nodes []ClusterNode `json:"nodes,omitempty"`
 	// ReservedCIDRs are the cluster's own pod, service and node ranges: no Subnet there may overlap them.
 	// +optional
 	// +listType=set

@@ -13,6 +13,7 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/controllers/gateway"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/controllers/router"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/mirror"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/neighbours"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/options"
 )
 
@@ -39,18 +40,26 @@ func AddCluster(manager ctrl.Manager, o options.Controller) error {
 // AddNode adds what the agent of each node runs (tombolo-agent node).
 func AddNode(manager ctrl.Manager, o options.Node) error {
 	node := openNode(o, manager.GetLogger())
+	woken := newBell()
+	others, err := neighbours.New(manager.GetConfig(), woken.ring)
+	if err != nil {
+		return err
+	}
 	return addAll(manager,
+		part{"neighbours", func(m ctrl.Manager) error { return m.Add(others) }},
 		part{"gateway", func(m ctrl.Manager) error { // copies → interfaces, eBPF, probes
 			return gateway.Add(m, gateway.Options{
 				Node: o.NodeName, EndpointInterface: o.EndpointInterface, Bridge: o.IntegrationBridge, MTU: o.PodMTU,
 				Links: netlink{}, Vswitch: node.gatewaySwitch(), Fastpath: node.fastpath, Prober: node.prober,
 				Tunnel: node.tunnel, Keys: node.keys, WireGuardPort: o.WireGuardPort,
+				DirectPath: o.DirectPath, Neighbours: others, Woken: woken,
 			})
 		}},
 		part{"cni", func(m ctrl.Manager) error { // pods → interfaces
 			return m.Add(&server.Server{
 				Socket: o.CNISocket, Bridge: o.IntegrationBridge, Reader: m.GetClient(),
 				Links: netlink{}, Vswitch: node.podSwitch(), Log: m.GetLogger().WithName("cni"),
+				DirectPath: o.DirectPath, Changed: woken.ring,
 			})
 		}},
 		part{"prober", func(m ctrl.Manager) error { return m.Add(closing{node.prober}) }},

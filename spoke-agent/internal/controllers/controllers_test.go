@@ -116,6 +116,17 @@ func TestCluster(t *testing.T) {
 		}
 		return err
 	})
+	clustertest.Eventually(t, "a person's change of the annotation to be refused", func(ctx context.Context) error {
+		forged := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"annotations":{"tombolo.io/network":"x","tombolo.io/direct-path":"192.0.2.1"}}}`))
+		err := spoke.Client.Patch(ctx, pod.DeepCopy(), forged)
+		if err == nil || !strings.Contains(err.Error(), "only Tombolo's agent changes the annotation tombolo.io/network") {
+			return fmt.Errorf("answer is %w", err)
+		}
+		return nil
+	})
+	clustertest.Eventually(t, "any other change to be taken", func(ctx context.Context) error {
+		return spoke.Client.Patch(ctx, pod, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"annotations":{"example.com/other":"x"}}}`)))
+	})
 	clustertest.Eventually(t, "Programmed on the hub", func(ctx context.Context) error {
 		if err := hub.Client.Get(ctx, client.ObjectKeyFromObject(router), router); err != nil {
 			return err

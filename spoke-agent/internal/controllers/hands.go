@@ -94,11 +94,24 @@ type netlink struct{}
 func (netlink) Ensure(p link.Pair) error                              { return link.Ensure(p) }
 func (netlink) Remove(name string) error                              { return link.Remove(name) }
 func (netlink) List(prefix string) ([]string, error)                  { return link.List(prefix) }
+func (netlink) Aliases(prefix string) (map[string]string, error)      { return link.Aliases(prefix) }
 func (netlink) Underlay(name string) (string, netip.Addr, int, error) { return link.Underlay(name) }
 func (netlink) XDP(name string) (int, error)                          { return link.XDP(name) }
 func (netlink) EnsureVXLAN(v link.VXLAN) error                        { return link.EnsureVXLAN(v) }
 func (netlink) SetSlowPath(s link.SlowPath) error                     { return link.SetSlowPath(s) }
 func (netlink) RemoveSlowPath() error                                 { return link.RemoveSlowPath() }
+
+// bell wakes one listener; to ring it again before that one looks changes nothing.
+type bell chan struct{}
+
+func newBell() bell { return make(bell, 1) }
+
+func (b bell) ring() {
+	select {
+	case b <- struct{}{}:
+	default:
+	}
+}
 
 // closing closes when the manager ends.
 type closing struct{ io.Closer }

@@ -1,10 +1,10 @@
 // Copyright The Tombolo Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package gateway decides what a node does as an interconnect gateway: its interfaces, its ports in
+// Package gateway decides what a node does as an interconnect gateway, and for its own pods of Vpcs: its interfaces, its ports in
 // the integration bridge, its eBPF configuration and its probes. It is pure.
 //
-//	LocalRouters · InterconnectGateways · this node ──Make──▶ link.Pair · ovn.VswitchPort · fastpath.Config · link.SlowPath · probe.Target
+//	LocalRouters · InterconnectGateways · this node, its pods, other nodes ──Make──▶ link.Pair · ovn.VswitchPort · fastpath.Config · link.SlowPath · probe.Target
 package gateway
 
 import (
@@ -41,6 +41,16 @@ type Inputs struct {
 	UnderlayMTU int
 	// WireGuardPort is the UDP port of this node's WireGuard.
 	WireGuardPort uint16
+	// Address of this node on Underlay; the zero Addr when it has none there.
+	Address netip.Addr
+	// DirectPath lets pods of this node send by themselves.
+	DirectPath bool
+	// Pods of this node that are plugged.
+	Pods []Pod
+	// Nodes of the cluster by name, with the addresses that they have announced.
+	Nodes map[string]netip.Addr
+	// Hosted are all pods of the cluster that send by themselves; only gateways need them.
+	Hosted []Hosted
 }
 
 // Role says what the node has to do.
@@ -53,6 +63,8 @@ const (
 	RoleGateway
 	// RoleNone is a node that is known to be no gateway, because the hub's list of endpoints is there and does not name the node.
 	RoleNone
+	// RoleNode is one of those that has pods of Vpcs, and sends for them.
+	RoleNode
 )
 
 // Plan is what the node must have.
@@ -113,6 +125,10 @@ func Make(in Inputs) Plan {
 	p := Plan{Errors: map[string]error{}}
 	own := Own(in.Gateways)
 	endpoint, role := findRole(in, own)
+	vpcs := in.vpcs()
+	if role == RoleNone && len(vpcs) > 0 {
+		role = RoleNode
+	}
 	p.Role = role
 	for i := range in.Routers {
 		router := &in.Routers[i]
@@ -120,8 +136,12 @@ func Make(in Inputs) Plan {
 			p.Removed = append(p.Removed, removed(router))
 			continue
 		}
-		if role != RoleGateway {
+		if role != RoleGateway && (role != RoleNode || !vpcs[naming.VpcKey(router.Spec.Vpc)]) {
 			continue
+		}
+		makePort := makeGatewayPort
+		if role == RoleNode {
+			makePort = makeNodePort
 		}
 		port, err := makePort(in, own.Spec.Cluster, endpoint, router)
 		if err != nil {
@@ -132,7 +152,7 @@ func Make(in Inputs) Plan {
 	}
 	slices.SortFunc(p.Ports, func(a, b Port) int { return cmp.Compare(a.Router, b.Router) })
 	slices.SortFunc(p.Removed, func(a, b Removed) int { return cmp.Compare(a.Router, b.Router) })
-	if role == RoleGateway {
+	if role == RoleGateway || role == RoleNode {
 		p.makePaths(in, own, endpoint)
 	}
 	return p
@@ -159,13 +179,12 @@ func removed(router *spokev1alpha1.LocalRouter) Removed {
 	return Removed{Router: router.Name, GatewayEnd: naming.GatewayEnd(vni), OVSEnd: naming.OVSEnd(vni)}
 }
 
-// makePaths collects the ports and those clusters of the directory that a port refers to.
+// makePaths collects the ports, those clusters of the directory that a port refers to, and what the direct path needs.
 func (p *Plan) makePaths(in Inputs, own *spokev1alpha1.InterconnectGateway, endpoint spokev1alpha1.GatewayEndpoint) {
-	// The approved address, not the interface's: it is what the other clusters know and accept.
-	address, err := netip.ParseAddr(endpoint.Address)
+	address, err := ownAddress(in, own, p.Role, endpoint)
 	if err != nil {
 		p.Role, p.Ports = RoleUnknown, nil
-		p.Errors[own.Name] = fmt.Errorf("parse spec.endpoints[%s].address: %w", endpoint.Node, err)
+		p.Errors[own.Name] = err
 		return
 	}
 	port := uint16(own.Spec.Port)
@@ -181,10 +200,30 @@ func (p *Plan) makePaths(in Inputs, own *spokev1alpha1.InterconnectGateway, endp
 	for _, name := range slices.Sorted(maps.Keys(referenced)) {
 		p.addCluster(in, own, endpoint, name)
 	}
+	p.makeDirect(in, own)
+	if p.Role != RoleGateway {
+		return // the kernel has no way to other clusters there: OVN does
+	}
 	for i := range p.Ports {
 		p.addSlowRemotes(&p.Ports[i])
 		p.SlowPath.Vpcs = append(p.SlowPath.Vpcs, p.Ports[i].SlowPath)
 	}
+}
+
+// ownAddress is that of this node. The approved one, not the interface's, if there is one: it is what the other clusters know
+// and accept.
+func ownAddress(in Inputs, own *spokev1alpha1.InterconnectGateway, role Role, endpoint spokev1alpha1.GatewayEndpoint) (netip.Addr, error) {
+	if role == RoleNode {
+		if address, approved := approvedNode(&own.Spec, in.Node); approved {
+			return address, nil
+		}
+		return in.Address, nil
+	}
+	address, err := netip.ParseAddr(endpoint.Address)
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("parse spec.endpoints[%s].address: %w", endpoint.Node, err)
+	}
+	return address, nil
 }
 
 // addSlowRemotes gives the kernel the same ways as the programs have.
@@ -201,22 +240,26 @@ func (p *Plan) addSlowRemotes(port *Port) {
 }
 
 // addCluster adds a cluster that a router refers to. A gateway of an encrypted cluster that has no key is none: nothing can
-// be sent to it.
+// be sent to it. Only gateways encrypt: what other nodes' pods have for such a cluster they leave to OVN.
 func (p *Plan) addCluster(in Inputs, own *spokev1alpha1.InterconnectGateway, endpoint spokev1alpha1.GatewayEndpoint, name string) {
 	spec := specOf(in.Gateways, name)
 	c := fastpath.Cluster{Name: name, Encrypted: spokev1alpha1.Encrypted(&own.Spec, spec)}
-	if c.Encrypted && p.Tunnel == nil {
-		p.Tunnel = newTunnel(in, p.Fastpath.Underlay.UDPPort, endpoint)
-		p.Fastpath.Underlay.Tunnel = p.Tunnel.Interface
-	}
-	for _, e := range spec.Endpoints {
-		address, err := netip.ParseAddr(e.Address)
-		if err != nil || c.Encrypted && !p.Tunnel.add(address, e) {
-			continue
+	switch {
+	case c.Encrypted && p.Role == RoleNode:
+	case c.Encrypted:
+		if p.Tunnel == nil {
+			p.Tunnel = newTunnel(in, p.Fastpath.Underlay.UDPPort, endpoint)
+			p.Fastpath.Underlay.Tunnel = p.Tunnel.Interface
 		}
-		c.Endpoints = append(c.Endpoints, address)
+		for _, e := range spec.Endpoints {
+			if address, err := netip.ParseAddr(e.Address); err == nil && p.Tunnel.add(address, e) {
+				c.Endpoints = append(c.Endpoints, address)
+			}
+		}
+		slices.SortFunc(c.Endpoints, netip.Addr.Compare)
+	default:
+		c.Endpoints, c.Senders = waysTo(in, own, p.Role, spec)
 	}
-	slices.SortFunc(c.Endpoints, netip.Addr.Compare)
 	p.Fastpath.Clusters = append(p.Fastpath.Clusters, c)
 }
 

@@ -210,6 +210,12 @@ func TestMake(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
+			if tc.want.Role == RoleGateway {
+				tc.want.Fastpath.Own = fastpath.Own{Name: "east", Gateways: []netip.Addr{addr("192.0.2.10")}, Nodes: []netip.Addr{addr("192.0.2.10")}}
+				if len(tc.want.Ports) > 0 && tc.want.Tunnel == nil {
+					tc.want.Fastpath.Relays = wantRelays()
+				}
+			}
 			in := Inputs{Node: "e2", Labelled: true, Underlay: "wan0", MTU: 1400, UnderlayMTU: 1500, WireGuardPort: 51871, Routers: []spokev1alpha1.LocalRouter{router()}, Gateways: directory()}
 			if tc.modify != nil {
 				tc.modify(&in)

@@ -16,8 +16,34 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/probe"
 )
 
-// makePort is one router's port on this node.
-func makePort(in Inputs, cluster string, endpoint spokev1alpha1.GatewayEndpoint, lr *spokev1alpha1.LocalRouter) (Port, error) {
+// makeNodePort is what a node that is no gateway knows of a router that it has pods of.
+func makeNodePort(_ Inputs, _ string, _ spokev1alpha1.GatewayEndpoint, lr *spokev1alpha1.LocalRouter) (Port, error) {
+	vpc, err := makeVpc(lr)
+	return Port{Router: lr.Name, Generation: local.HubGeneration(lr), Fastpath: vpc}, err
+}
+
+// makeVpc is what the programs know of a router on every node.
+func makeVpc(lr *spokev1alpha1.LocalRouter) (fastpath.Port, error) {
+	vpc := lr.Spec.Vpc
+	localPrefixes, err := parsePrefixes(subnetCIDRs(lr), lr.Spec.LinkCIDR)
+	if err != nil {
+		return fastpath.Port{}, fmt.Errorf("parse spec.subnets: %w", err)
+	}
+	p := fastpath.Port{Vpc: naming.VpcKey(vpc), VNI: uint32(vpc.VNI), Local: localPrefixes}
+	for _, r := range lr.Spec.Remotes {
+		prefixes, err := parsePrefixes(r.Prefixes)
+		if err != nil {
+			return fastpath.Port{}, fmt.Errorf("parse spec.remotes[%s in %s].prefixes: %w", naming.VpcKey(r.Vpc), r.Cluster, err)
+		}
+		p.Remotes = append(p.Remotes, fastpath.Remote{
+			Vpc: naming.VpcKey(r.Vpc), VNI: uint32(r.Vpc.VNI), Cluster: r.Cluster, Prefixes: prefixes,
+		})
+	}
+	return p, nil
+}
+
+// makeGatewayPort is one router's port on this node.
+func makeGatewayPort(in Inputs, cluster string, endpoint spokev1alpha1.GatewayEndpoint, lr *spokev1alpha1.LocalRouter) (Port, error) {
 	vpc := lr.Spec.Vpc
 	linkCIDR, err := netip.ParsePrefix(lr.Spec.LinkCIDR)
 	if err != nil {
@@ -27,32 +53,21 @@ func makePort(in Inputs, cluster string, endpoint spokev1alpha1.GatewayEndpoint,
 	if err != nil {
 		return Port{}, err
 	}
-	localPrefixes, err := parsePrefixes(subnetCIDRs(lr), lr.Spec.LinkCIDR)
+	fast, err := makeVpc(lr)
 	if err != nil {
-		return Port{}, fmt.Errorf("parse spec.subnets: %w", err)
+		return Port{}, err
 	}
+	fast.Interface, fast.Address = naming.GatewayEnd(vpc.VNI), address
+	fast.GatewayMAC, fast.RouterMAC = naming.MAC(address), naming.MAC(naming.LinkRouter(linkCIDR))
 	p := Port{
 		Router: lr.Name, Generation: local.HubGeneration(lr),
-		Link:    link.Pair{GatewayEnd: naming.GatewayEnd(vpc.VNI), OVSEnd: naming.OVSEnd(vpc.VNI), MAC: naming.MAC(address), MTU: in.MTU},
-		Vswitch: ovn.VswitchPort{Interface: naming.OVSEnd(vpc.VNI), IfaceID: naming.GatewayPort(vpc, in.Node), Owner: lr.Spec.VpcUID},
-		Fastpath: fastpath.Port{
-			Interface: naming.GatewayEnd(vpc.VNI), Vpc: naming.VpcKey(vpc), VNI: uint32(vpc.VNI),
-			GatewayMAC: naming.MAC(address), RouterMAC: naming.MAC(naming.LinkRouter(linkCIDR)),
-			Address: address, Local: localPrefixes,
-		},
+		Link:     link.Pair{GatewayEnd: naming.GatewayEnd(vpc.VNI), OVSEnd: naming.OVSEnd(vpc.VNI), MAC: naming.MAC(address), MTU: in.MTU},
+		Vswitch:  ovn.VswitchPort{Interface: naming.OVSEnd(vpc.VNI), IfaceID: naming.GatewayPort(vpc, in.Node), Owner: lr.Spec.VpcUID},
+		Fastpath: fast,
 		SlowPath: link.SlowVpc{
-			Interface: naming.GatewayEnd(vpc.VNI), VNI: uint32(vpc.VNI), Local: localPrefixes,
+			Interface: naming.GatewayEnd(vpc.VNI), VNI: uint32(vpc.VNI), Local: fast.Local,
 			Router: naming.LinkRouter(linkCIDR), RouterMAC: naming.MAC(naming.LinkRouter(linkCIDR)),
 		},
-	}
-	for _, r := range lr.Spec.Remotes {
-		prefixes, err := parsePrefixes(r.Prefixes)
-		if err != nil {
-			return Port{}, fmt.Errorf("parse spec.remotes[%s in %s].prefixes: %w", naming.VpcKey(r.Vpc), r.Cluster, err)
-		}
-		p.Fastpath.Remotes = append(p.Fastpath.Remotes, fastpath.Remote{
-			Vpc: naming.VpcKey(r.Vpc), VNI: uint32(r.Vpc.VNI), Cluster: r.Cluster, Prefixes: prefixes,
-		})
 	}
 	return p, p.addProbes(cluster, lr)
 }

@@ -48,6 +48,21 @@ func List(prefix string) ([]string, error) {
 	return names, nil
 }
 
+// Aliases returns the aliases of this namespace's interfaces that start with prefix and have one, by name.
+func Aliases(prefix string) (map[string]string, error) {
+	all, err := netlink.LinkList()
+	if err != nil {
+		return nil, fmt.Errorf("list interfaces: %w", err)
+	}
+	aliases := map[string]string{}
+	for _, l := range all {
+		if a := l.Attrs(); strings.HasPrefix(a.Name, prefix) && a.Alias != "" {
+			aliases[a.Name] = a.Alias
+		}
+	}
+	return aliases, nil
+}
+
 // find returns nil when there is no interface of that name.
 func find(h *netlink.Handle, name string) (netlink.Link, error) {
 	l, err := h.LinkByName(name)

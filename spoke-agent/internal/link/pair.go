@@ -33,32 +33,39 @@ func Ensure(p Pair) error {
 	if err != nil {
 		return fmt.Errorf("ensure gateway port: %w", err)
 	}
-	h := &netlink.Handle{}
+	if _, err := ensureWhole(&netlink.Handle{}, p, mac); err != nil {
+		return fmt.Errorf("ensure gateway port: %w", err)
+	}
+	return nil
+}
+
+// ensureWhole does it, and returns the near end. A nil mac leaves the one that it has.
+func ensureWhole(h *netlink.Handle, p Pair, mac net.HardwareAddr) (netlink.Link, error) {
 	gw, ovs, err := ensurePair(h, p, mac)
 	if err != nil {
-		return fmt.Errorf("ensure gateway port: %w", err)
+		return nil, err
 	}
 	if err := adjust(h, gw, mac, p.MTU); err != nil {
-		return fmt.Errorf("ensure gateway port: %w", err)
+		return nil, err
 	}
 	if err := adjust(h, ovs, nil, p.MTU); err != nil {
-		return fmt.Errorf("ensure gateway port: %w", err)
+		return nil, err
 	}
 	if err := turnOff(p.GatewayEnd, checksumFeature, segmentFeature); err != nil {
-		return fmt.Errorf("ensure gateway port: %w", err)
+		return nil, err
 	}
 	if err := turnOff(p.OVSEnd, checksumFeature, mergeFeature); err != nil {
-		return fmt.Errorf("ensure gateway port: %w", err)
+		return nil, err
 	}
 	for _, l := range []netlink.Link{gw, ovs} {
 		if err := silence(h, l); err != nil {
-			return fmt.Errorf("ensure gateway port: %w", err)
+			return nil, err
 		}
 		if err := h.LinkSetUp(l); err != nil {
-			return fmt.Errorf("ensure gateway port: set %s up: %w", l.Attrs().Name, err)
+			return nil, fmt.Errorf("set %s up: %w", l.Attrs().Name, err)
 		}
 	}
-	return nil
+	return gw, nil
 }
 
 // ensurePair returns both ends, of the pair that is there or of a new one. What is left of half a pair goes first.

@@ -33,6 +33,11 @@ type PodLink struct {
 	MTU int
 	// DisableTxOffload makes the pod's kernel finish checksums and segments itself, as OVS's userspace datapath needs.
 	DisableTxOffload bool
+	// SwitchEnd and OVSEnd are a second pair, by which the pod's packets go to the integration bridge and come from there;
+	// OVSEnd is the bridge's port. Both empty: HostEnd is. Checksums and segments are finished before a frame leaves SwitchEnd.
+	SwitchEnd, OVSEnd string
+	// Alias of HostEnd (ip link … alias), by which Aliases finds the pod again; empty leaves what it has.
+	Alias string
 }
 
 func (p PodLink) validate() (net.HardwareAddr, error) {
@@ -43,6 +48,9 @@ func (p PodLink) validate() (net.HardwareAddr, error) {
 	}
 	if p.Gateway.IsValid() && !p.Gateway.Is4() {
 		errs = append(errs, fmt.Errorf("gateway %s: use an IPv4 address", p.Gateway))
+	}
+	if p.SwitchEnd != "" || p.OVSEnd != "" {
+		errs = append(errs, validateName("switch end", p.SwitchEnd), validateName("OVS end", p.OVSEnd))
 	}
 	return mac, errors.Join(errs...)
 }
@@ -103,8 +111,18 @@ func AddPod(p PodLink) error {
 	if err := configureHostEnd(host, p.MTU); err != nil {
 		return fmt.Errorf("add pod interface: %w", err)
 	}
+	if p.SwitchEnd != "" {
+		if err := ensureDetour(p); err != nil {
+			return fmt.Errorf("add pod interface: %w", err)
+		}
+	}
 	if err := configurePodEnd(in, eth, p, mac); err != nil {
 		return fmt.Errorf("add pod interface: %w", err)
+	}
+	if p.Alias != "" {
+		if err := (&netlink.Handle{}).LinkSetAlias(host, p.Alias); err != nil {
+			return fmt.Errorf("add pod interface: set alias of %s: %w", p.HostEnd, err)
+		}
 	}
 	return nil
 }
@@ -263,7 +281,11 @@ func CheckPod(p PodLink) error {
 	if !joined(eth, host) {
 		return fmt.Errorf("check pod interface: %s of the pod and %s of the node are no pair", p.IfName, p.HostEnd)
 	}
-	if err := errors.Join(append(checkEnds(eth, host, p), checkAddress(in, eth, p)...)...); err != nil {
+	errs := append(checkEnds(eth, host, p), checkAddress(in, eth, p)...)
+	if p.SwitchEnd != "" {
+		errs = append(errs, checkDetour(p)...)
+	}
+	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("check pod interface: %w", err)
 	}
 	return nil

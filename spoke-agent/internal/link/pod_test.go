@@ -4,6 +4,7 @@
 package link
 
 import (
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -97,6 +98,65 @@ func TestAddPod(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestDetour: with a second pair and no program, what the pod sends comes out of the bridge's end, and the other way round;
+// checksums and segments are finished by then.
+func TestDetour(t *testing.T) {
+	node, pod := linktest.New(t, "node"), linktest.New(t, "pod")
+	p := podLink(pod)
+	p.DisableTxOffload, p.SwitchEnd, p.OVSEnd, p.Alias = false, "tbq1", "tbr1", "pod-1"
+	for range 2 {
+		node.MustDo(t, func() error { return AddPod(p) })
+	}
+	if err := node.Do(func() error { return CheckPod(p) }); err != nil {
+		t.Error(err)
+	}
+	node.MustDo(t, func() error {
+		aliases, err := Aliases("tbp")
+		if len(aliases) != 1 || aliases["tbp1"] != "pod-1" {
+			t.Errorf("aliases are %v", aliases)
+		}
+		return err
+	})
+	for _, dev := range []string{"tbp1", "tbq1"} {
+		if filters := runIn(t, node, "tc", "filter", "show", "dev", dev, "ingress"); strings.Count(filters, "mirred") != 1 {
+			t.Errorf("%s has not one filter after two calls:\n%s", dev, filters)
+		}
+	}
+	// The bridge's end stands for the router here.
+	router := linktest.New(t, "router")
+	node.IP(t, "link set tbr1 netns "+router.Name)
+	router.IP(t, "link set tbr1 address 0a:58:0a:00:00:01 arp on up")
+	router.IP(t, "addr add 10.0.0.1/16 dev tbr1")
+	runIn(t, pod, "ping", "-c", "3", "-i", "0.1", "-W", "10", "10.0.0.1")
+	wantOff(t, node, "tbq1", "tx-checksumming", "tcp-segmentation-offload", "tx-udp-segmentation")
+
+	// The second pair is made anew: the filter that led to the former one goes.
+	node.IP(t, "link del tbq1")
+	if err := node.Do(func() error { return CheckPod(p) }); err == nil || !strings.Contains(err.Error(), "tbq1 is gone") {
+		t.Errorf("CHECK without the second pair: %v", err)
+	}
+	node.MustDo(t, func() error { return AddPod(p) })
+	if err := node.Do(func() error { return CheckPod(p) }); err != nil {
+		t.Error(err)
+	}
+	if filters := runIn(t, node, "tc", "filter", "show", "dev", "tbp1", "ingress"); strings.Count(filters, "mirred") != 1 {
+		t.Errorf("tbp1 has not one filter:\n%s", filters)
+	}
+	node.MustDo(t, func() error { return errors.Join(Remove("tbp1"), Remove("tbq1")) })
+	if got := node.IP(t, "-o link show type veth"); got != "" {
+		t.Errorf("left: %s", got)
+	}
+}
+
+func runIn(t *testing.T, n *linktest.Namespace, name string, args ...string) string {
+	t.Helper()
+	out, err := n.Run(name, args...)
+	if err != nil {
+		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+	}
+	return out
 }
 
 func TestAddPodRefuses(t *testing.T) {

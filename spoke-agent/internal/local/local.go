@@ -42,6 +42,12 @@ const (
 	AnnotationGatewayPublicKey = "tombolo.io/gateway-public-key"
 	// AnnotationGatewayWireGuardPort is written there too: the UDP port that the node's WireGuard listens on.
 	AnnotationGatewayWireGuardPort = "tombolo.io/gateway-wireguard-port"
+	// AnnotationNodeEndpoint on a Node is written by its agent, gateway or not, when pods there send by themselves: its address on
+	// the underlay between clusters. What is for its pods may be sent there.
+	AnnotationNodeEndpoint = "tombolo.io/node-endpoint"
+	// AnnotationDirectPath on a pod is written by the agent of its node when the programs there know the pod: the address of the
+	// node on the underlay. Gateways send what is for the pod there, and for pods without it into OVN.
+	AnnotationDirectPath = "tombolo.io/direct-path"
 	// AnnotationRotateKey on a gateway Node is written by people: any text that was not there before makes the node
 	// replace its key.
 	AnnotationRotateKey = "tombolo.io/rotate-key"

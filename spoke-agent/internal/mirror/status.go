@@ -127,6 +127,7 @@ func gatewayStatus(hub, copy *spokev1alpha1.InterconnectGateway, nodes []corev1.
 	status := spokev1alpha1.InterconnectGatewayStatus{
 		ObservedGeneration: hub.Status.ObservedGeneration,
 		Endpoints:          reportEndpoints(nodes),
+		Nodes:              reportNodes(nodes),
 		ReservedCIDRs:      reportReserved(nodes, reserved),
 		Gateways:           saidBy(labelled, copy.Status.Gateways, nodeOf),
 		Conditions:         slices.Clone(hub.Status.Conditions),
@@ -144,6 +145,10 @@ func gatewayStatus(hub, copy *spokev1alpha1.InterconnectGateway, nodes []corev1.
 		programmed.Message = "The cluster has no gateway node: label a Node " + local.LabelGateway + "=true to reach other clusters."
 	default:
 		programmed.Message = "Every gateway node serves every router."
+	}
+	if senders := len(announced(nodes)); senders > spokev1alpha1.MaxNodes {
+		programmed.Message = strings.TrimSpace(fmt.Sprintf("%s %d nodes are more than the %d that other clusters' nodes can know: pods reach other clusters by the gateways.",
+			programmed.Message, senders, spokev1alpha1.MaxNodes))
 	}
 	if programmed.Status == metav1.ConditionTrue {
 		status.ObservedGeneration = hub.Generation
@@ -194,6 +199,29 @@ func reportEndpoints(nodes []corev1.Node) []spokev1alpha1.ReportedEndpoint {
 	}
 	slices.SortFunc(endpoints, func(a, b spokev1alpha1.ReportedEndpoint) int { return strings.Compare(a.Node, b.Node) })
 	return endpoints
+}
+
+// reportNodes are the nodes that pods send by; none when there are more than other clusters' nodes can know.
+func reportNodes(nodes []corev1.Node) []spokev1alpha1.ClusterNode {
+	all := announced(nodes)
+	if len(all) > spokev1alpha1.MaxNodes {
+		return nil
+	}
+	return all
+}
+
+// announced are the nodes whose agent has told that pods send by them.
+func announced(nodes []corev1.Node) []spokev1alpha1.ClusterNode {
+	var all []spokev1alpha1.ClusterNode
+	for _, node := range nodes {
+		address, err := netip.ParseAddr(node.Annotations[local.AnnotationNodeEndpoint])
+		if err != nil || !address.Is4() {
+			continue
+		}
+		all = append(all, spokev1alpha1.ClusterNode{Node: node.Name, Address: address.String()})
+	}
+	slices.SortFunc(all, func(a, b spokev1alpha1.ClusterNode) int { return strings.Compare(a.Node, b.Node) })
+	return all
 }
 
 // reportKey is what the node's agent has told of its WireGuard. What the hub's API would refuse is left out, so that it

@@ -4,13 +4,17 @@
 package mirror
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 )
 
 func TestRouterStatusOfNodes(t *testing.T) {
@@ -73,6 +77,31 @@ func TestGenerations(t *testing.T) {
 				t.Errorf("%s: observed %d, programmed %t, want %d, %t", tc.reason, got.ObservedGeneration, programmed, tc.want, tc.programmed)
 			}
 		})
+	}
+}
+
+// TestReportNodes: a cluster with more nodes than others can know reports none, and says so.
+func TestReportNodes(t *testing.T) {
+	node := func(i int, address string) corev1.Node {
+		return corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("n%04d", i), Annotations: map[string]string{local.AnnotationNodeEndpoint: address}}}
+	}
+	few := []corev1.Node{node(2, "192.0.2.2"), node(1, "192.0.2.1"), node(3, "nonsense"), node(4, "2001:db8::1"), {}}
+	want := []spokev1alpha1.ClusterNode{{Node: "n0001", Address: "192.0.2.1"}, {Node: "n0002", Address: "192.0.2.2"}}
+	hub := &spokev1alpha1.InterconnectGateway{}
+	if diff := cmp.Diff(want, gatewayStatus(hub, hub, few, nil, nil).Nodes); diff != "" {
+		t.Errorf("nodes (-want +got):\n%s", diff)
+	}
+	var many []corev1.Node
+	for i := range spokev1alpha1.MaxNodes {
+		many = append(many, node(i, "192.0.2.1"))
+	}
+	if got := gatewayStatus(hub, hub, many, nil, nil); len(got.Nodes) != spokev1alpha1.MaxNodes {
+		t.Errorf("%d nodes of %d are reported", len(got.Nodes), spokev1alpha1.MaxNodes)
+	}
+	many = append(many, node(spokev1alpha1.MaxNodes, "192.0.2.1"))
+	got := gatewayStatus(hub, hub, many, nil, nil)
+	if message := got.Conditions[0].Message; len(got.Nodes) != 0 || !strings.Contains(message, "1025 nodes are more than the 1024") {
+		t.Errorf("%d nodes are reported, and %q", len(got.Nodes), message)
 	}
 }
 

@@ -29,6 +29,10 @@ const (
 	OVSEndPrefix = "tbo"
 	// PodHostEndPrefix of the node's end of a pod's interface.
 	PodHostEndPrefix = "tbp"
+	// PodSwitchEndPrefix of the near end of the second pair that a pod has where Open vSwitch runs in userspace, and
+	// PodOVSEndPrefix of its far end, in the integration bridge.
+	PodSwitchEndPrefix = "tbq"
+	PodOVSEndPrefix    = "tbr"
 )
 
 // VpcKey is "namespace/name", for people.
@@ -73,6 +77,28 @@ func OVSEnd(vni int32) string { return OVSEndPrefix + strconv.Itoa(int(vni)) }
 func PodHostEnd(sandbox, ifName string) string {
 	sum := sha256.Sum256([]byte(sandbox + "/" + ifName))
 	return PodHostEndPrefix + hex.EncodeToString(sum[:6])
+}
+
+// PodSwitchEnd is the near end of the second pair of the pod whose host end is given.
+func PodSwitchEnd(hostEnd string) string {
+	return PodSwitchEndPrefix + strings.TrimPrefix(hostEnd, PodHostEndPrefix)
+}
+
+// PodOVSEnd is the far end of that pair.
+func PodOVSEnd(hostEnd string) string {
+	return PodOVSEndPrefix + strings.TrimPrefix(hostEnd, PodHostEndPrefix)
+}
+
+// PodOfPort is the host end of the pod whose port in the integration bridge is the interface port, and whether the pod has a second
+// pair. It is empty when the port is no pod's.
+func PodOfPort(port string) (hostEnd string, second bool) {
+	if rest, ok := strings.CutPrefix(port, PodOVSEndPrefix); ok {
+		return PodHostEndPrefix + rest, true
+	}
+	if strings.HasPrefix(port, PodHostEndPrefix) {
+		return port, false
+	}
+	return "", false
 }
 
 // MAC of whoever has the IPv4 address: 0a:58 (locally administered, unicast) and the four bytes of the address.

@@ -17,7 +17,8 @@ Everything works from the copies: a hub that is away freezes changes and breaks 
 const longController = `Keep this cluster's copies of what the hub says in namespace tombolo-system, realize them in OVN, give pods their
 addresses, and tell the hub what became of it. The hub may be away, at the start too.`
 
-const longNode = `Answer the CNI plugin for the pods of this node. On a Node with the label tombolo.io/gateway=true also carry packets
+const longNode = `Answer the CNI plugin for the pods of this node, and let them send to other clusters past the integration bridge
+(--direct-path). On a Node with the label tombolo.io/gateway=true also carry packets
 to other clusters: announce the address of --endpoint-interface, and keep interfaces, eBPF maps and probes as the
 copies say. What is pinned and plugged goes on working while the agent is away.`
 

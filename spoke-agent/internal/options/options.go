@@ -63,6 +63,8 @@ type Node struct {
 	StateDir string
 	// WireGuardPort is the UDP port of the node's WireGuard.
 	WireGuardPort uint16
+	// DirectPath lets pods send to other clusters, and get packets from there, past the integration bridge.
+	DirectPath bool
 }
 
 // Dump are the flags of the sub-command dump.
@@ -105,6 +107,7 @@ func (o *Node) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.BPFFS, "bpffs", "/sys/fs/bpf", "where the bpf file system is, or is to be mounted; maps are pinned in tombolo/ below it")
 	f.StringVar(&o.StateDir, "state-dir", "/var/lib/tombolo", "directory of this node alone that outlives the agent: its private key is below it")
 	f.Uint16Var(&o.WireGuardPort, "wireguard-port", 51871, "UDP port on which the other clusters' gateways reach this one encrypted")
+	f.BoolVar(&o.DirectPath, "direct-path", true, "let pods' packets between clusters go past the integration bridge; false sends every packet through OVN's pipeline, its ACLs among it")
 }
 
 // AddFlags adds the flags of the sub-command dump.

@@ -4,12 +4,11 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
-	"slices"
-	"strings"
 
 	cnitypes "github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
@@ -62,22 +61,48 @@ func (s *Server) plug(ctx context.Context, request cni.Request) (cni.Response, e
 	if err != nil {
 		return cni.Response{}, err
 	}
-	port := ovn.VswitchPort{Interface: wanted.HostEnd, IfaceID: a.Port, Owner: string(pod.UID)}
+	port := ovn.VswitchPort{Interface: cmp.Or(wanted.OVSEnd, wanted.HostEnd), IfaceID: a.Port, Owner: string(pod.UID)}
 	if err := vswitch.AddPort(ctx, s.Bridge, port); err != nil {
 		return cni.Response{}, err
 	}
+	s.changed()
 	return cni.Response{Result: result(wanted)}, nil
 }
 
+// changed tells who looks after the pods' programs that there is a pod more or less.
+func (s *Server) changed() {
+	if s.Changed != nil {
+		s.Changed()
+	}
+}
+
+// podLink is the pod's interface. Open vSwitch in userspace takes packets off a port before any program sees them: there the
+// direct path needs a second pair. A pod that has its port already keeps what it has.
 func (s *Server) podLink(ctx context.Context, vswitch Vswitch, request cni.Request, a attachment.Attachment) (link.PodLink, error) {
 	datapath, err := vswitch.DatapathType(ctx, s.Bridge)
 	if err != nil {
 		return link.PodLink{}, err
 	}
-	return link.PodLink{
+	ports, err := vswitch.Ports(ctx)
+	if err != nil {
+		return link.PodLink{}, err
+	}
+	p := link.PodLink{
 		NetNSPath: request.NetNS, IfName: request.IfName, HostEnd: naming.PodHostEnd(request.ContainerID, request.IfName),
-		MAC: a.MAC, Address: a.Address, Gateway: a.Gateway, MTU: a.MTU, DisableTxOffload: datapath == userspaceDatapath,
-	}, nil
+		MAC: a.MAC, Address: a.Address, Gateway: a.Gateway, MTU: a.MTU,
+	}
+	second := datapath == userspaceDatapath && s.DirectPath
+	if port := portIn(ports, request); port != nil {
+		_, second = naming.PodOfPort(port.Interface)
+	}
+	if second {
+		p.SwitchEnd, p.OVSEnd = naming.PodSwitchEnd(p.HostEnd), naming.PodOVSEnd(p.HostEnd)
+	}
+	p.DisableTxOffload = datapath == userspaceDatapath && !second
+	if datapath != userspaceDatapath || second {
+		p.Alias = a.Port // programs may take its packets: see naming.PodPort
+	}
+	return p, nil
 }
 
 // result tells the runtime what the pod has.
@@ -104,16 +129,21 @@ func (s *Server) del(ctx context.Context, request cni.Request) (cni.Response, er
 	if err != nil {
 		return cni.Response{}, err
 	}
-	host := naming.PodHostEnd(request.ContainerID, request.IfName)
 	if port != nil {
-		if err := vswitch.DelPort(ctx, s.Bridge, host); err != nil {
+		if err := vswitch.DelPort(ctx, s.Bridge, port.Interface); err != nil {
 			return cni.Response{}, err
 		}
 	}
-	if err := s.Links.Remove(host); err != nil { // and its other end in the pod
+	if err := s.unlink(naming.PodHostEnd(request.ContainerID, request.IfName)); err != nil {
 		return cni.Response{}, err
 	}
 	return cni.Response{Delegate: port == nil}, nil
+}
+
+// unlink removes a pod's interfaces, with their other ends in the pod and in the bridge.
+func (s *Server) unlink(host string) error {
+	defer s.changed()
+	return errors.Join(s.Links.Remove(host), s.Links.Remove(naming.PodSwitchEnd(host)))
 }
 
 // neverOurs is true for a pod that is known, has its address, and was not told one of a Vpc: it is on the cluster's own
@@ -135,12 +165,17 @@ func (s *Server) portOf(ctx context.Context, request cni.Request) (Vswitch, *ovn
 	if err != nil {
 		return nil, nil, err
 	}
+	return vswitch, portIn(ports, request), nil
+}
+
+func portIn(ports []ovn.VswitchPort, request cni.Request) *ovn.VswitchPort {
 	host := naming.PodHostEnd(request.ContainerID, request.IfName)
-	i := slices.IndexFunc(ports, func(p ovn.VswitchPort) bool { return p.Interface == host })
-	if i < 0 {
-		return vswitch, nil, nil
+	for i, p := range ports {
+		if pod, _ := naming.PodOfPort(p.Interface); pod == host {
+			return &ports[i]
+		}
 	}
-	return vswitch, &ports[i], nil
+	return nil
 }
 
 // check looks for the pod's port, and tells the plugin what interface the pod's annotation says.
@@ -189,11 +224,12 @@ func (s *Server) collect(ctx context.Context, request cni.Request) (cni.Response
 	}
 	var errs []error
 	for _, p := range ports {
-		if !strings.HasPrefix(p.Interface, naming.PodHostEndPrefix) || keep[p.Interface] || keep[p.IfaceID] {
+		host, _ := naming.PodOfPort(p.Interface)
+		if host == "" || keep[host] || keep[p.IfaceID] {
 			continue
 		}
 		s.Log.Info("Removing the port of a sandbox that is gone", "interface", p.Interface, "port", p.IfaceID)
-		errs = append(errs, vswitch.DelPort(ctx, s.Bridge, p.Interface), s.Links.Remove(p.Interface))
+		errs = append(errs, vswitch.DelPort(ctx, s.Bridge, p.Interface), s.unlink(host))
 	}
 	return cni.Response{Delegate: true}, errors.Join(errs...)
 }

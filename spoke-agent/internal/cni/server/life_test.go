@@ -90,7 +90,8 @@ func TestGCNeedsTwoWitnesses(t *testing.T) {
 	f := newFixture(t, append(world(), pod("p", "net1"))...)
 	f.serve(t)
 	valid, running, stale := naming.PodHostEnd("valid", "eth0"), naming.PodHostEnd("running", "eth0"), naming.PodHostEnd("stale", "eth0")
-	for iface, id := range map[string]string{valid: "pod-a", running: "pod-uid-1", stale: "pod-b", "tbo100": "gw-demo.v:n1"} {
+	staleToo := naming.PodHostEnd("stale-too", "eth0") // with a second pair
+	for iface, id := range map[string]string{valid: "pod-a", running: "pod-uid-1", stale: "pod-b", naming.PodOVSEnd(staleToo): "pod-c", "tbo100": "gw-demo.v:n1"} {
 		if err := f.node.AddPort(t.Context(), "br-int", ovn.VswitchPort{Interface: iface, IfaceID: id, Owner: "o"}); err != nil {
 			t.Fatal(err)
 		}

@@ -58,6 +58,10 @@ type Server struct {
 	Links   Links
 	Vswitch *lazy.Value[Vswitch]
 	Log     logr.Logger
+	// DirectPath makes new pods' interfaces such that programs can take their packets before Open vSwitch does.
+	DirectPath bool
+	// Changed is called after a pod was plugged or unplugged, if it is set.
+	Changed func()
 	// Patience is how long ADD waits for a pod's annotation; 0 means 20 s.
 	Patience time.Duration
 }

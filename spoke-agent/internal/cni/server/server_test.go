@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,6 +38,7 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/link"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/link/linktest"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/naming"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn"
 )
 
@@ -48,11 +50,33 @@ type node struct {
 
 	mu    sync.Mutex
 	ports map[string]ovn.VswitchPort
-	away  error // why Open vSwitch can't be reached
+	// removed are the interfaces that were to go.
+	removed []string
+	away    error // why Open vSwitch can't be reached
 }
 
 func (n *node) Remove(name string) error {
+	n.mu.Lock()
+	n.removed = append(n.removed, name)
+	n.mu.Unlock()
 	return n.net.Do(func() error { return link.Remove(name) })
+}
+
+// exists tells whether the node has an interface of that name.
+func (n *node) exists(t *testing.T, name string) (found bool) {
+	t.Helper()
+	err := n.net.Do(func() error {
+		_, err := netlink.LinkByName(name)
+		found = err == nil
+		if _, none := errors.AsType[netlink.LinkNotFoundError](err); none {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
 }
 
 // sandbox is where the runtime says that the sandbox's network namespace is.
@@ -156,6 +180,9 @@ type fixture struct {
 	client client.Client
 	socket string
 	path   string // CNI_PATH
+	// direct is the server's DirectPath, changes how often it has told of a change.
+	direct  bool
+	changes atomic.Int32
 }
 
 func newFixture(t *testing.T, objects ...client.Object) *fixture {
@@ -180,6 +207,7 @@ func (f *fixture) serve(t *testing.T) (stop func()) {
 	t.Helper()
 	s := &server.Server{
 		Socket: f.socket, Bridge: "br-int", Reader: f.client, Links: f.node, Log: testr.New(t), Patience: 700 * time.Millisecond,
+		DirectPath: f.direct, Changed: func() { f.changes.Add(1) },
 		Vswitch: lazy.New(func(context.Context) (server.Vswitch, error) { return f.node, f.node.away }),
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -323,6 +351,55 @@ port pod-uid-1 of uid-1
 		t.Errorf("the delegate was called for a pod of a Vpc: %s", got)
 	}
 	f.mustCall(t, "DEL", "s1", "p", "uid-1") // idempotent
+}
+
+// TestDirectPath: with Open vSwitch in userspace a new pod gets a second pair, one that is there keeps its single one, and
+// both go with all that they have.
+func TestDirectPath(t *testing.T) {
+	p := pod("p", "net1")
+	p.Annotations[networkv1alpha1.AnnotationNetwork] = annotation("pod-uid-1")
+	f := newFixture(t, append(world(), p)...)
+	stop := f.serve(t)
+	f.mustCall(t, "ADD", "old", "p", "uid-1")
+	stop()
+	f.direct = true
+	f.serve(t)
+	for _, call := range []string{"ADD", "CHECK"} {
+		f.mustCall(t, call, "old", "p", "uid-1", `, "prevResult": {"cniVersion": "1.0.0"}`)
+	}
+	before := f.changes.Load()
+	f.mustCall(t, "ADD", "new", "p", "uid-1")
+	if f.changes.Load() == before {
+		t.Error("nobody was told of a new pod")
+	}
+	f.mustCall(t, "CHECK", "new", "p", "uid-1", `, "prevResult": {"cniVersion": "1.0.0"}`)
+	former, host := naming.PodHostEnd("old", "eth0"), naming.PodHostEnd("new", "eth0")
+	f.node.mu.Lock()
+	_, formerPort := f.node.ports[former]
+	_, port := f.node.ports[naming.PodOVSEnd(host)]
+	f.node.mu.Unlock()
+	for sandbox, want := range map[string]struct {
+		port, second bool
+		offload      string
+	}{
+		"old": {formerPort, false, "offload off true"},
+		"new": {port, true, "offload off false"},
+	} {
+		has, err := describe(f.node.sandboxes[sandbox])
+		if err != nil {
+			t.Fatal(err)
+		}
+		second := f.node.exists(t, naming.PodSwitchEnd(naming.PodHostEnd(sandbox, "eth0")))
+		if !strings.Contains(has, want.offload) || second != want.second || !want.port {
+			t.Errorf("pod %s: its interface %q, a second pair %t, its port %t", sandbox, has, second, want.port)
+		}
+	}
+	f.mustCall(t, "DEL", "new", "p", "uid-1")
+	f.mustCall(t, "DEL", "old", "p", "uid-1")
+	f.expect(t, "DEL unplugs both", "")
+	if removed := f.node.removed; !slices.Contains(removed, naming.PodSwitchEnd(host)) || !slices.Contains(removed, host) {
+		t.Errorf("removed were %v", removed)
+	}
 }
 
 func TestPodOfNoVpc(t *testing.T) {

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package gateway makes its node an interconnect gateway, when the Node is labelled so and the hub
-// has approved it.
+// has approved it, and lets pods of Vpcs send by themselves, on every node that has some.
 //
 //	label ─▶ the Node's endpoint annotation ─▶ (controller, hub) ─▶ approved endpoint
 //	copies ─▶ gateway.Make ─▶ link.Ensure · fastpath.Set · link.SetSlowPath · ovs port · probe.Set ─▶ status of the copies
@@ -42,6 +42,7 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/lazy"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/link"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/neighbours"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/probe"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/wireguard"
@@ -64,6 +65,7 @@ type Links interface {
 	Ensure(link.Pair) error
 	Remove(name string) error
 	List(prefix string) ([]string, error)
+	Aliases(prefix string) (map[string]string, error)
 	Underlay(name string) (string, netip.Addr, int, error)
 	XDP(name string) (program int, err error)
 	EnsureVXLAN(link.VXLAN) error
@@ -101,6 +103,12 @@ type Tunnel interface {
 	Remove(name string) error
 }
 
+// Neighbours are what is known of other nodes.
+type Neighbours interface {
+	Nodes() (addresses map[string]netip.Addr, known bool)
+	Pods() (pods []neighbours.Pod, known bool)
+}
+
 // Options of the controller.
 type Options struct {
 	// Node that the agent runs on.
@@ -113,13 +121,18 @@ type Options struct {
 	MTU int
 	// WireGuardPort is the UDP port of the node's WireGuard.
 	WireGuardPort uint16
+	// DirectPath lets pods send by themselves.
+	DirectPath bool
 
-	Links    Links
-	Vswitch  *lazy.Value[Vswitch]
-	Fastpath *lazy.Value[Fastpath]
-	Prober   Prober
-	Tunnel   Tunnel
-	Keys     *lazy.Value[*wireguard.Keys]
+	Links      Links
+	Vswitch    *lazy.Value[Vswitch]
+	Fastpath   *lazy.Value[Fastpath]
+	Prober     Prober
+	Tunnel     Tunnel
+	Keys       *lazy.Value[*wireguard.Keys]
+	Neighbours Neighbours
+	// Woken tells that pods were plugged or unplugged, or neighbours changed.
+	Woken <-chan struct{}
 }
 
 // Reconciler makes the node what the copies say.
@@ -130,6 +143,8 @@ type Reconciler struct {
 	metrics  *metrics
 	// found is what the pass that runs has found so far. There is one pass at a time.
 	found health.Found
+	// ports of pods by the node's end of their interface.
+	ports map[string]string
 }
 
 // Add adds the controller to the manager.
@@ -145,6 +160,7 @@ func Add(manager ctrl.Manager, options Options) error {
 			predicate.Or(predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Watches(&spokev1alpha1.LocalRouter{}, all, builder.WithPredicates(local.CopyChanged())).
 		Watches(&spokev1alpha1.InterconnectGateway{}, all, builder.WithPredicates(predicate.Or(local.CopyChanged(), predicate.LabelChangedPredicate{}))).
+		Watches(&corev1.Pod{}, all, builder.WithPredicates(podChanged())).
 		WatchesRawSource(source.Func(r.wakeOnProbe)).
 		WithOptions(controller.Options{
 			NeedLeaderElection: new(false),
@@ -161,6 +177,8 @@ func (r *Reconciler) wakeOnProbe(ctx context.Context, queue workqueue.TypedRateL
 				return
 			case <-r.Prober.Changed():
 				queue.Add(key)
+			case <-r.Woken:
+				queue.Add(key)
 			}
 		}
 	}()
@@ -171,12 +189,15 @@ func (r *Reconciler) wakeOnProbe(ctx context.Context, queue workqueue.TypedRateL
 func (r *Reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
 	r.found = health.Found{PodMTU: r.MTU}
 	role, err := r.realize(ctx)
+	if errors.Is(err, errNotKnown) {
+		return reconcile.Result{}, nil // what is there stays until it is, and then we are woken
+	}
 	fine, tellErr := r.tell(ctx)
 	err = errors.Join(err, tellErr)
 	switch {
 	case apierrors.IsConflict(err):
 		return reconcile.Result{RequeueAfter: conflictRetry}, nil
-	case err != nil || role != gateway.RoleGateway && fine:
+	case err != nil || role != gateway.RoleGateway && role != gateway.RoleNode && fine:
 		return reconcile.Result{}, err
 	case !fine:
 		return reconcile.Result{RequeueAfter: recheckAiling}, nil
@@ -194,6 +215,8 @@ func (r *Reconciler) realize(ctx context.Context) (gateway.Role, error) {
 	switch p.Role {
 	case gateway.RoleGateway:
 		err = r.serve(ctx, in.Routers, p)
+	case gateway.RoleNode:
+		err = r.send(ctx, in.Routers, p)
 	case gateway.RoleNone:
 		err = r.retire(ctx, in.Routers)
 	default:
@@ -204,28 +227,30 @@ func (r *Reconciler) realize(ctx context.Context) (gateway.Role, error) {
 
 // gather reads all inputs, and announces the node when it asks to be a gateway.
 func (r *Reconciler) gather(ctx context.Context) (gateway.Inputs, error) {
-	in := gateway.Inputs{Node: r.Node, MTU: r.MTU, WireGuardPort: r.WireGuardPort}
+	in := gateway.Inputs{Node: r.Node, MTU: r.MTU, WireGuardPort: r.WireGuardPort, DirectPath: r.DirectPath}
 	var node corev1.Node
 	if err := r.client.Get(ctx, types.NamespacedName{Name: r.Node}, &node); err != nil {
 		return in, fmt.Errorf("get Node %s: %w", r.Node, err)
 	}
 	in.Labelled = node.Labels[local.LabelGateway] == "true"
 	r.found.Gateway = in.Labelled
-	if in.Labelled {
-		name, address, mtu, err := r.Links.Underlay(r.EndpointInterface)
-		if err != nil {
-			r.found.DataPath = fmt.Errorf("%w (--endpoint-interface %q): %w", health.ErrNoUnderlay, r.EndpointInterface, err)
-			return in, r.found.DataPath
-		}
-		in.Underlay, in.UnderlayMTU = name, mtu
+	name, address, mtu, err := r.Links.Underlay(r.EndpointInterface)
+	switch {
+	case err == nil:
+		in.Underlay, in.Address, in.UnderlayMTU = name, address, mtu
 		r.found.Wires = []health.Wire{{Name: name, MTU: mtu}}
+	case in.Labelled:
+		r.found.DataPath = fmt.Errorf("%w (--endpoint-interface %q): %w", health.ErrNoUnderlay, r.EndpointInterface, err)
+		return in, r.found.DataPath
+	} // a node that is no gateway has OVN
+	if in.Labelled {
 		if err := r.announce(ctx, &node, address); err != nil {
 			return in, err
 		}
 	}
 	var routers spokev1alpha1.LocalRouterList
 	var gateways spokev1alpha1.InterconnectGatewayList
-	err := errors.Join(
+	err = errors.Join(
 		r.client.List(ctx, &routers, client.InNamespace(local.Namespace)),
 		r.client.List(ctx, &gateways, client.InNamespace(local.Namespace)),
 	)
@@ -233,6 +258,9 @@ func (r *Reconciler) gather(ctx context.Context) (gateway.Inputs, error) {
 		return in, fmt.Errorf("list copies: %w", err)
 	}
 	in.Routers, in.Gateways = routers.Items, gateways.Items
+	if err := r.gatherPods(ctx, &in); err != nil {
+		return in, err
+	}
 	return in, nil
 }
 

@@ -52,7 +52,7 @@ func (f *fixture) agent(t *testing.T) (stop func()) {
 		Node: "e1", EndpointInterface: "wan0", Bridge: "br-int", MTU: 1400, Links: f.world, Prober: proberOf(f.world),
 		Vswitch:  lazy.New(func(context.Context) (Vswitch, error) { return f.world, nil }),
 		Fastpath: lazy.New(func(context.Context) (Fastpath, error) { return fastpathOf(f.world), f.world.failure("tcx") }),
-		Tunnel:   tunnelOf(f.world), WireGuardPort: 51871,
+		Tunnel:   tunnelOf(f.world), WireGuardPort: 51871, DirectPath: true, Neighbours: f.world, Woken: f.world.woken,
 		Keys: lazy.New(func(context.Context) (*wireguard.Keys, error) { return wireguard.OpenKeys(f.keys) }),
 	})
 	if err != nil {
@@ -326,7 +326,7 @@ func (f *fixture) testProbes(t *testing.T) {
 		"tombolo_probe_reachable": 1, "tombolo_probe_rtt_seconds": 1,
 		"tombolo_condition":              4,
 		"tombolo_fastpath_packets_total": 3, "tombolo_fastpath_bytes_total": 3, "tombolo_fastpath_drops_total": 1,
-		"tombolo_fastpath_slow_total": 1, "tombolo_slowpath_up": 1,
+		"tombolo_fastpath_slow_total": 1, "tombolo_slowpath_up": 1, "tombolo_fastpath_pods": 1,
 		"tombolo_fastpath_relayed_packets_total": 1, "tombolo_fastpath_relayed_bytes_total": 1, "tombolo_fastpath_lookups_total": 2,
 	}
 	if diff := cmp.Diff(wantSeries, series); diff != "" {

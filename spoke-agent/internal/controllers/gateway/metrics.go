@@ -28,6 +28,7 @@ var (
 	lookupsDesc      = prometheus.NewDesc("tombolo_fastpath_lookups_total", "Longest-prefix matches, by whether the cache had the answer.", []string{"cache"}, nil)
 	dropsDesc        = prometheus.NewDesc("tombolo_fastpath_drops_total", "Packets that the fast path dropped, by reason.", []string{"reason"}, nil)
 	slowDesc         = prometheus.NewDesc("tombolo_fastpath_slow_total", "Packets that the fast path left to the kernel, by reason.", []string{"reason"}, nil)
+	podsDesc         = prometheus.NewDesc("tombolo_fastpath_pods", "Pods of this node that send to other clusters by themselves.", nil, nil)
 	slowUpDesc       = prometheus.NewDesc("tombolo_slowpath_up", "1 while the kernel's slow path is as it should be.", nil, nil)
 
 	conditionDesc = prometheus.NewDesc("tombolo_condition", "1 while a condition of this gateway node is True, 0 while it is not; its reason as in InterconnectGateway.status.gateways.", []string{"type", "reason"}, nil)
@@ -45,6 +46,7 @@ type metrics struct {
 	mu     sync.Mutex
 	labels map[string][]string // of the probe with that key
 	slowUp float64             // 1 or 0
+	pods   int
 	// conditions of this node.
 	conditions []metav1.Condition
 }
@@ -101,9 +103,16 @@ func (m *metrics) collectConditions(ch chan<- prometheus.Metric) {
 	}
 }
 
+// describePods says how many pods send by themselves.
+func (m *metrics) describePods(pods int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.pods = pods
+}
+
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{packetsDesc, bytesDesc, dropsDesc, slowDesc, slowUpDesc, relayPacketsDesc, relayBytesDesc, lookupsDesc, conditionDesc, rttDesc, reachableDesc} {
+	for _, desc := range []*prometheus.Desc{packetsDesc, bytesDesc, dropsDesc, slowDesc, slowUpDesc, podsDesc, relayPacketsDesc, relayBytesDesc, lookupsDesc, conditionDesc, rttDesc, reachableDesc} {
 		ch <- desc
 	}
 }
@@ -133,8 +142,9 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(slowDesc, prometheus.CounterValue, float64(packets), reason)
 	}
 	m.mu.Lock()
-	slowUp := m.slowUp
+	slowUp, pods := m.slowUp, m.pods
 	m.mu.Unlock()
+	ch <- prometheus.MustNewConstMetric(podsDesc, prometheus.GaugeValue, float64(pods))
 	ch <- prometheus.MustNewConstMetric(slowUpDesc, prometheus.GaugeValue, slowUp)
 	collectTransit(programs, ch)
 }

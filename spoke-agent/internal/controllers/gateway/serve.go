@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -69,7 +70,7 @@ func (r *Reconciler) program(ctx context.Context, p gateway.Plan, config fastpat
 			fail(err, func(port gateway.Port) bool { return encrypted(port, config.Clusters) })
 		}
 	}
-	if err := r.setPaths(ctx, config, slow); err != nil {
+	if err := r.setDirect(ctx, config, slow); err != nil {
 		r.found.DataPath = err
 		fail(err, func(gateway.Port) bool { return true })
 	} else if p.Tunnel == nil {
@@ -97,7 +98,7 @@ func (r *Reconciler) carried(p gateway.Plan) (fastpath.Config, link.SlowPath, []
 			probes = append(probes, target.Target)
 		}
 	}
-	return config, slow, probes, nil
+	return knownVpcs(config), slow, probes, nil
 }
 
 // hold marks the copies before anything of them is on the node.
@@ -148,6 +149,7 @@ func (r *Reconciler) setPaths(ctx context.Context, config fastpath.Config, slow 
 		slowErr = r.Links.SetSlowPath(slow)
 	}
 	r.metrics.describeSlowPath(slowErr == nil)
+	r.metrics.describePods(len(config.Pods))
 	r.found.Served, r.found.SlowPath = true, slowErr
 	return r.lookAhead(programs, config.Underlay)
 }
@@ -205,28 +207,69 @@ func (r *Reconciler) unplug(ctx context.Context, gatewayEnd, ovsEnd string) erro
 	return r.Links.Remove(gatewayEnd)
 }
 
-// retire takes everything down: the hub's list says that the node is no gateway. On a node that never was one there is
-// nothing to do.
+// retire takes everything down: the hub's list says that the node is no gateway, and it has no pods of Vpcs that send by
+// themselves. On a node that never was one there is nothing to do.
 func (r *Reconciler) retire(ctx context.Context, routers []spokev1alpha1.LocalRouter) error {
+	r.withdraw(ctx, fastpath.Config{})
+	had, err := r.hasPrograms(routers)
+	if err != nil {
+		return err
+	}
 	if err := r.Links.RemoveSlowPath(); err != nil { // before its guards
 		return err
 	}
-	ends, err := r.Links.List(naming.GatewayEndPrefix)
-	if err != nil {
-		return fmt.Errorf("list gateway ports: %w", err)
-	}
-	ends = slices.DeleteFunc(ends, func(name string) bool { return !naming.IsGatewayEnd(name) })
-	if _, open := r.Fastpath.Peek(); open || len(ends) > 0 { // a gateway without a router has programs too
+	if had {
 		programs, err := r.Fastpath.Get(ctx)
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(r.Prober.Set(nil), programs.Remove()); err != nil {
+		if err := programs.Remove(); err != nil {
 			return fmt.Errorf("remove fast path: %w", err)
 		}
 		r.Fastpath.Reset() // whoever serves again loads anew
-		r.metrics.describe(nil)
+		r.metrics.describePods(0)
 	}
+	if !r.DirectPath {
+		if err := r.announceNode(ctx, netip.Addr{}); err != nil {
+			return err
+		}
+	}
+	return r.retreat(ctx, routers, func(string) bool { return false })
+}
+
+// hasPrograms is true on a node that was a gateway, also one without a router, or held one for its pods.
+func (r *Reconciler) hasPrograms(routers []spokev1alpha1.LocalRouter) (bool, error) {
+	if _, open := r.Fastpath.Peek(); open {
+		return true, nil
+	}
+	ends, err := r.gatewayEnds()
+	if err != nil {
+		return false, err
+	}
+	finalizer := local.GatewayFinalizer(r.Node)
+	return len(ends) > 0 || slices.ContainsFunc(routers, func(router spokev1alpha1.LocalRouter) bool {
+		return slices.Contains(router.Finalizers, finalizer)
+	}), nil
+}
+
+func (r *Reconciler) gatewayEnds() ([]string, error) {
+	ends, err := r.Links.List(naming.GatewayEndPrefix)
+	if err != nil {
+		return nil, fmt.Errorf("list gateway ports: %w", err)
+	}
+	return slices.DeleteFunc(ends, func(name string) bool { return !naming.IsGatewayEnd(name) }), nil
+}
+
+// retreat takes down what only gateways have, and lets go of all routers but those that are kept.
+func (r *Reconciler) retreat(ctx context.Context, routers []spokev1alpha1.LocalRouter, kept func(router string) bool) error {
+	ends, err := r.gatewayEnds()
+	if err != nil {
+		return err
+	}
+	if err := r.Prober.Set(nil); err != nil {
+		return fmt.Errorf("end probes: %w", err)
+	}
+	r.metrics.describe(nil)
 	for _, end := range ends {
 		if err := r.unplug(ctx, end, naming.OVSEndPrefix+strings.TrimPrefix(end, naming.GatewayEndPrefix)); err != nil {
 			return err
@@ -239,6 +282,9 @@ func (r *Reconciler) retire(ctx context.Context, routers []spokev1alpha1.LocalRo
 	for i := range routers {
 		if err := r.forget(ctx, &routers[i]); err != nil {
 			return err
+		}
+		if kept(routers[i].Name) {
+			continue
 		}
 		if err := local.Release(ctx, r.client, &routers[i], func(f string) bool { return f == finalizer }); err != nil {
 			return fmt.Errorf("release LocalRouter %s: %w", routers[i].Name, err)

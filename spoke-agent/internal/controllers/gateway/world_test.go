@@ -15,6 +15,8 @@ import (
 
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/fastpath"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/link"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/naming"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/neighbours"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/probe"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/wireguard"
@@ -37,6 +39,13 @@ type world struct {
 	// mtu of the underlay, and the XDP program and programs of others on it.
 	mtu, xdp int
 	ahead    []string
+	// aliases of pods' interfaces, and what other nodes say; nodes are not known while they are nil.
+	aliases map[string]string
+	seconds []string
+	looks   int
+	nodes   map[string]netip.Addr
+	pods    []neighbours.Pod
+	woken   chan struct{}
 	// names of public keys.
 	names map[wireguard.PublicKey]string
 }
@@ -45,7 +54,7 @@ func newWorld() *world {
 	return &world{
 		links: map[string]link.Pair{}, ports: map[string]ovn.VswitchPort{}, results: map[string]probe.Result{},
 		failures: map[string]error{}, changed: make(chan struct{}, 1), mtu: 1500,
-		names: map[wireguard.PublicKey]string{},
+		names: map[wireguard.PublicKey]string{}, aliases: map[string]string{}, nodes: map[string]netip.Addr{}, woken: make(chan struct{}, 1),
 	}
 }
 
@@ -71,6 +80,18 @@ func (w *world) String() string {
 	}
 	for _, p := range w.config.Ports {
 		fmt.Fprintf(&b, "fastpath port %s %s remotes %d\n", p.Interface, p.Vpc, len(p.Remotes))
+	}
+	for _, p := range w.config.Pods {
+		fmt.Fprintf(&b, "fastpath pod %s switch %q vni %d %s %s router %s\n", p.Interface, p.Switch, p.VNI, p.Address, p.MAC, p.RouterMAC)
+	}
+	for _, h := range w.config.Own.Hosts {
+		fmt.Fprintf(&b, "fastpath host vni %d %s at %s\n", h.VNI, h.Address, h.Node)
+	}
+	if len(w.config.Own.Nodes) > 0 {
+		fmt.Fprintf(&b, "fastpath nodes %v\n", w.config.Own.Nodes)
+	}
+	for _, r := range w.config.Relays {
+		fmt.Fprintf(&b, "fastpath relay vni %d %s to %s\n", r.VNI, r.From, r.To)
 	}
 	if w.vxlan != "" {
 		fmt.Fprintf(&b, "slow path %s\n", w.vxlan)
@@ -146,10 +167,39 @@ func (w *world) Remove(name string) error {
 	return nil
 }
 
-func (w *world) List(string) ([]string, error) {
+func (w *world) List(prefix string) ([]string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if prefix == naming.PodSwitchEndPrefix {
+		return w.seconds, nil
+	}
 	return slices.Sorted(maps.Keys(w.links)), nil
+}
+
+func (w *world) Aliases(prefix string) (map[string]string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return maps.Clone(w.aliases), nil
+}
+
+// Nodes and Pods are the neighbours.
+func (w *world) Nodes() (map[string]netip.Addr, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.looks++
+	return maps.Clone(w.nodes), w.nodes != nil
+}
+
+func (w *world) lookCount() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.looks
+}
+
+func (w *world) Pods() ([]neighbours.Pod, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.pods), true
 }
 
 func (w *world) Underlay(name string) (string, netip.Addr, int, error) {
