@@ -310,6 +310,9 @@ func (d dumper) route(key, value []byte) (string, error) {
 	if e.own {
 		return fmt.Sprintf("route vni=%d %s → this gateway", k.vni, k.prefix), nil
 	}
+	if e.here {
+		return fmt.Sprintf("route vni=%d %s → this cluster", k.vni, k.prefix), nil
+	}
 	return fmt.Sprintf("route vni=%d %s → cluster=%s vni=%d", k.vni, k.prefix, clusterName(d.clusters, e.cluster), e.vni), nil
 }
 

@@ -66,7 +66,7 @@ int tombolo_out(struct __sk_buff *skb)
 		if (!ip) // for the verifier
 			return drop(DROP_MALFORMED);
 	}
-	if (unknown)
+	if (unknown || remote.own == OWN_PREFIX)
 		return to_kernel(skb, underlay, SLOW_NO_ROUTE, DROP_NO_ROUTE);
 	if (remote.own) {
 		// For the prober's packet socket, and not for the node: its stack drops what is for another host.
@@ -251,7 +251,7 @@ static __always_inline int take(struct __sk_buff *skb)
 		from = ip->saddr;
 		verdict = into_pod(skb, underlay, place);
 		if (verdict == TCX_REDIRECT && origin)
-			learn(underlay, &flow, from, origin);
+			learn(&flow, from, origin);
 	}
 	if (verdict == TCX_REDIRECT)
 		count_flow(&flow, packets, bytes);

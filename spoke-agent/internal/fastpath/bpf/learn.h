@@ -66,7 +66,7 @@ static __always_inline __be32 origin_for(__u32 vni, __be32 address)
 }
 
 // learn remembers that a pod of a cluster is behind an origin, if that is one of the cluster's senders.
-static __always_inline void learn(const struct underlay *underlay, const struct flow *flow, __be32 address, __be32 origin)
+static __always_inline void learn(const struct flow *flow, __be32 address, __be32 origin)
 {
 	__u64 asked = question(LEARNED, flow->remote_vni, address), now;
 	__u32 zero = 0, slot = slot_of(asked);
@@ -84,7 +84,7 @@ static __always_inline void learn(const struct underlay *underlay, const struct 
 	// As in find: should the senders change meanwhile, what is written is of an epoch that is over.
 	full_barrier();
 	sender = bpf_map_lookup_elem(&tombolo_sources, &origin);
-	if (!sender || sender->own || sender->cluster != flow->cluster || sender->ifindex != underlay->ifindex)
+	if (!sender || sender->own || sender->cluster != flow->cluster)
 		return;
 	learned.origin = origin;
 	learned.since = bpf_ktime_get_coarse_ns();
