@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/vishvananda/netlink"
 
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/link/linktest"
 )
@@ -45,12 +46,32 @@ func testDirect(t *testing.T, switches bool) {
 			t.Errorf("it did not go by the pod's own way: %v, then %v", before, after)
 		}
 	})
+	t.Run("BIG TCP", func(t *testing.T) {
+		for _, pod := range []*linktest.Namespace{east, west} {
+			bigTCP(t, pod, 150000)
+			defer bigTCP(t, pod, 65536)
+		}
+		t.Logf("TCP: %.0f Mbit/s", transfer(t, east, west, "10.1.2.2:80", 64<<20))
+	})
 	t.Run("super-packets of UDP arrive whole", func(t *testing.T) { x.testSegments(t, east, west) })
 	t.Run("a TTL that ends is answered by the router where it does", func(t *testing.T) { x.testTTL(t, east) })
 	t.Run("the path's MTU is told", func(t *testing.T) { x.testMTU(t, east) })
 	t.Run("inside the cluster OVN carries packets", func(t *testing.T) { x.testInside(t, east) })
+	t.Run("odd frames are OVN's", func(t *testing.T) { x.testOdd(t, east) })
 	t.Run("restart of the process", func(t *testing.T) { x.testRestart(t, east) })
 	t.Run("a pod moves", func(t *testing.T) { x.testMove(t, east, west) })
+}
+
+// bigTCP sets how long a super-packet may be that the pod sends: ip knows the word since 6.3 only.
+func bigTCP(t *testing.T, pod *linktest.Namespace, size int) {
+	t.Helper()
+	pod.MustDo(t, func() error {
+		l, err := netlink.LinkByName("eth0")
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetGSOIPv4MaxSize(l, size)
+	})
 }
 
 // ping sends n echo requests, which must be answered by a pod two routers away.
@@ -162,6 +183,25 @@ func (x *directWorld) testInside(t *testing.T, east *linktest.Namespace) {
 		t.Errorf("what stays in the cluster counts as %v", counted)
 	}
 	ping(t, other, 3, "10.1.2.2")
+}
+
+// testOdd sends what no router may be left out for: nobody counts it, and nobody is harmed.
+func (x *directWorld) testOdd(t *testing.T, east *linktest.Namespace) {
+	router, pod := []byte{0x0a, 0x58, 0x0a, 1, 0, 1}, []byte{0x0a, 0x58, 10, 1, 1, 2}
+	good := ip4{ttl: 64, protocol: udp, src: "10.1.1.2", dst: "10.1.2.2", payload: udpDatagram(1, 2, nil)}.bytes()
+	counted := x.during(t, func() {
+		for _, frame := range [][]byte{
+			slices.Insert(ethernet(router, pod, 0x0800, good), 12, 0x81, 0, 0, 5),
+			ethernet(router, pod, 0x0800, good[:4]),
+			ethernet(router, pod, 0x86dd, good),
+		} {
+			east.MustDo(t, func() error { return sendFrame("eth0", frame) })
+		}
+	})
+	if len(counted) > 0 {
+		t.Errorf("odd frames count as %v", counted)
+	}
+	ping(t, east, 1, "10.1.2.2")
 }
 
 func (x *directWorld) testRestart(t *testing.T, east *linktest.Namespace) {

@@ -49,8 +49,8 @@ static __always_inline __s64 age_of(const struct learned *learned)
 	return bpf_ktime_get_coarse_ns() - learned->since;
 }
 
-// origin_for is the node that has a pod of another cluster, or 0.
-static __always_inline __be32 origin_for(__u32 vni, __be32 address)
+// origin_for finds the node that has a pod of another cluster. It is not 0 when that is not known (any more).
+static __always_inline int origin_for(__u32 vni, __be32 address, __be32 *origin)
 {
 	__u64 asked = question(LEARNED, vni, address);
 	__u32 zero = 0, slot = slot_of(asked);
@@ -59,10 +59,11 @@ static __always_inline __be32 origin_for(__u32 vni, __be32 address)
 	struct learned learned;
 
 	if (!cached || !epoch) // for the verifier
-		return 0;
+		return -1;
 	if (recall(&cached->seal, asked, *epoch, (__u64 *)&learned) || age_of(&learned) > FRESH)
-		return 0;
-	return learned.origin;
+		return -1;
+	*origin = learned.origin;
+	return 0;
 }
 
 // learn remembers that a pod of a cluster is behind an origin, if that is one of the cluster's senders.
