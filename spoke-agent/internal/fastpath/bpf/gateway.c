@@ -51,6 +51,7 @@ int tombolo_out(struct __sk_buff *skb)
 	if (!ip)
 		return drop(DROP_MALFORMED);
 	unknown = find(TRIE_REMOTES, *vni, ip->daddr, &remote);
+	unknown |= remote.own == OWN_PREFIX;
 	if (!unknown)
 		cluster = bpf_map_lookup_elem(&tombolo_clusters, &remote.cluster);
 	mtu = underlay->mtu;
@@ -66,7 +67,7 @@ int tombolo_out(struct __sk_buff *skb)
 		if (!ip) // for the verifier
 			return drop(DROP_MALFORMED);
 	}
-	if (unknown || remote.own == OWN_PREFIX)
+	if (unknown)
 		return to_kernel(skb, underlay, SLOW_NO_ROUTE, DROP_NO_ROUTE);
 	if (remote.own) {
 		// For the prober's packet socket, and not for the node: its stack drops what is for another host.

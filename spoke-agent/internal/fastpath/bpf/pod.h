@@ -72,8 +72,8 @@ int tombolo_pod(struct __sk_buff *skb)
 {
 	__u32 ifindex = skb->ifindex, zero = 0;
 	struct pod *pod = bpf_map_lookup_elem(&tombolo_pods, &ifindex);
-	struct underlay *underlay = bpf_map_lookup_elem(&tombolo_underlay, &zero);
 	__u32 packets = skb->gso_segs ?: 1, bytes = skb->len - ETH_HLEN, length;
+	struct underlay *underlay;
 	struct remote remote = {};
 	struct flow flow = {};
 	struct cluster *cluster;
@@ -83,9 +83,10 @@ int tombolo_pod(struct __sk_buff *skb)
 	__u8 tos;
 	int failed;
 
-	if (!underlay) // for the verifier
-		return TCX_NEXT;
 	if (!pod)
+		return TCX_NEXT;
+	underlay = bpf_map_lookup_elem(&tombolo_underlay, &zero);
+	if (!underlay) // for the verifier
 		return TCX_NEXT;
 	if (!untagged_ipv4(skb))
 		return on(pod);
