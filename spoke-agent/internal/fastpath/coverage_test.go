@@ -19,7 +19,7 @@ import (
 var wantCoverage = map[string]float64{
 	gatewayProgTomboloIn:     95,
 	gatewayProgTomboloOut:    77,
-	gatewayProgTomboloSlowIn: 45,
+	gatewayProgTomboloSlowIn: 50,
 	gatewayProgTomboloXdp:    95,
 	gatewayProgTomboloPod:    95,
 	gatewayProgTomboloSwitch: 95,

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -63,11 +64,8 @@ func whither(cfg Config, after []byte) string {
 	if bytes.Equal(after[:6], routerMAC) {
 		return "port"
 	}
-	to := netip.AddrFrom4([4]byte(after[30:34]))
-	for _, a := range cfg.Own.Nodes {
-		if a == to {
-			return "node " + to.String()
-		}
+	if to := netip.AddrFrom4([4]byte(after[30:34])); slices.Contains(cfg.Own.Nodes, to) {
+		return "node " + to.String()
 	}
 	return "relay"
 }
