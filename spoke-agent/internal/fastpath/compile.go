@@ -62,11 +62,14 @@ func compile(cfg Config, devices map[string]device) map[string]entries {
 		for _, prefix := range p.Local {
 			put(gatewayMapTomboloLocals, prefixKey{p.VNI, prefix}.encode(), encodeUint32(1))
 		}
-		if p.Address.IsValid() {
-			put(gatewayMapTomboloRemotes, prefixKey{p.VNI, netip.PrefixFrom(p.Address, 32)}.encode(), remoteEntry{own: true}.encode())
-		}
 		for _, r := range p.Remotes {
 			compileRemote(p.VNI, r, put)
+		}
+		for _, prefix := range withinRemotes(p) {
+			put(gatewayMapTomboloRemotes, prefixKey{p.VNI, prefix}.encode(), remoteEntry{here: true}.encode())
+		}
+		if p.Address.IsValid() {
+			put(gatewayMapTomboloRemotes, prefixKey{p.VNI, netip.PrefixFrom(p.Address, 32)}.encode(), remoteEntry{own: true}.encode())
 		}
 	}
 	for _, r := range cfg.Relays {

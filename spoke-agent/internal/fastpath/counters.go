@@ -192,7 +192,7 @@ func (f *Fastpath) Lookups() (hits, misses uint64, err error) {
 	return hits, misses, nil
 }
 
-// Dump returns all that the maps hold, but for the counters, as sorted lines.
+// Dump returns all that the maps hold, but for the counters and the cache, as sorted lines.
 func (f *Fastpath) Dump() (string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -214,6 +214,13 @@ func (f *Fastpath) Dump() (string, error) {
 			}
 			lines = append(lines, line+"\n")
 		}
+	}
+	origins, err := f.origins()
+	if err != nil {
+		return "", err
+	}
+	for _, e := range origins {
+		lines = append(lines, fmt.Sprintf("origin vni=%d %s → %s\n", e.pod.vni, e.pod.address, e.origin))
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, ""), nil
@@ -309,6 +316,9 @@ func (d dumper) route(key, value []byte) (string, error) {
 	}
 	if e.own {
 		return fmt.Sprintf("route vni=%d %s → this gateway", k.vni, k.prefix), nil
+	}
+	if e.here {
+		return fmt.Sprintf("route vni=%d %s → this cluster", k.vni, k.prefix), nil
 	}
 	return fmt.Sprintf("route vni=%d %s → cluster=%s vni=%d", k.vni, k.prefix, clusterName(d.clusters, e.cluster), e.vni), nil
 }

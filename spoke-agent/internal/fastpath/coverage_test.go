@@ -17,10 +17,12 @@ import (
 // wantCoverage of the branches that a packet can take, in percent. Those of the slow path are behind helpers of the kernel
 // that could fail and don't: there the numbers hold what is reached, so that it does not become less.
 var wantCoverage = map[string]float64{
-	gatewayProgTomboloIn:     88,
+	gatewayProgTomboloIn:     95,
 	gatewayProgTomboloOut:    77,
-	gatewayProgTomboloSlowIn: 45,
+	gatewayProgTomboloSlowIn: 50,
 	gatewayProgTomboloXdp:    95,
+	gatewayProgTomboloPod:    95,
+	gatewayProgTomboloSwitch: 95,
 }
 
 // coverage is where runStory lets packets through the twins as well, while TestCoverage runs.
@@ -101,7 +103,7 @@ func TestCoverage(t *testing.T) {
 	}()
 	for name, story := range map[string]func(*testing.T){
 		"in": TestIn, "out": TestOut, "out slow": TestOutSlow, "in slow": TestInSlow, "no slow path": TestOutWithoutTunnel, "clamp": TestClamp, "slow real packets": coverSlow, "encrypted": TestEncrypted, "relay": TestRelay, "xdp": TestXDPPasses, "cache": TestCacheSlots, "maps": TestHalfWritten, "real packets": coverReal,
-		"direct in": TestDirectIn, "direct real packets": coverDirect,
+		"direct in": TestDirectIn, "direct out": TestDirectOut, "switch": TestSwitch, "learn": TestLearn, "direct maps": TestDirectHalfWritten, "direct real packets": coverDirect,
 	} {
 		t.Run(name, story)
 	}

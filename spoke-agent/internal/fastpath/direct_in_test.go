@@ -171,6 +171,15 @@ func TestDirectIn(t *testing.T) {
 			reason: "RFC 6040 holds on the way into a pod too",
 			packet: change(good, func(r *relayed) { r.inner.tos, r.tos = 0xb8, 0xbb }), drop: "congested",
 		},
+		"another node's, too big for the port": {
+			reason: "nobody would be told there: the kernel's device does it, and here is none",
+			packet: change(toHost, func(r *relayed) { r.inner.payload = make([]byte, 1481) }), drop: "too_big",
+		},
+		"super-packet without a header": {
+			reason:  "it ends before the length of TCP's header, and the kernel knows no such super-packet",
+			packet:  change(good, func(r *relayed) { r.inner.protocol, r.inner.payload = tcp, []byte{0, 1, 0, 2} }),
+			context: skbContext{GSOSize: 1, GSOSegs: 2}, drop: "decapsulate",
+		},
 		"super-packet of UDP": {
 			reason: "only the kernel's VXLAN device can deliver it", packet: good, context: skbContext{GSOSize: 7, GSOSegs: 2}, drop: "gso_not_tcp",
 		},
@@ -198,6 +207,24 @@ func TestDirectIn(t *testing.T) {
 			}
 		})
 	}
+	t.Run("decrypted", func(t *testing.T) {
+		cfg := directConfig()
+		cfg.Underlay.Tunnel = "ul1"
+		ns.IP(t, "link set ul1 address 02:00:00:00:00:01")
+		ns.MustDo(t, func() error { return f.Set(cfg) })
+		vault := change(toHost, func(r *relayed) { r.src, r.inner.src = "203.0.113.9", "10.1.5.3" })
+		greenVault := change(toGreen, func(r *relayed) { r.src, r.inner.src, r.inner.dst = "203.0.113.9", "10.4.5.3", "10.4.1.4" })
+		for reason, tc := range map[string]struct {
+			packet relayed
+			want   string
+		}{
+			"what came encrypted does not go on to a node in the clear; the port takes it": {vault, "shop/blue in shop/blue@vault"},
+			"nor to a gateway": {greenVault, "drop not_here"},
+		} {
+			got := runStory(t, ns, f, f.programs.TomboloIn, "ul1", tc.packet.bytes(underlayMAC, someMAC), skbContext{})
+			wantEffect(t, reason, got, tc.want)
+		}
+	})
 	t.Run("no gateway of the cluster", func(t *testing.T) {
 		cfg := directConfig()
 		cfg.Own.Gateways = nil
@@ -208,4 +235,42 @@ func TestDirectIn(t *testing.T) {
 			t.Errorf("there is nobody to pass it on to (-want +got):\n%s", diff)
 		}
 	})
+}
+
+// TestDirectHalfWritten has maps that name what other maps lack, as they may for an instant while Set changes them.
+func TestDirectHalfWritten(t *testing.T) {
+	ns, f := directGateway(t)
+	in := relayed{src: "198.51.100.3", dst: "192.0.2.1", ttl: 63, vni: 100,
+		inner: ip4{tos: 1, ttl: 3, protocol: udp, src: "10.1.2.3", dst: "10.1.1.9", payload: udpDatagram(53, 1000, nil)}}
+	here, green := in, in
+	here.src, here.inner.dst = "192.0.2.8", "10.1.1.2"
+	green.vni, green.inner.src, green.inner.dst = 400, "10.4.2.3", "10.4.1.4"
+	out := ethernet(subnetMAC, podMAC, 0x0800, ip4{ttl: 64, protocol: udp, src: "10.1.1.2", dst: "10.1.2.3", payload: udpDatagram(1, 2, nil)}.bytes())
+	receive := func(r relayed) outcome {
+		return runStory(t, ns, f, f.programs.TomboloIn, "ul0", r.bytes(underlayMAC, someMAC), skbContext{})
+	}
+	send := func() outcome { return runStory(t, ns, f, f.programs.TomboloPod, "pod0", out, skbContext{}) }
+	for direction := range uint32(2) {
+		for path := uint32(1); path < 3; path++ {
+			err := f.maps[gatewayMapTomboloFlows].Delete(flowKey{clusterID("west"), 100, 100, direction, path}.encode())
+			if err != nil && direction+path != 2 {
+				t.Fatal(err)
+			}
+		}
+	}
+	for reason, got := range map[string]outcome{"sent": send(), "received": receive(here), "passed on": receive(in)} {
+		if got.Verdict != redirect || len(got.Flows)+len(got.Drops) != 0 {
+			t.Errorf("%s, without an entry that counts it: %+v, want it forwarded and not counted", reason, got)
+		}
+	}
+	for _, cluster := range []string{"west", "east"} {
+		if err := f.maps[gatewayMapTomboloClusters].Delete(encodeUint64(clusterID(cluster))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := diffOutcome(send(), outcome{Verdict: next, Packet: out, Slow: map[string]uint64{"no_endpoint": 1}}); diff != "" {
+		t.Errorf("to a cluster that is not in the map (-want +got):\n%s", diff)
+	}
+	wantEffect(t, "nobody says whether west is encrypted", receive(here), "drop not_encrypted")
+	wantEffect(t, "nobody says who the gateways are", receive(green), "drop no_endpoint")
 }

@@ -39,14 +39,12 @@ type directNode struct {
 	name    string
 	ns      *linktest.Namespace
 	address netip.Addr
+	pins    string
 	cfg     Config
 	f       *Fastpath
 }
 
-const (
-	directRouterMAC = "0a:58:0a:01:00:01"
-	directPodMAC    = "0a:58:0a:01:00:02"
-)
+const directRouterMAC = "0a:58:0a:01:00:01"
 
 func newDirectWorld(t *testing.T, switches bool) *directWorld {
 	t.Helper()
@@ -76,14 +74,14 @@ func (x *directWorld) cluster(t *testing.T, name string, number int, subnet, lin
 	c.ovn.Sysctl(t, "net/ipv4/ip_forward", "1")
 	c.ovn.Sysctl(t, "net/ipv4/conf/all/send_redirects", "0")
 	c.ovn.IP(t, "link add br0 type bridge")
-	c.ovn.IP(t, "link set br0 address "+directRouterMAC+" mtu 1450 up")
+	c.ovn.IP(t, "link set br0 address "+directRouterMAC+" up")
 	c.ovn.IP(t, "addr add "+c.subnet.Addr().Next().String()+"/24 dev br0")
 	for i, n := range []**directNode{&c.gateway, &c.a, &c.b} {
 		*n = x.node(t, c, i, fmt.Sprintf("192.0.%d.1", 10*number+i))
 	}
 	c.gateway.ns.Veth(t, "tbg100", c.ovn, "tbo100")
-	c.gateway.ns.IP(t, "link set tbg100 address 0a:58:a9:fe:00:02 mtu 1450 up")
-	c.ovn.IP(t, "link set tbo100 address 0a:58:a9:fe:00:01 mtu 1450 up")
+	c.gateway.ns.IP(t, "link set tbg100 address 0a:58:a9:fe:00:02 up")
+	c.ovn.IP(t, "link set tbo100 address 0a:58:a9:fe:00:01 up")
 	c.ovn.IP(t, fmt.Sprintf("addr add %s/29 dev tbo100", c.link.Prev()))
 	c.ovn.IP(t, fmt.Sprintf("neigh add %s lladdr 0a:58:a9:fe:00:02 dev tbo100", c.link))
 	return c
@@ -104,8 +102,8 @@ func (x *directWorld) node(t *testing.T, c *directCluster, i int, address string
 	n.ns.IP(t, "link add br0 type bridge")
 	n.ns.IP(t, "link set br0 up")
 	n.ns.Veth(t, "trunk", c.ovn, port)
-	n.ns.IP(t, "link set trunk mtu 1450 master br0 up")
-	c.ovn.IP(t, "link set "+port+" mtu 1450 master br0 up")
+	n.ns.IP(t, "link set trunk master br0 up")
+	c.ovn.IP(t, "link set "+port+" master br0 up")
 	return n
 }
 
@@ -147,14 +145,16 @@ func (x *directWorld) pod(t *testing.T, c *directCluster, n *directNode, name, a
 func (x *directWorld) plug(t *testing.T, c *directCluster, n *directNode, pod *linktest.Namespace, name, address string) {
 	t.Helper()
 	n.ns.Veth(t, name, pod, "eth0")
-	pod.IP(t, "link set eth0 address "+directPodMAC+" mtu 1450 up")
+	a := netip.MustParseAddr(address).As4()
+	mac := fmt.Sprintf("0a:58:%02x:%02x:%02x:%02x", a[0], a[1], a[2], a[3])
+	pod.IP(t, "link set eth0 address "+mac+" up")
 	pod.IP(t, "addr add "+address+"/24 dev eth0")
 	pod.IP(t, "route add default via "+c.subnet.Addr().Next().String())
-	p := Pod{Interface: name, VNI: 100, Address: netip.MustParseAddr(address), MAC: directPodMAC, RouterMAC: directRouterMAC}
-	n.ns.IP(t, "link set "+name+" mtu 1450 up")
+	p := Pod{Interface: name, VNI: 100, Address: netip.MustParseAddr(address), MAC: mac, RouterMAC: directRouterMAC}
+	n.ns.IP(t, "link set "+name+" up")
 	if x.switches {
 		p.Switch = "s-" + name
-		n.ns.IP(t, "link add "+p.Switch+" mtu 1450 type veth peer name o-"+name+" mtu 1450")
+		n.ns.IP(t, "link add "+p.Switch+" type veth peer name o-"+name+"")
 		n.ns.IP(t, "link set o-"+name+" master br0 up")
 		n.ns.IP(t, "link set "+p.Switch+" up")
 	} else {
@@ -171,10 +171,14 @@ func (x *directWorld) start(t *testing.T) {
 	t.Helper()
 	for _, n := range x.nodes() {
 		n.cfg.Underlay.VXLAN = vxlanDevice
-		n.ns.MustDo(t, func() error {
-			return link.EnsureVXLAN(link.VXLAN{Port: 4789, Address: n.address, Underlay: "ul0"})
-		})
-		n.f = openGateway(t, n.ns, x.pins+"-"+n.name, n.cfg)
+		slow := x.slowPath(n)
+		n.ns.MustDo(t, func() error { return link.EnsureVXLAN(slow.VXLAN) })
+		n.pins = x.pins + "-" + n.name
+		n.f = openGateway(t, n.ns, n.pins, n.cfg)
+		n.ns.MustDo(t, func() error { return link.SetSlowPath(slow) }) // without Vpcs too: it sets the device up
+		if coverage != nil {
+			n.ns.MustDo(t, func() error { return coverage.attach(n.f, n.cfg) })
+		}
 	}
 	t.Cleanup(func() {
 		for _, n := range x.nodes() {
@@ -186,6 +190,25 @@ func (x *directWorld) start(t *testing.T) {
 			}
 		}
 	})
+}
+
+// slowPath is what the kernel has to know: on a gateway, the routes of the Vpc too.
+func (x *directWorld) slowPath(n *directNode) link.SlowPath {
+	slow := link.SlowPath{VXLAN: link.VXLAN{Port: 4789, Address: n.address, Underlay: "ul0"}}
+	for _, p := range n.cfg.Ports {
+		if p.Interface != "" {
+			slow.Vpcs = append(slow.Vpcs, link.SlowVpc{
+				Interface: p.Interface, VNI: p.VNI, Router: p.Address.Prev(), RouterMAC: p.RouterMAC, Local: p.Local,
+				Remotes: []link.SlowRemote{{VNI: 100, Endpoints: n.cfg.Clusters[0].Endpoints, Prefixes: p.Remotes[0].Prefixes}},
+			})
+		}
+	}
+	return slow
+}
+
+func (n *directNode) set(t *testing.T) {
+	t.Helper()
+	n.ns.MustDo(t, func() error { return n.f.Set(n.cfg) })
 }
 
 // by returns packets by direction and path.

@@ -27,10 +27,17 @@
 // tombolo_xdp before it, rewrites the outer header in place. Longest matches are
 // cached until an epoch ends, which Set ends after each change.
 //
+// Config.Pods send by themselves: tombolo_pod encapsulates what they send to other clusters,
+// and tombolo_in puts what comes into their namespaces. See docs/decisions/0011.
+//
 //	bpf/maps.h     what lies in the maps; maps.go writes the same bytes
 //	bpf/gateway.c  tombolo_out, tombolo_in, tombolo_in_tunnel and tombolo_slow_in
 //	bpf/slow.h     what goes to the kernel, and ICMP
 //	bpf/relay.h    what only passes, and tombolo_xdp
 //	bpf/cache.h    longest matches
+//	bpf/pod.h      tombolo_pod and tombolo_switch
+//	bpf/learn.h    where other clusters' pods are
+//	bpf/own.h      what goes on to another node of the cluster
+//	bpf/encap.h    the outer header
 //	pins.go        where everything is pinned, and how programs are replaced
 package fastpath

@@ -177,12 +177,16 @@ func decodePrefix(b []byte) (prefixKey, error) {
 type remoteEntry struct {
 	cluster uint64
 	vni     uint32
-	own     bool
+	// own is this node's link address, and here a prefix of this cluster that lies in a remote one.
+	own, here bool
 }
 
 func (e remoteEntry) encode() []byte {
 	b := native.AppendUint64(nil, e.cluster)
 	b = native.AppendUint32(b, e.vni)
+	if e.here {
+		return native.AppendUint32(b, 2)
+	}
 	return appendBool(b, e.own)
 }
 
@@ -190,11 +194,11 @@ func decodeRemote(b []byte) (remoteEntry, error) {
 	if err := wantLen("remote", b, 16); err != nil {
 		return remoteEntry{}, err
 	}
-	own, err := decodeBool("own", b[12:])
-	if err != nil {
-		return remoteEntry{}, fmt.Errorf("decode remote: %w", err)
+	own := native.Uint32(b[12:])
+	if own > 2 {
+		return remoteEntry{}, fmt.Errorf("decode remote: own is %d, none of 0, 1 and 2", own)
 	}
-	return remoteEntry{cluster: native.Uint64(b), vni: native.Uint32(b[8:]), own: own}, nil
+	return remoteEntry{cluster: native.Uint64(b), vni: native.Uint32(b[8:]), own: own == 1, here: own == 2}, nil
 }
 
 // clusterEntry is struct cluster.

@@ -114,7 +114,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"prefix short":    {"half an entry", second(decodePrefix([]byte{1}))},
 		"prefix length":   {"shorter than the VNI", second(decodePrefix(append(encodeUint32(31), make([]byte, 8)...)))},
 		"prefix bits":     {"the kernel keeps what is behind the length, but no code here wrote it", second(decodePrefix(append(encodeUint32(32), 0, 0, 0, 1, 10, 0, 0, 0)))},
-		"remote":          {"own is a truth value", second(decodeRemote(append(make([]byte, 12), encodeUint32(2)...)))},
+		"remote":          {"there are two kinds of own", second(decodeRemote(append(make([]byte, 12), encodeUint32(3)...)))},
 		"relay length":    {"half an entry", second(decodeRelay(make([]byte, 23)))},
 		"cluster":         {"more endpoints than there is room", second(decodeCluster(append(append(make([]byte, 68), encodeUint32(17)...), make([]byte, 64)...)))},
 		"cluster name":    {"no end", second(decodeCluster(append(bytes.Repeat([]byte("x"), 64), make([]byte, 72)...)))},

@@ -38,6 +38,20 @@ func setOf[T comparable](list []T) map[T]bool {
 	return set
 }
 
+// withinRemotes are the prefixes of this cluster that lie in a remote one. A router takes the longest match among both, and
+// so must a program that does its work.
+func withinRemotes(p Port) []netip.Prefix {
+	var within []netip.Prefix
+	for _, local := range p.Local {
+		for _, r := range p.Remotes {
+			if slices.ContainsFunc(r.Prefixes, func(remote netip.Prefix) bool { return remote.Bits() <= local.Bits() && remote.Contains(local.Addr()) }) {
+				within = append(within, local)
+			}
+		}
+	}
+	return within
+}
+
 func compileOwn(cfg Config, under device, put func(name string, key, value []byte)) {
 	if cfg.Own.Name == "" {
 		return

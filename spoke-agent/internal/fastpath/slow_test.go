@@ -182,7 +182,7 @@ func TestOutWithoutTunnel(t *testing.T) {
 
 // TestClamp: the underlay of 1500 bytes leaves 1500 − 50 − 40 = 1410 for a segment.
 func TestClamp(t *testing.T) {
-	ns, f := storyGateway(t)
+	ns, f := directGateway(t)
 	mss := func(n uint16) []byte { return binary.BigEndian.AppendUint16([]byte{2, 4}, n) }
 	join := func(parts ...[]byte) (b []byte) {
 		for _, p := range parts {
@@ -214,16 +214,23 @@ func TestClamp(t *testing.T) {
 		"with IP options": {reason: "TCP begins later", flags: syn, options: mss(1460), want: mss(1410), ipOptions: []byte{1, 1, 1, 0}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			segment := func(options []byte) []byte {
+			segment := func(ttl byte, options []byte) []byte {
 				b := append(tcpSegment(1000, 80, nil), options...)
 				b[12], b[13] = byte(5+len(options)/4)<<4, tc.flags
-				p := ip4{ttl: 64, protocol: tcp, src: "10.1.1.2", dst: "10.1.3.3", options: tc.ipOptions, payload: append(b, "data"...)}
+				p := ip4{ttl: ttl, protocol: tcp, src: "10.1.1.2", dst: "10.1.3.3", options: tc.ipOptions, payload: append(b, "data"...)}
 				binary.BigEndian.PutUint16(p.payload[16:], tcpChecksum(p))
 				return p.bytes()
 			}
-			got := runStory(t, ns, f, f.programs.TomboloOut, "tbg100", ethernet(gatewayMAC, routerMAC, 0x0800, segment(tc.options)), skbContext{})
-			if got.Verdict != redirect || string(got.Packet[64:]) != string(segment(tc.want)) {
-				t.Errorf("%s: verdict %d\ngot  %x\nwant %x", tc.reason, got.Verdict, got.Packet[64:], segment(tc.want))
+			got := runStory(t, ns, f, f.programs.TomboloOut, "tbg100", ethernet(gatewayMAC, routerMAC, 0x0800, segment(64, tc.options)), skbContext{})
+			if got.Verdict != redirect || string(got.Packet[64:]) != string(segment(64, tc.want)) {
+				t.Errorf("%s: verdict %d\ngot  %x\nwant %x", tc.reason, got.Verdict, got.Packet[64:], segment(64, tc.want))
+			}
+			if tc.ipOptions != nil {
+				return
+			}
+			got = runStory(t, ns, f, f.programs.TomboloPod, "pod0", ethernet(subnetMAC, podMAC, 0x0800, segment(65, tc.options)), skbContext{})
+			if got.Verdict != redirect || string(got.Packet[64:]) != string(segment(64, tc.want)) {
+				t.Errorf("of a pod: %s: verdict %d\ngot  %x\nwant %x", tc.reason, got.Verdict, got.Packet[64:], segment(64, tc.want))
 			}
 		})
 	}

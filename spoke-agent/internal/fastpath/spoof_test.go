@@ -117,13 +117,42 @@ func (g crafter) right() crafted {
 		p := one(g, g.cfg.Ports...)
 		r := one(g, p.Remotes...)
 		from, c.vni, c.inner.src, c.inner.dst = r.Cluster, p.VNI, g.in(one(g, r.Prefixes...)), g.in(one(g, p.Local...))
+		c.inner.dst = g.pod(p.VNI, c.inner.dst)
+	}
+	if from == g.cfg.Own.Name || len(g.cfg.Own.Nodes) > 0 && g.IntN(4) == 0 {
+		c.src = one(g, g.cfg.Own.Nodes...).String()
+		return c
 	}
 	for _, cluster := range g.cfg.Clusters {
-		if cluster.Name == from && len(cluster.Endpoints) > 0 {
-			c.src = one(g, cluster.Endpoints...).String()
+		if senders := sendersIn(cluster); cluster.Name == from && len(senders) > 0 {
+			c.src = one(g, senders...).String()
 		}
 	}
 	return c
+}
+
+// sendersIn are those that may send for a cluster, as Config says.
+func sendersIn(c Cluster) []netip.Addr {
+	if len(c.Senders) > 0 {
+		return c.Senders
+	}
+	return c.Endpoints
+}
+
+// pod is, often, one whose place the Config knows.
+func (g crafter) pod(vni uint32, otherwise string) string {
+	known := []string{otherwise}
+	for _, p := range g.cfg.Pods {
+		if p.VNI == vni {
+			known = append(known, p.Address.String())
+		}
+	}
+	for _, h := range g.cfg.Own.Hosts {
+		if h.VNI == vni {
+			known = append(known, h.Address.String())
+		}
+	}
+	return one(g, known...)
 }
 
 func (g crafter) in(p netip.Prefix) string {
@@ -141,7 +170,7 @@ func (g crafter) madeUp() crafted {
 	}
 	return crafted{
 		relayed: relayed{
-			src:      one(g, "198.51.100.1", "198.51.100.2", "203.0.113.1", "203.0.113.1", "198.51.100.77", "192.0.2.1", "198.51.100.3", "203.0.113.9"),
+			src:      one(g, "198.51.100.1", "198.51.100.2", "203.0.113.1", "203.0.113.1", "198.51.100.77", "192.0.2.1", "198.51.100.3", "203.0.113.9", "192.0.2.8", "192.0.2.9"),
 			dst:      "192.0.2.1",
 			ttl:      byte(one(g, 64, 63, 2, rare(64, 1), rare(64, 0))),
 			vni:      one(g, 100, 100, 300, 500, 500, 200, 0, 4000, g.Uint32N(1<<24)),
@@ -161,10 +190,15 @@ func (g crafter) madeUp() crafted {
 func judge(cfg Config, c crafted) string {
 	sender, encrypted := "", false
 	for _, cluster := range cfg.Clusters {
-		for _, a := range cluster.Endpoints {
+		for _, a := range sendersIn(cluster) {
 			if a.String() == c.src {
 				sender, encrypted = cluster.Name, cluster.Encrypted
 			}
+		}
+	}
+	for _, a := range cfg.Own.Nodes {
+		if a.String() == c.src {
+			sender = cfg.Own.Name
 		}
 	}
 	var port *Port
@@ -190,11 +224,26 @@ func judge(cfg Config, c crafted) string {
 		return judgeRelay(cfg, c, sender, "not_local")
 	}
 	for _, r := range port.Remotes {
-		if r.Cluster == sender && within(r.Prefixes, c.inner.src) && port.Address.String() != c.inner.src {
+		if !within(r.Prefixes, c.inner.src) || port.Address.String() == c.inner.src {
+			continue
+		}
+		switch {
+		case sender == cfg.Own.Name && isEncrypted(cfg, r.Cluster):
+			return "not_encrypted"
+		case sender == cfg.Own.Name || sender == r.Cluster:
 			return "deliver"
 		}
 	}
 	return "spoofed_source"
+}
+
+func isEncrypted(cfg Config, cluster string) bool {
+	for _, c := range cfg.Clusters {
+		if c.Name == cluster {
+			return c.Encrypted
+		}
+	}
+	return false
 }
 
 func judgeRelay(cfg Config, c crafted, sender, otherwise string) string {

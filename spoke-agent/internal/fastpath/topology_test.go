@@ -202,9 +202,14 @@ func echo(t *testing.T, ns *linktest.Namespace, name string) {
 
 func listenUDP(t testing.TB, ns *linktest.Namespace) net.PacketConn {
 	t.Helper()
+	return listenUDPOn(t, ns, 7)
+}
+
+func listenUDPOn(t testing.TB, ns *linktest.Namespace, port int) net.PacketConn {
+	t.Helper()
 	var conn *net.UDPConn
 	ns.MustDo(t, func() (err error) {
-		conn, err = net.ListenUDP("udp4", &net.UDPAddr{Port: 7})
+		conn, err = net.ListenUDP("udp4", &net.UDPAddr{Port: port})
 		return err
 	})
 	t.Cleanup(func() { conn.Close() })
@@ -252,11 +257,15 @@ func setOption(conn *net.UDPConn, level, option, value int) error {
 	return failed
 }
 
-// lostDuring sends 1000 datagrams per second from shop east to shop west while f runs, and returns how many were sent
-// and how many were never answered.
+// lostDuring is lostDuring from shop east to shop west.
 func (x *transit) lostDuring(t *testing.T, f func()) (sent, lost int) {
 	t.Helper()
-	conn := dialUDP(t, x.shopEast, "10.1.2.2:7")
+	return lostDuring(t, dialUDP(t, x.shopEast, "10.1.2.2:7"), f)
+}
+
+// lostDuring sends 1000 datagrams per second while f runs, and returns how many were sent and how many were never answered.
+func lostDuring(t *testing.T, conn *net.UDPConn, f func()) (sent, lost int) {
+	t.Helper()
 	var stop atomic.Bool
 	done := make(chan int)
 	go func() {

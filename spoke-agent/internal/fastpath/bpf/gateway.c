@@ -51,6 +51,7 @@ int tombolo_out(struct __sk_buff *skb)
 	if (!ip)
 		return drop(DROP_MALFORMED);
 	unknown = find(TRIE_REMOTES, *vni, ip->daddr, &remote);
+	unknown |= remote.own == OWN_PREFIX;
 	if (!unknown)
 		cluster = bpf_map_lookup_elem(&tombolo_clusters, &remote.cluster);
 	mtu = underlay->mtu;
@@ -86,7 +87,7 @@ int tombolo_out(struct __sk_buff *skb)
 		return drop(DROP_MALFORMED);
 	if (length + OVERHEAD > mtu)
 		return too_big(skb, underlay, *vni, mtu, ip->frag_off);
-	hash = flow_hash(skb, ip);
+	hash = flow_hash(skb, ip, !(ip->frag_off & bpf_htons(IP_MF | IP_OFFSET)));
 	endpoint = choose(cluster, hash);
 	tos = ip->tos;
 	failed = encapsulate(skb, underlay, endpoint, to, hash, tos, 0);
@@ -244,15 +245,17 @@ static __always_inline int take(struct __sk_buff *skb)
 	if (congestion(o->ip.tos, ip))
 		return drop(DROP_CONGESTED);
 
-	if (!place) {
-		verdict = deliver(skb, underlay, delivery);
-	} else {
+	if (place) {
 		origin = origin_of(o);
 		from = ip->saddr;
-		verdict = into_pod(skb, underlay, place);
-		if (verdict == TCX_REDIRECT && origin)
-			learn(underlay, &flow, from, origin);
+		if (unwrap(skb, place))
+			return to_tunnel(skb, underlay, SLOW_DECAPSULATE, DROP_DECAPSULATE);
+		if (origin)
+			learn(&flow, from, origin);
+		count_flow(&flow, packets, bytes);
+		return bpf_redirect_peer(place->ifindex, 0);
 	}
+	verdict = deliver(skb, underlay, delivery);
 	if (verdict == TCX_REDIRECT)
 		count_flow(&flow, packets, bytes);
 	return verdict;

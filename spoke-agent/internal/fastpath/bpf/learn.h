@@ -49,8 +49,8 @@ static __always_inline __s64 age_of(const struct learned *learned)
 	return bpf_ktime_get_coarse_ns() - learned->since;
 }
 
-// origin_for is the node that has a pod of another cluster, or 0.
-static __always_inline __be32 origin_for(__u32 vni, __be32 address)
+// origin_for finds the node that has a pod of another cluster. It is not 0 when that is not known (any more).
+static __always_inline int origin_for(__u32 vni, __be32 address, __be32 *origin)
 {
 	__u64 asked = question(LEARNED, vni, address);
 	__u32 zero = 0, slot = slot_of(asked);
@@ -59,14 +59,15 @@ static __always_inline __be32 origin_for(__u32 vni, __be32 address)
 	struct learned learned;
 
 	if (!cached || !epoch) // for the verifier
-		return 0;
+		return -1;
 	if (recall(&cached->seal, asked, *epoch, (__u64 *)&learned) || age_of(&learned) > FRESH)
-		return 0;
-	return learned.origin;
+		return -1;
+	*origin = learned.origin;
+	return 0;
 }
 
 // learn remembers that a pod of a cluster is behind an origin, if that is one of the cluster's senders.
-static __always_inline void learn(const struct underlay *underlay, const struct flow *flow, __be32 address, __be32 origin)
+static __always_inline void learn(const struct flow *flow, __be32 address, __be32 origin)
 {
 	__u64 asked = question(LEARNED, flow->remote_vni, address), now;
 	__u32 zero = 0, slot = slot_of(asked);
@@ -84,7 +85,7 @@ static __always_inline void learn(const struct underlay *underlay, const struct 
 	// As in find: should the senders change meanwhile, what is written is of an epoch that is over.
 	full_barrier();
 	sender = bpf_map_lookup_elem(&tombolo_sources, &origin);
-	if (!sender || sender->own || sender->cluster != flow->cluster || sender->ifindex != underlay->ifindex)
+	if (!sender || sender->own || sender->cluster != flow->cluster)
 		return;
 	learned.origin = origin;
 	learned.since = bpf_ktime_get_coarse_ns();

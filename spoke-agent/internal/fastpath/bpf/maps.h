@@ -46,7 +46,13 @@ struct prefix {
 	__be32 address;
 };
 
-// remote is the Vpc and cluster that a prefix belongs to; own marks this node's link address.
+// own says of a prefix that it is no other cluster's.
+enum own {
+	OWN_ADDRESS = 1, // this node's link address
+	OWN_PREFIX,	 // a prefix of this cluster within a remote one
+};
+
+// remote is the Vpc and cluster that a prefix belongs to, or an enum own.
 struct remote {
 	__u64 cluster;
 	__u32 vni;

@@ -98,9 +98,9 @@ static __always_inline struct iphdr *ip_header(struct __sk_buff *skb)
 	if (pull(skb, ETH_HLEN + sizeof(*ip)))
 		return NULL;
 	ip = (void *)(long)skb->data + ETH_HLEN;
-	if ((void *)(ip + 1) > (void *)(long)skb->data_end || ip->version != 4 || ip->ihl < 5)
+	if ((void *)(ip + 1) > (void *)(long)skb->data_end) // for the verifier
 		return NULL;
-	return ip;
+	return ip->version == 4 && ip->ihl >= 5 ? ip : NULL;
 }
 
 static __always_inline __u64 mix(__u64 h)
@@ -112,15 +112,14 @@ static __always_inline __u64 mix(__u64 h)
 	return h ^ h >> 33;
 }
 
-// flow_hash is equal for all packets of a flow: 5-tuple, or 3-tuple where there are no ports to read. The kernel's
-// own skb hash costs ten times as much when no device has set it, and differs between fragments.
-static __always_inline __u64 flow_hash(struct __sk_buff *skb, const struct iphdr *ip)
+// flow_hash is equal for all packets of a flow: 5-tuple, or 3-tuple where there are no ports to read, as in fragments. The
+// kernel's own skb hash costs ten times as much when no device has set it, and differs between fragments.
+static __always_inline __u64 flow_hash(struct __sk_buff *skb, const struct iphdr *ip, int whole)
 {
 	__u64 h = mix((__u64)ip->saddr << 32 | ip->daddr);
 	__u32 ports = 0;
 
-	if ((ip->protocol == IPPROTO_TCP || ip->protocol == IPPROTO_UDP) &&
-	    !(ip->frag_off & bpf_htons(IP_MF | IP_OFFSET)))
+	if ((ip->protocol == IPPROTO_TCP || ip->protocol == IPPROTO_UDP) && whole)
 		// A packet too short for ports leaves them zero.
 		bpf_skb_load_bytes(skb, ETH_HLEN + ip->ihl * 4, &ports, sizeof(ports));
 	return mix(h + ((__u64)ports << 8 | ip->protocol));

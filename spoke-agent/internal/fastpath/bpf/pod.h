@@ -8,16 +8,6 @@
 #include "encap.h"
 #include "slow.h"
 
-// age takes one off the TTL, for the router that the packet does not meet (RFC 1624, equation 3). TTL is the first octet
-// of its word.
-static __always_inline void age(struct iphdr *ip)
-{
-	__u32 sum = (__u16)~ip->check + (__u16)~bpf_htons(ip->ttl << 8) + bpf_htons((ip->ttl - 1) << 8);
-
-	ip->check = ~fold(sum);
-	ip->ttl--;
-}
-
 // routine says that no router has to look at the packet: it has no options, and its TTL does not end here.
 static __always_inline int routine(const struct iphdr *ip)
 {
@@ -39,7 +29,7 @@ static __always_inline int on(const struct pod *pod)
 }
 
 // leave is on, for what goes to another cluster all the same.
-static __always_inline int leave(const struct pod *pod, enum event reason)
+static __noinline int leave(const struct pod *pod, enum event reason)
 {
 	count_event(reason);
 	return on(pod);
@@ -56,24 +46,24 @@ static __noinline int to_tunnel(struct __sk_buff *skb, const struct underlay *un
 	return TCX_NEXT;
 }
 
-// into_pod takes off the outer header and gives the packet to the pod, in whose namespace it then is.
-static __always_inline int into_pod(struct __sk_buff *skb, const struct underlay *underlay, const struct place *place)
+// unwrap takes off the outer header of a packet to a pod of this node. It is not 0 when the kernel refuses.
+static __always_inline int unwrap(struct __sk_buff *skb, const struct place *place)
 {
 	struct ethhdr *eth;
 	struct iphdr *ip;
 
 	if (bpf_skb_adjust_room(skb, -(int)OVERHEAD, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO))
-		return to_tunnel(skb, underlay, SLOW_DECAPSULATE, DROP_DECAPSULATE);
+		return -1;
 	if (pull(skb, sizeof(*eth) + sizeof(*ip))) // for the verifier
-		return drop(DROP_DECAPSULATE);
+		return -1;
 	eth = (void *)(long)skb->data;
 	ip = (void *)(eth + 1);
 	if ((void *)(ip + 1) > (void *)(long)skb->data_end) // for the verifier
-		return drop(DROP_DECAPSULATE);
+		return -1;
 	age(ip);
 	__builtin_memcpy(eth->h_dest, place->mac, ETH_ALEN);
 	__builtin_memcpy(eth->h_source, place->router_mac, ETH_ALEN);
-	return bpf_redirect_peer(place->ifindex, 0);
+	return 0;
 }
 
 // tombolo_pod takes what a pod sends.
@@ -82,8 +72,8 @@ int tombolo_pod(struct __sk_buff *skb)
 {
 	__u32 ifindex = skb->ifindex, zero = 0;
 	struct pod *pod = bpf_map_lookup_elem(&tombolo_pods, &ifindex);
-	struct underlay *underlay = bpf_map_lookup_elem(&tombolo_underlay, &zero);
 	__u32 packets = skb->gso_segs ?: 1, bytes = skb->len - ETH_HLEN, length;
+	struct underlay *underlay;
 	struct remote remote = {};
 	struct flow flow = {};
 	struct cluster *cluster;
@@ -93,7 +83,10 @@ int tombolo_pod(struct __sk_buff *skb)
 	__u8 tos;
 	int failed;
 
-	if (!pod || !underlay)
+	if (!pod)
+		return TCX_NEXT;
+	underlay = bpf_map_lookup_elem(&tombolo_underlay, &zero);
+	if (!underlay) // for the verifier
 		return TCX_NEXT;
 	if (!untagged_ipv4(skb))
 		return on(pod);
@@ -109,14 +102,8 @@ int tombolo_pod(struct __sk_buff *skb)
 		return leave(pod, SLOW_NO_ENDPOINT);
 	if (cluster->encrypted)
 		return leave(pod, SLOW_ENCRYPTED);
-	if (ip->protocol == IPPROTO_TCP) {
-		clamp_mss(skb, sizeof(*ip), underlay->mtu);
-		ip = ip_header(skb);
-		if (!ip) // for the verifier
-			return on(pod);
-	}
 	length = wire_length(skb, ip, ETH_HLEN);
-	if (!length || length + OVERHEAD > underlay->mtu)
+	if (length + OVERHEAD > underlay->mtu)
 		return leave(pod, SLOW_TOO_BIG);
 
 	flow.cluster = remote.cluster;
@@ -124,20 +111,17 @@ int tombolo_pod(struct __sk_buff *skb)
 	flow.remote_vni = remote.vni;
 	flow.direction = DIRECTION_OUT;
 	flow.path = PATH_POD;
-	hash = flow_hash(skb, ip);
-	endpoint = origin_for(remote.vni, ip->daddr) ?: choose(cluster, hash);
+	hash = flow_hash(skb, ip, 1);
+	if (origin_for(remote.vni, ip->daddr, &endpoint))
+		endpoint = choose(cluster, hash);
 	tos = ip->tos;
-	failed = encapsulate(skb, underlay, endpoint, remote.vni, hash, tos, underlay->address);
+	if (ip->protocol == IPPROTO_TCP)
+		clamp_mss(skb, sizeof(*ip), underlay->mtu);
+	failed = encapsulate(skb, underlay, endpoint, remote.vni, hash, tos, 1);
 	if (failed == REFUSED)
 		return leave(pod, SLOW_ENCAPSULATE);
 	if (failed) // for the verifier
 		return drop(DROP_ENCAPSULATE);
-	if (pull(skb, sizeof(struct outer) + sizeof(*ip))) // for the verifier
-		return drop(DROP_ENCAPSULATE);
-	ip = (void *)(long)skb->data + sizeof(struct outer);
-	if ((void *)(ip + 1) > (void *)(long)skb->data_end) // for the verifier
-		return drop(DROP_ENCAPSULATE);
-	age(ip);
 	count_flow(&flow, packets, bytes);
 	return bpf_redirect_neigh(underlay->ifindex, NULL, 0, 0);
 }
@@ -148,17 +132,14 @@ int tombolo_switch(struct __sk_buff *skb)
 {
 	__u32 ifindex = skb->ifindex;
 	struct pod *pod = bpf_map_lookup_elem(&tombolo_pods, &ifindex);
-	struct ethhdr *eth;
+	__u16 to[ETH_ALEN / 2];
 
 	if (!pod)
 		return TCX_NEXT;
-	if (pull(skb, sizeof(*eth))) // for the verifier
-		return TCX_NEXT;
-	eth = (void *)(long)skb->data;
-	if ((void *)(eth + 1) > (void *)(long)skb->data_end) // for the verifier
+	if (bpf_skb_load_bytes(skb, offsetof(struct ethhdr, h_dest), to, sizeof(to))) // for the verifier
 		return TCX_NEXT;
 	// What is for others too, or for somebody else, the pod must be able to tell from its own: that takes the queue.
-	if (!same_mac(eth->h_dest, pod->mac))
+	if (!same_mac(to, pod->mac))
 		return bpf_redirect(pod->other, 0);
 	// The kernel does it itself since 6.15.
 	bpf_skb_change_type(skb, PACKET_HOST);
