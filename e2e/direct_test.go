@@ -65,6 +65,67 @@ func TestDirectPath(t *testing.T) {
 	}))
 }
 
+// TestDirectPathOff: with --direct-path=false a node's pods go through OVN and the gateways' ports, those that were plugged for the
+// direct path too; and new ones get what Open vSwitch alone needs.
+func TestDirectPathOff(t *testing.T) {
+	n := newTenant(t, "direct-off")
+	n.vpc("vpc-1", "east", "10.0.0.0/16")
+	n.vpc("vpc-2", "west", "172.31.0.0/16")
+	n.peer("one-two", "vpc-1", "vpc-2")
+	pod1, pod2 := n.podOn("east", "pod-1", "vpc-1", "n3"), n.podOn("west", "pod-2", "vpc-2", "n1")
+	n.verified("one-two")
+	n.direct(pod1, pod2, map[string]bool{"pod": true, "node": true})
+
+	restart := func(flags ...string) {
+		n.must(fleet.Lab.StopAgentNode("east", "n3"))
+		n.must(fleet.Lab.StartAgentNode(n.ctx, "east", "n3", flags...))
+	}
+	on := func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(n.ctx), time.Minute)
+		defer cancel()
+		n.check(fleet.Lab.StopAgentNode("east", "n3"))
+		n.check(fleet.Lab.StartAgentNode(ctx, "east", "n3"))
+	}
+	t.Cleanup(on)
+	restart("--direct-path=false")
+	n.by(pod1, pod2, "gateway") // west's pod sends by itself, to a gateway of east
+	if _, err := fleet.Maps(n.ctx, "east", "n3"); err == nil {
+		t.Error("a node without a role has maps")
+	}
+	n.tcp(pod1, pod2)
+	before := n.interfaces("east", "n3")
+	pod3 := n.podOn("east", "pod-3", "vpc-1", "n3")
+	if after := n.interfaces("east", "n3"); strings.Count(after, "tbp") != strings.Count(before, "tbp")+1 || strings.Count(after, "tbr") != strings.Count(before, "tbr") {
+		t.Errorf("interfaces are\n%s\nwere\n%s", after, before)
+	}
+	n.reach(pod3, pod2, 62)
+
+	on()
+	n.direct(pod1, pod2, map[string]bool{"pod": true, "node": true})
+	n.by(pod3, pod2, "gateway") // it has one pair, and Open vSwitch takes its packets first
+	n.tcp(pod3, pod2)
+}
+
+// by waits until what a node of east sends for a pod goes through a gateway port there.
+func (n *tenant) by(from, to *story.Pod, path string) {
+	n.Helper()
+	n.must(story.Eventually(n.ctx, "packets of "+from.Name+" by "+path, func(ctx context.Context) error {
+		if _, err := from.MustReach(ctx, to, 62); err != nil {
+			return err
+		}
+		const packets = 100
+		before := n.byPath()
+		if _, err := from.Ping(ctx, to.Address, packets, 10*time.Millisecond); err != nil {
+			return err
+		}
+		after := n.byPath()
+		if grown := after[path] - before[path]; grown < packets {
+			return fmt.Errorf("%.0f packets by %s: %v, then %v", grown, path, before, after)
+		}
+		return nil
+	}))
+}
+
 // direct waits until pings from one pod to the other, and their answers, are counted by these paths and no others. Probes go by
 // gateway ports all the time, a few each second.
 func (n *tenant) direct(from, to *story.Pod, paths map[string]bool) {

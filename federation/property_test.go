@@ -44,6 +44,7 @@ func TestRandomFleets(t *testing.T) {
 			checkLedgers(t, w, result)
 			checkDeletions(t, w, result)
 			checkReach(t, w, result)
+			checkAddresses(t, w, result)
 			before, rendered = result, render(result)
 			if rapid.IntRange(0, 3).Draw(t, "stores") > 0 {
 				w.store(result)
@@ -101,6 +102,30 @@ func keysThatDiffer[V any](a, b map[Key]V) []Key {
 		}
 	}
 	return keys
+}
+
+// checkAddresses: an address on the underlay is one cluster's, as gateway or as node, and only clusters whose label says so have told
+// nodes.
+func checkAddresses(t *rapid.T, w *world, r Result) {
+	owner := map[string]string{}
+	for key, g := range r.Gateways {
+		var addresses []string
+		for _, e := range g.Spec.Endpoints {
+			addresses = append(addresses, e.Address)
+		}
+		for _, n := range g.Spec.Nodes {
+			addresses = append(addresses, n.Address)
+		}
+		for _, a := range addresses {
+			if other := owner[a]; other != "" && other != g.Spec.Cluster {
+				t.Fatalf("address %s is %s's and %s's", a, other, g.Spec.Cluster)
+			}
+			owner[a] = g.Spec.Cluster
+		}
+		if len(g.Spec.Nodes) > 0 && w.clusters[g.Spec.Cluster].Labels[networkv1alpha1.LabelNodeToNode] != "true" {
+			t.Fatalf("%s tells nodes without a label that says so", key)
+		}
+	}
 }
 
 // checkLedgers: nothing is handed out twice, and what an existing owner has it keeps.

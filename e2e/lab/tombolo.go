@@ -119,8 +119,8 @@ func (l *Lab) StartAgentController(ctx context.Context, cluster string) error {
 	}, readyz(c.NetNS), l.Procs.Start)
 }
 
-// StartAgentNode runs the cluster's agent in the role node in a node's box.
-func (l *Lab) StartAgentNode(ctx context.Context, cluster, name string) error {
+// StartAgentNode runs the cluster's agent in the role node in a node's box, with more flags if there are any.
+func (l *Lab) StartAgentNode(ctx context.Context, cluster, name string, flags ...string) error {
 	c, err := l.Cluster(cluster)
 	if err != nil {
 		return err
@@ -136,7 +136,7 @@ func (l *Lab) StartAgentNode(ctx context.Context, cluster, name string) error {
 	return l.start(ctx, proc.Spec{
 		Name: c.Name + "-" + n.Name + "-" + nodeProcess,
 		Path: l.Binaries.Path("tombolo-agent"),
-		Args: []string{
+		Args: append([]string{
 			"node",
 			"--node-name=" + n.Name,
 			"--kubeconfig=" + kubeconfig,
@@ -148,7 +148,7 @@ func (l *Lab) StartAgentNode(ctx context.Context, cluster, name string) error {
 			"--state-dir=" + n.TomboloState(),
 			"--metrics-bind-address=" + metricsAddress,
 			"--health-probe-bind-address=" + healthAddress,
-		},
+		}, flags...),
 		Capabilities: nodeCapabilities,
 	}, readyz(n.NetNS), n.StartProcess)
 }

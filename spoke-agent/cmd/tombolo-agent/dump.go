@@ -38,7 +38,7 @@ func runDump(cmd *cobra.Command, o options.Dump) error {
 func dumpMaps(_ context.Context, o options.Dump) (string, error) {
 	pins := controllers.PinPath(o.BPFFS)
 	if _, err := os.Stat(pins); err != nil { // opening would make them
-		return "", fmt.Errorf("find maps: %w: is this node a gateway, and is --bpffs its bpf file system?", err)
+		return "", fmt.Errorf("find maps: %w: is this node a gateway, or has it pods of Vpcs, and is --bpffs its bpf file system?", err)
 	}
 	programs, err := fastpath.Open(fastpath.Options{PinPath: pins, Logger: logr.Discard()})
 	if err != nil {

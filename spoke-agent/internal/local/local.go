@@ -5,7 +5,7 @@
 // the hub's objects, who holds them while they are being deleted, and what a node says of itself.
 //
 // The copies are all that the agents work from. A copy's finalizers are the list of who still
-// realizes it: the router controller (OVN) and each gateway node (interfaces and maps).
+// realizes it: the router controller (OVN) and each gateway node, or node with pods (interfaces and maps).
 package local
 
 import (
@@ -31,7 +31,7 @@ const (
 
 	// RouterFinalizer on a copy: OVN has rows of it.
 	RouterFinalizer = "spoke.tombolo.io/router"
-	// gatewayFinalizerPrefix on a copy: a gateway node has interfaces or maps of it.
+	// gatewayFinalizerPrefix on a copy: a gateway node, or one with pods of it, has interfaces or maps of it.
 	gatewayFinalizerPrefix = "spoke.tombolo.io/gateway-"
 
 	// LabelGateway on a Node, with the value "true", makes it a gateway node.
@@ -56,7 +56,7 @@ const (
 // maxQualifiedName is the longest name part of a finalizer (Kubernetes qualified name).
 const maxQualifiedName = 63
 
-// GatewayFinalizer is the finalizer of a gateway node. A node name that does not fit is cut and told apart by a hash.
+// GatewayFinalizer is the finalizer of a node. A node name that does not fit is cut and told apart by a hash.
 func GatewayFinalizer(node string) string {
 	name := "gateway-" + node
 	if len(name) > maxQualifiedName {
@@ -66,7 +66,7 @@ func GatewayFinalizer(node string) string {
 	return "spoke.tombolo.io/" + name
 }
 
-// IsGatewayFinalizer is true for the finalizer of any gateway node.
+// IsGatewayFinalizer is true for the finalizer of any node.
 func IsGatewayFinalizer(finalizer string) bool {
 	return strings.HasPrefix(finalizer, gatewayFinalizerPrefix)
 }

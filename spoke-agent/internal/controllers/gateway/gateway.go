@@ -51,6 +51,8 @@ import (
 const (
 	// conflictRetry is how soon to look again when somebody else wrote an object first.
 	conflictRetry = 100 * time.Millisecond
+	// collect is how long news of pods and other nodes are collected: in a large cluster they come one by one, and all the time.
+	collect = 50 * time.Millisecond
 	// recheck is how often interfaces and maps are compared with the copies although nothing is known to have changed, and
 	// recheckAiling how often while a condition is not as it should be: its cause may have gone.
 	recheck       = 30 * time.Second
@@ -178,7 +180,7 @@ func (r *Reconciler) wakeOnProbe(ctx context.Context, queue workqueue.TypedRateL
 			case <-r.Prober.Changed():
 				queue.Add(key)
 			case <-r.Woken:
-				queue.Add(key)
+				queue.AddAfter(key, collect)
 			}
 		}
 	}()
