@@ -77,7 +77,7 @@ func transfer(t *testing.T, from, to *linktest.Namespace, address string, size i
 		arrived <- string(got)
 	}()
 	var conn net.Conn
-	from.MustDo(t, func() (err error) { conn, err = net.DialTimeout("tcp4", address, 5*time.Second); return err })
+	from.MustDo(t, func() (err error) { conn, err = net.DialTimeout("tcp4", address, 20*time.Second); return err })
 	start := time.Now()
 	if _, err := io.WriteString(conn, text); err != nil {
 		t.Fatal(err)
@@ -133,7 +133,16 @@ func (w *world) testGuard(t *testing.T) {
 	}
 	eventually(t, "the datagram to leave encrypted", func() bool {
 		ports, readable := w.wire.take("tombolo")
-		return ports[port] > 0 && ports[4789] == 0 && readable == 0
+		if ports[4789] != 0 || readable != 0 {
+			t.Fatalf("on the wire: %v by UDP port, and %d frames that can be read", ports, readable)
+		}
+		// A tunnel that has just begun may lose what comes before its first handshake.
+		if ports[port] == 0 {
+			if err := send(); err != nil {
+				t.Errorf("with the tunnel: %v", err)
+			}
+		}
+		return ports[port] > 0
 	})
 	w.east.gateway.MustDo(t, w.east.tunnel.Close)
 	if err := send(); err == nil {
@@ -186,7 +195,11 @@ func (w *world) testOnlyVXLAN(t *testing.T) {
 	send(9)
 	eventually(t, "west to count the packet to port 9", func() bool { return w.west.drops(t, "not_vxlan") == before+1 })
 	for i, want := range []bool{true, false} {
-		if err := sockets[i].SetReadDeadline(time.Now().Add(300 * time.Millisecond)); err != nil {
+		patience := 300 * time.Millisecond
+		if want {
+			patience = 10 * time.Second
+		}
+		if err := sockets[i].SetReadDeadline(time.Now().Add(patience)); err != nil {
 			t.Fatal(err)
 		}
 		if _, _, err := sockets[i].ReadFrom(make([]byte, 10)); (err == nil) != want {
@@ -218,7 +231,7 @@ func (w *world) testRotation(t *testing.T) {
 		t.Fatalf("announced %s, %v: want another key than %s", announced, err, public(t, old))
 	}
 	done := make(chan int)
-	go func() { done <- w.ping(t, 100, "-i", "0.02") }()
+	go func() { done <- w.ping(t, 300, "-i", "0.02") }()
 	time.Sleep(200 * time.Millisecond)
 	w.west.wireguard.Peers[0].Key = announced
 	w.west.set(t)
@@ -229,9 +242,9 @@ func (w *world) testRotation(t *testing.T) {
 	w.east.wireguard.Key = w.east.keys.Current()
 	w.east.set(t)
 	n := <-done
-	t.Logf("%d of 100 in 2 s answered", n)
-	if n < 50 {
-		t.Errorf("%d of 100 answered: the change took more than a second", n)
+	t.Logf("%d of 300 in 6 s answered", n)
+	if n < 100 { // a lost handshake would cost 5 s
+		t.Errorf("%d of 300 answered: the change took seconds", n)
 	}
 	if public(t, w.east.keys.Current()) != announced {
 		t.Error("the key in use is not the approved one")
