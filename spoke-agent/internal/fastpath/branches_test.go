@@ -33,13 +33,15 @@ const forVerifier = "// for the verifier"
 type twins struct {
 	notes    *ebpf.Map
 	branches []branch
+	faults   *ebpf.Map
+	calls    []call
 	programs map[string]*ebpf.Program
 	close    func()
 }
 
 // newTwins loads the twins of all programs, on the maps of f.
-func newTwins(f *Fastpath, notes *ebpf.Map) (*twins, error) {
-	w := &twins{notes: notes, programs: map[string]*ebpf.Program{}}
+func newTwins(f *Fastpath, notes, faults *ebpf.Map) (*twins, error) {
+	w := &twins{notes: notes, faults: faults, programs: map[string]*ebpf.Program{}}
 	spec, err := loadGateway()
 	if err != nil {
 		return nil, err
@@ -50,6 +52,7 @@ func newTwins(f *Fastpath, notes *ebpf.Map) (*twins, error) {
 		p.Instructions = w.annotate(name, p.Instructions)
 		p.Name = strings.Replace(name, "tombolo", "twin", 1)
 	}
+	spec.Programs[slowInTunnelled] = tunnelled(spec.Programs[gatewayProgTomboloSlowIn])
 	loaded, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: f.maps})
 	if err != nil {
 		return nil, fmt.Errorf("load twins: %w", err)
@@ -99,7 +102,7 @@ func (w *twins) annotate(name string, insns asm.Instructions) asm.Instructions {
 			line = strings.TrimSpace(source.String())
 		}
 		if !isConditional(ins) {
-			out = append(out, ins)
+			out = append(out, w.failing(name, line, ins)...)
 			continue
 		}
 		jump := fmt.Sprintf("%v", ins)

@@ -156,6 +156,7 @@ func TestCacheSlots(t *testing.T) {
 		return relayed{src: "198.51.100.2", dst: "192.0.2.1", ttl: 63, vni: vni, inner: p}.bytes(underlayMAC, someMAC)
 	}
 	out := ethernet(gatewayMAC, routerMAC, 0x0800, inner("10.1.1.2", "10.1.2.3").bytes())
+	slow, received := loadSlowIn(t, f), ethernet(someMAC, someMAC, 0x0800, inner("10.1.2.3", "10.1.1.2").bytes())
 	for name, tc := range map[string]struct {
 		program *ebpf.Program
 		ifname  string
@@ -164,6 +165,8 @@ func TestCacheSlots(t *testing.T) {
 		vni     uint32
 		address string
 	}{
+		"source in, slow":              {slow, "ul0", received, 1, 100, "10.1.2.3"},
+		"destination in, slow":         {slow, "ul0", received, 2, 100, "10.1.1.2"},
 		"destination out":              {f.programs.TomboloOut, "tbg100", out, 1, 100, "10.1.2.3"},
 		"source in":                    {f.programs.TomboloIn, "ul0", between(100, inner("10.1.2.3", "10.1.1.2")), 1, 100, "10.1.2.3"},
 		"destination in":               {f.programs.TomboloIn, "ul0", between(100, inner("10.1.2.3", "10.1.1.2")), 2, 100, "10.1.1.2"},
@@ -173,7 +176,7 @@ func TestCacheSlots(t *testing.T) {
 		"destination relayed by XDP":   {f.programs.TomboloXdp, "ul0", between(500, inner("10.5.2.3", "10.5.3.2")), 3, 500, "10.5.3.2"},
 		"delivered, and so not by XDP": {f.programs.TomboloXdp, "ul0", between(100, inner("10.1.2.3", "10.1.1.2")), 2, 100, "10.1.1.2"},
 	} {
-		run := func() outcome { return runStory(t, ns, f, tc.program, tc.ifname, tc.packet, skbContext{}) }
+		run := func() outcome { return runStory(t, ns, f, tc.program, tc.ifname, tc.packet, from("198.51.100.2", 100)) }
 		f.epoch.bump()
 		want := run()
 		question := func(trie, vni uint32, address string) uint64 {
@@ -219,7 +222,10 @@ func TestCacheSlots(t *testing.T) {
 
 // sealed is struct cached of bpf/maps.h, with the seal of bpf/cache.h.
 func sealed(question, epoch uint64, answer remoteEntry) []byte {
-	words := answer.encode()
+	return sealedWords(question, epoch, answer.encode())
+}
+
+func sealedWords(question, epoch uint64, words []byte) []byte {
 	seal := question ^ ((epoch*0xff51afd7ed558ccd+native.Uint64(words))*0xc4ceb9fe1a85ec53 + native.Uint64(words[8:]))
 	return append(native.AppendUint64(native.AppendUint64(nil, seal), epoch), words...)
 }

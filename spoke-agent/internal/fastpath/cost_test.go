@@ -38,7 +38,7 @@ func newCostGateway(tb testing.TB, n int) costGateway {
 	cfg.Relays = []Relay{{VNI: 500, From: "south", Sources: prefixes("10.5.2.0/24"), To: "west", Destinations: many[:min(n, 100_000)]}}
 	ns.Sysctl(tb, "net/ipv4/ip_forward", "1")
 	ns.IP(tb, "addr add 192.0.2.1/24 dev ul0")
-	ns.IP(tb, "neigh add 192.0.2.254 lladdr 02:00:00:00:00:fe dev ul0")
+	ns.IP(tb, "neigh replace 192.0.2.254 lladdr 02:00:00:00:00:fe dev ul0")
 	ns.IP(tb, "route add default via 192.0.2.254")
 	ns.MustDo(tb, func() error { return f.Set(cfg) })
 	return costGateway{n, ns, f}

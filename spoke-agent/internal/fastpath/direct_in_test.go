@@ -34,6 +34,7 @@ func directConfig() Config {
 		Remotes: []Remote{
 			{Vpc: "shop/green", VNI: 400, Cluster: "west", Prefixes: prefixes("10.4.2.0/24")},
 			{Vpc: "shop/green", VNI: 400, Cluster: "vault", Prefixes: prefixes("10.4.5.0/24")},
+			{Vpc: "shop/green", VNI: 400, Cluster: "north", Prefixes: prefixes("10.4.4.0/24")},
 		},
 	})
 	cfg.Pods = []Pod{
@@ -50,7 +51,7 @@ func directGateway(t testing.TB) (*linktest.Namespace, *Fastpath) {
 	ns, f := storyGateway(t)
 	ns.Sysctl(t, "net/ipv4/ip_forward", "1")
 	ns.IP(t, "addr add 192.0.2.1/24 dev ul0")
-	ns.IP(t, "neigh add 192.0.2.254 lladdr 02:00:00:00:00:fe dev ul0")
+	ns.IP(t, "neigh replace 192.0.2.254 lladdr 02:00:00:00:00:fe dev ul0")
 	ns.IP(t, "route add 203.0.113.0/24 via 192.0.2.254")
 	for _, pair := range [][2]string{{"pod0", "eth0"}, {"pod1", "eth1"}, {"sw1", "ovs1"}} {
 		ns.Veth(t, pair[0], ns, pair[1])
@@ -176,9 +177,9 @@ func TestDirectIn(t *testing.T) {
 			packet: change(toHost, func(r *relayed) { r.inner.payload = make([]byte, 1481) }), drop: "too_big",
 		},
 		"super-packet without a header": {
-			reason:  "it ends before the length of TCP's header, and the kernel knows no such super-packet",
+			reason:  "it ends before the length of TCP's header: what its segments are like is not known",
 			packet:  change(good, func(r *relayed) { r.inner.protocol, r.inner.payload = tcp, []byte{0, 1, 0, 2} }),
-			context: skbContext{GSOSize: 1, GSOSegs: 2}, drop: "decapsulate",
+			context: skbContext{GSOSize: 1, GSOSegs: 2}, drop: "malformed",
 		},
 		"super-packet of UDP": {
 			reason: "only the kernel's VXLAN device can deliver it", packet: good, context: skbContext{GSOSize: 7, GSOSegs: 2}, drop: "gso_not_tcp",

@@ -83,7 +83,7 @@ func (x *directWorld) cluster(t *testing.T, name string, number int, subnet, lin
 	c.gateway.ns.IP(t, "link set tbg100 address 0a:58:a9:fe:00:02 up")
 	c.ovn.IP(t, "link set tbo100 address 0a:58:a9:fe:00:01 up")
 	c.ovn.IP(t, fmt.Sprintf("addr add %s/29 dev tbo100", c.link.Prev()))
-	c.ovn.IP(t, fmt.Sprintf("neigh add %s lladdr 0a:58:a9:fe:00:02 dev tbo100", c.link))
+	c.ovn.IP(t, fmt.Sprintf("neigh replace %s lladdr 0a:58:a9:fe:00:02 dev tbo100", c.link))
 	return c
 }
 

@@ -14,7 +14,7 @@ func TestEncrypted(t *testing.T) {
 	ns, f := relayGateway(t)
 	cfg := relayConfig()
 	cfg.Underlay.Tunnel = "ul1"
-	ns.IP(t, "link set ul1 mtu 1440")
+	ns.IP(t, "link set ul1 mtu 1440 address 02:00:00:00:00:01") // what tombolo_in_tunnel makes up is this node's
 	ns.MustDo(t, func() error { return f.Set(cfg) })
 	sized := func(n int) []byte {
 		return ethernet(gatewayMAC, routerMAC, 0x0800,

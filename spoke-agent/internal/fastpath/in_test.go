@@ -36,7 +36,8 @@ func TestIn(t *testing.T) {
 	capable, marked, incapable := blue, blue, blue
 	capable.tos, marked.tos, incapable.tos = 0xba, 0xbb, 0xb8
 	good := outer("198.51.100.2", 100, 0xb8, inner(blue))
-	tcpPacket := blue
+	tcpPacket, headless := blue, blue
+	headless.protocol, headless.payload = tcp, []byte{1, 2}
 	tcpPacket.protocol, tcpPacket.payload = tcp, tcpSegment(80, 2000, make([]byte, 2000))
 	stub := outer("198.51.100.2", 100, 0, ethernet(someMAC, someMAC, 0x0800, []byte{0x45, 0, 0, 4}))
 
@@ -197,6 +198,16 @@ func TestIn(t *testing.T) {
 			reason: "the kernel would lose it without a word",
 			packet: good, context: skbContext{GSOSize: 7, GSOSegs: 2},
 			want: outcome{Verdict: dropped, Packet: good, Drops: drops("gso_not_tcp")},
+		},
+		"larger than the port": {
+			reason: "2040 bytes don't fit the port's 1500, and nobody fragments here",
+			packet: outer("198.51.100.1", 100, 0, inner(tcpPacket)),
+			want:   outcome{Verdict: dropped, Packet: outer("198.51.100.1", 100, 0, inner(tcpPacket)), Drops: drops("too_big")},
+		},
+		"super-packet without a TCP header": {
+			reason: "what its segments are like is not known",
+			packet: outer("198.51.100.1", 100, 0, inner(headless)), context: skbContext{GSOSize: 1000, GSOSegs: 2},
+			want: outcome{Verdict: dropped, Packet: outer("198.51.100.1", 100, 0, inner(headless)), Drops: drops("malformed")},
 		},
 		"super-packet of no kind": {
 			reason: "the kernel takes room only out of super-packets of TCP and UDP; TestTransit sends real ones",

@@ -53,6 +53,8 @@ func TestOut(t *testing.T) {
 	_, echoPort := to(flowHash("10.1.1.2", "10.1.3.3", icmp, 0, 0), "")
 	first := frame(ip4{frag: 0x2000, ttl: 64, protocol: udp, src: "10.1.1.2", dst: "10.1.3.3", payload: udpDatagram(1000, 53, nil)})
 	later := frame(ip4{frag: 0x0001, ttl: 64, protocol: udp, src: "10.1.1.2", dst: "10.1.3.3", payload: []byte("the rest of it")})
+	rest := frame(ip4{frag: 0x0001, ttl: 64, protocol: tcp, src: "10.1.1.2", dst: "10.1.3.3", payload: append(append(make([]byte, 12), 0x60, 2, 0, 0, 0, 0, 0, 0), 2, 4, 0xff, 0xff)})
+	_, restPort := to(flowHash("10.1.1.2", "10.1.3.3", tcp, 0, 0), "")
 	_, fragPort := to(flowHash("10.1.1.2", "10.1.3.3", udp, 0, 0), "")
 	options := frame(ip4{ttl: 64, protocol: udp, src: "10.1.1.2", dst: "10.1.3.3", options: []byte{1, 1, 1, 0}, payload: udpDatagram(1000, 53, nil)})
 	_, optionsPort := to(flowHash("10.1.1.2", "10.1.3.3", udp, 1000, 53), "")
@@ -107,6 +109,11 @@ func TestOut(t *testing.T) {
 			reason: "the same port as the first fragment",
 			ifname: "tbg100", packet: later,
 			want: outcome{Verdict: redirect, Packet: encapsulated(later, "203.0.113.1", fragPort, 100, 0), Flows: map[string]string{"shop/blue out shop/blue@south": "1/34"}},
+		},
+		"later fragment of TCP": {
+			reason: "what looks like a SYN is data",
+			ifname: "tbg100", packet: rest,
+			want: outcome{Verdict: redirect, Packet: encapsulated(rest, "203.0.113.1", restPort, 100, 0), Flows: map[string]string{"shop/blue out shop/blue@south": "1/44"}},
 		},
 		"inner options": {
 			reason: "ports lie after the options",

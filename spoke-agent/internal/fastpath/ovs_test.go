@@ -42,7 +42,7 @@ func TestTransitThroughOVS(t *testing.T) {
 			}
 		})
 	}
-	out, err := x.shopEast.Run("ping", "-c", "5", "-i", "0.05", "-W", "2", "10.1.2.2")
+	out, err := x.shopEast.Run("ping", "-c", "5", "-i", "0.05", "-W", "10", "10.1.2.2")
 	if err != nil || strings.Count(out, "ttl=64") != 5 {
 		t.Errorf("ping: %v\n%s", err, out)
 	}
@@ -52,12 +52,12 @@ func TestTransitThroughOVS(t *testing.T) {
 		gw.IP(t, "link set ul0 mtu 1400")
 	}
 	x.withSlowPath(t)
-	out, err = x.shopEast.Run("ping", "-c", "1", "-W", "2", "-Mdo", "-s", "1323", "10.1.2.2")
+	out, err = x.shopEast.Run("ping", "-c", "1", "-W", "10", "-Mdo", "-s", "1323", "10.1.2.2")
 	if !strings.Contains(out, "From 169.254.0.2 icmp_seq=1 Frag needed and DF set (mtu = 1350)") {
 		t.Errorf("the underlay has become smaller than the pods' MTU and the overhead: %v\n%s", err, out)
 	}
 	x.shopEast.IP(t, "route flush cache")
-	if out, err = x.shopEast.Run("ping", "-c", "1", "-W", "2", "-Mdont", "-s", "1372", "10.1.2.2"); err != nil {
+	if out, err = x.shopEast.Run("ping", "-c", "1", "-W", "10", "-Mdont", "-s", "1372", "10.1.2.2"); err != nil {
 		t.Errorf("a packet that may be fragmented: %v\n%s", err, out)
 	}
 	t.Logf("TCP over the smaller underlay: %.0f Mbit/s", transfer(t, x.shopEast, x.shopWest, "10.1.2.2:80", 16<<20))
@@ -76,7 +76,7 @@ func switched(t *testing.T, pod, gw *linktest.Namespace, address, gateway string
 			Address: netip.MustParsePrefix(address), Gateway: netip.MustParseAddr(gateway),
 		})
 	})
-	pod.IP(t, fmt.Sprintf("neigh add %s lladdr 0a:58:a9:fe:00:02 dev eth0", gateway))
+	pod.IP(t, fmt.Sprintf("neigh replace %s lladdr 0a:58:a9:fe:00:02 dev eth0", gateway))
 	vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev", "--", "add-port", "br0", "tbo100", "--", "add-port", "br0", "tbp1")
 }
 

@@ -38,7 +38,7 @@ func relayGateway(t *testing.T) (*linktest.Namespace, *Fastpath) {
 	ns, f := storyGateway(t)
 	ns.Sysctl(t, "net/ipv4/ip_forward", "1")
 	ns.IP(t, "addr add 192.0.2.1/24 dev ul0")
-	ns.IP(t, "neigh add 192.0.2.254 lladdr 02:00:00:00:00:fe dev ul0")
+	ns.IP(t, "neigh replace 192.0.2.254 lladdr 02:00:00:00:00:fe dev ul0")
 	ns.IP(t, "route add 203.0.113.0/24 via 192.0.2.254")
 	ns.MustDo(t, func() error { return f.Set(relayConfig()) })
 	return ns, f
@@ -192,7 +192,7 @@ func TestXDPPasses(t *testing.T) {
 	})
 	t.Run("not on the way out", func(t *testing.T) {
 		ns.IP(t, "addr add 192.0.3.1/24 dev ul1")
-		ns.IP(t, "neigh add 192.0.3.254 lladdr 02:00:00:00:00:fe dev ul1")
+		ns.IP(t, "neigh replace 192.0.3.254 lladdr 02:00:00:00:00:fe dev ul1")
 		ns.IP(t, "route replace 203.0.113.0/24 via 192.0.3.254")
 		got := runStory(t, ns, f, f.programs.TomboloXdp, "ul0", frame, skbContext{})
 		if diff := diffOutcome(got, outcome{Verdict: xdpPass, Packet: frame}); diff != "" {

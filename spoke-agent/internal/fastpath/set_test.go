@@ -29,14 +29,18 @@ func TestSetRefuses(t *testing.T) {
 		change func(*Config)
 		want   []string
 	}{
-		"no underlay":       {"where should packets leave", func(c *Config) { c.Underlay = Underlay{} }, []string{"underlay: interface is empty"}},
-		"underlay IPv6":     {"the outer header is IPv4", func(c *Config) { c.Underlay.Address = netip.MustParseAddr("fd00::1") }, []string{"underlay: address fd00::1 is not IPv4"}},
-		"underlay port":     {"a forgotten field", func(c *Config) { c.Underlay.UDPPort = 0 }, []string{"VXLAN's is 4789"}},
-		"underlay missing":  {"a wrong name is not a port that comes later", func(c *Config) { c.Underlay.Interface = "eth9" }, []string{"no interface eth9; this node has lo, tbg100, tbg300, tbo100"}},
-		"duplicate VNI":     {"one VNI is one Vpc's", func(c *Config) { c.Ports[1].VNI = 100 }, []string{"port of bank/blue: vni 100 is shop/blue's too; give each Vpc its own"}},
-		"VNI 0":             {"a forgotten field", func(c *Config) { c.Ports[1].VNI = 0 }, []string{"vni 0 is not between 1 and 16777215"}},
-		"VNI 2^24":          {"24 bits", func(c *Config) { c.Ports[0].Remotes[0].VNI = 1 << 24 }, []string{"remote shop/blue: vni 16777216 is not between"}},
-		"same interface":    {"the interface tells the Vpc", func(c *Config) { c.Ports[1].Interface = "tbg100" }, []string{"port of bank/blue: interface tbg100 is shop/blue's too"}},
+		"no underlay":      {"where should packets leave", func(c *Config) { c.Underlay = Underlay{} }, []string{"underlay: interface is empty"}},
+		"underlay IPv6":    {"the outer header is IPv4", func(c *Config) { c.Underlay.Address = netip.MustParseAddr("fd00::1") }, []string{"underlay: address fd00::1 is not IPv4"}},
+		"underlay port":    {"a forgotten field", func(c *Config) { c.Underlay.UDPPort = 0 }, []string{"VXLAN's is 4789"}},
+		"underlay missing": {"a wrong name is not a port that comes later", func(c *Config) { c.Underlay.Interface = "eth9" }, []string{"no interface eth9; this node has lo, tbg100, tbg300, tbo100"}},
+		"duplicate VNI":    {"one VNI is one Vpc's", func(c *Config) { c.Ports[1].VNI = 100 }, []string{"port of bank/blue: vni 100 is shop/blue's too; give each Vpc its own"}},
+		"VNI 0":            {"a forgotten field", func(c *Config) { c.Ports[1].VNI = 0 }, []string{"vni 0 is not between 1 and 16777215"}},
+		"VNI 2^24":         {"24 bits", func(c *Config) { c.Ports[0].Remotes[0].VNI = 1 << 24 }, []string{"remote shop/blue: vni 16777216 is not between"}},
+		"same interface":   {"the interface tells the Vpc", func(c *Config) { c.Ports[1].Interface = "tbg100" }, []string{"port of bank/blue: interface tbg100 is shop/blue's too"}},
+		"tunnel as port":   {"it would be both", func(c *Config) { c.Underlay.Tunnel = "tbg300" }, []string{"interface tbg300 is the underlay, the tunnel or the VXLAN device"}},
+		"own address remote": {"another cluster would have this node's address", func(c *Config) {
+			c.Ports[0].Remotes[0].Prefixes = append(c.Ports[0].Remotes[0].Prefixes, netip.PrefixFrom(c.Ports[0].Address, 32))
+		}, []string{"prefix 169.254.0.2/32 is this port's own address"}},
 		"underlay as port":  {"all of the node's packets would be a Vpc's", func(c *Config) { c.Ports[1].Interface = "ul0" }, []string{"interface ul0 is the underlay"}},
 		"MAC":               {"a forgotten field", func(c *Config) { c.Ports[1].RouterMAC = "" }, []string{"port of bank/blue: router MAC"}},
 		"long MAC":          {"an InfiniBand address", func(c *Config) { c.Ports[1].GatewayMAC = "02:00:5e:10:00:00:00:01" }, []string{"8 octets, Ethernet has 6"}},

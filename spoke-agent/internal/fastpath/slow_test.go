@@ -5,6 +5,7 @@ package fastpath
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"net/netip"
 	"testing"
@@ -84,8 +85,15 @@ func TestOutSlow(t *testing.T) {
 	}
 	redirected := ip4{frag: 0x4000, ttl: 64, protocol: icmp, src: "10.1.1.2", dst: "10.1.3.3", payload: append([]byte{5}, make([]byte, 1450)...)}
 	later := large(0x4001, 64)
-	fromNobody := large(0x4000, 64)
-	fromNobody.src = "0.0.0.0"
+	fromNobody, fromMany, fromBank := large(0x4000, 64), large(0x4000, 64), large(0x4000, 64)
+	fromNobody.src, fromMany.src, fromBank.dst = "0.0.0.0", "224.0.0.1", "10.1.2.3"
+	message := func(kind byte) ip4 {
+		return ip4{frag: 0x4000, ttl: 64, protocol: icmp, src: "10.1.1.2", dst: "10.1.3.3", payload: append([]byte{kind}, make([]byte, 1450)...)}
+	}
+	told := func(p ip4) outcome {
+		return outcome{Verdict: redirect, Packet: complaint(frame(p), 1450), Drops: map[string]uint64{"fragmentation_needed": 1}}
+	}
+	segment := ip4{frag: 0x4000, ttl: 64, protocol: tcp, src: "10.1.1.2", dst: "10.1.3.3", payload: tcpSegment(1, 2, make([]byte, 1430))}
 	options := large(0x4000, 64)
 	options.options = []byte{1, 1, 1, 0}
 	ping := ip4{frag: 0x4000, ttl: 64, protocol: icmp, src: "10.1.1.2", dst: "10.1.3.3", payload: append([]byte{8}, make([]byte, 1430)...)}
@@ -93,7 +101,23 @@ func TestOutSlow(t *testing.T) {
 		reason string
 		packet []byte
 		want   outcome
+		ifname string
 	}{
+		"large echo reply":      {reason: "its sender can make it smaller", packet: frame(message(0)), want: told(message(0))},
+		"large timestamp":       {reason: "RFC 792", packet: frame(message(13)), want: told(message(13))},
+		"large timestamp reply": {reason: "RFC 792", packet: frame(message(14)), want: told(message(14))},
+		"large TCP":             {reason: "the whole header is quoted", packet: frame(segment), want: told(segment)},
+		"from many": {
+			reason: "a multicast address is nobody's source (RFC 1122)",
+			packet: frame(fromMany),
+			want:   outcome{Verdict: dropped, Packet: frame(fromMany), Drops: map[string]uint64{"too_big": 1}},
+		},
+		"no link address": {
+			reason: "this node has none in bank/blue to answer from",
+			ifname: "tbg300",
+			packet: frame(fromBank),
+			want:   outcome{Verdict: dropped, Packet: frame(fromBank), Drops: map[string]uint64{"too_big": 1}},
+		},
 		"no route here, but in the kernel": {
 			reason: "an empty map costs speed; the TTL that the kernel will take is given before: the transit is a wire",
 			packet: frame(datagram("10.1.7.3", 1)),
@@ -161,7 +185,7 @@ func TestOutSlow(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := runStory(t, ns, f, f.programs.TomboloOut, "tbg100", tc.packet, skbContext{})
+			got := runStory(t, ns, f, f.programs.TomboloOut, cmp.Or(tc.ifname, "tbg100"), tc.packet, skbContext{})
 			if diff := diffOutcome(got, tc.want); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}
@@ -180,9 +204,23 @@ func TestOutWithoutTunnel(t *testing.T) {
 	}
 }
 
-// TestClamp: the underlay of 1500 bytes leaves 1500 − 50 − 40 = 1410 for a segment.
 func TestClamp(t *testing.T) {
+	ns, f := storyGateway(t)
+	testClamp(t, 64, func(t *testing.T, packet []byte) outcome {
+		return runStory(t, ns, f, f.programs.TomboloOut, "tbg100", ethernet(gatewayMAC, routerMAC, 0x0800, packet), skbContext{})
+	})
+}
+
+func TestPodClamp(t *testing.T) {
 	ns, f := directGateway(t)
+	testClamp(t, 63, func(t *testing.T, packet []byte) outcome {
+		return runStory(t, ns, f, f.programs.TomboloPod, "pod0", ethernet(subnetMAC, podMAC, 0x0800, packet), skbContext{})
+	})
+}
+
+// testClamp: the underlay of 1500 bytes leaves 1500 − 50 − 40 = 1410 for a segment. ttl is what of 64 is left, and packets
+// with options, which a pod's program leaves to the router, are for those that take none.
+func testClamp(t *testing.T, ttl byte, run func(t *testing.T, packet []byte) outcome) {
 	mss := func(n uint16) []byte { return binary.BigEndian.AppendUint16([]byte{2, 4}, n) }
 	join := func(parts ...[]byte) (b []byte) {
 		for _, p := range parts {
@@ -208,29 +246,26 @@ func TestClamp(t *testing.T) {
 		"at an odd place": {reason: "its octets are in two words of the checksum", flags: syn, options: join([]byte{1}, mss(1460), []byte{1, 1, 1}), want: join([]byte{1}, mss(1410), []byte{1, 1, 1})},
 		"last":            {reason: "40 octets are the most", flags: syn, options: join(nops, mss(1460)), want: join(nops, mss(1410))},
 		"after the end":   {reason: "what follows the end is padding", flags: syn, options: join([]byte{0, 0, 0, 0}, mss(1460)), want: join([]byte{0, 0, 0, 0}, mss(1460))},
+		"only others":     {reason: "there is nothing behind them", flags: syn, options: []byte{8, 10, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1}, want: []byte{8, 10, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1}},
 		"none":            {reason: "the default of 536 fits", flags: syn},
 		"broken":          {reason: "an option of no length does not hang the gateway", flags: syn, options: join([]byte{8, 0, 0, 0}, mss(1460)), want: join([]byte{8, 0, 0, 0}, mss(1460))},
 		"broken MSS":      {reason: "it has 4 octets", flags: syn, options: []byte{2, 6, 0x10, 0, 0, 0, 1, 1}, want: []byte{2, 6, 0x10, 0, 0, 0, 1, 1}},
 		"with IP options": {reason: "TCP begins later", flags: syn, options: mss(1460), want: mss(1410), ipOptions: []byte{1, 1, 1, 0}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			segment := func(ttl byte, options []byte) []byte {
+			if tc.ipOptions != nil && ttl != 64 {
+				return
+			}
+			segment := func(options []byte, ttl byte) []byte {
 				b := append(tcpSegment(1000, 80, nil), options...)
 				b[12], b[13] = byte(5+len(options)/4)<<4, tc.flags
 				p := ip4{ttl: ttl, protocol: tcp, src: "10.1.1.2", dst: "10.1.3.3", options: tc.ipOptions, payload: append(b, "data"...)}
 				binary.BigEndian.PutUint16(p.payload[16:], tcpChecksum(p))
 				return p.bytes()
 			}
-			got := runStory(t, ns, f, f.programs.TomboloOut, "tbg100", ethernet(gatewayMAC, routerMAC, 0x0800, segment(64, tc.options)), skbContext{})
-			if got.Verdict != redirect || string(got.Packet[64:]) != string(segment(64, tc.want)) {
-				t.Errorf("%s: verdict %d\ngot  %x\nwant %x", tc.reason, got.Verdict, got.Packet[64:], segment(64, tc.want))
-			}
-			if tc.ipOptions != nil {
-				return
-			}
-			got = runStory(t, ns, f, f.programs.TomboloPod, "pod0", ethernet(subnetMAC, podMAC, 0x0800, segment(65, tc.options)), skbContext{})
-			if got.Verdict != redirect || string(got.Packet[64:]) != string(segment(64, tc.want)) {
-				t.Errorf("of a pod: %s: verdict %d\ngot  %x\nwant %x", tc.reason, got.Verdict, got.Packet[64:], segment(64, tc.want))
+			got := run(t, segment(tc.options, 64))
+			if got.Verdict != redirect || string(got.Packet[64:]) != string(segment(tc.want, ttl)) {
+				t.Errorf("%s: verdict %d\ngot  %x\nwant %x", tc.reason, got.Verdict, got.Packet[64:], segment(tc.want, ttl))
 			}
 		})
 	}

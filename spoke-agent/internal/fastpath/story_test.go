@@ -5,6 +5,7 @@ package fastpath
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -115,10 +116,14 @@ const (
 
 // skbContext is struct __sk_buff as BPF_PROG_TEST_RUN takes it.
 type skbContext struct {
-	_              [9]uint32
+	_              [2]uint32
+	Mark           uint32
+	_              [6]uint32
 	IngressIfindex uint32
 	Ifindex        uint32
-	_              [30]uint32
+	_              uint32
+	CB             [5]uint32 // see tunnelled
+	_              [24]uint32
 	GSOSegs        uint32
 	_              [2]uint32
 	GSOSize        uint32
@@ -148,11 +153,11 @@ func runStory(t testing.TB, ns *linktest.Namespace, f *Fastpath, p *ebpf.Program
 	t.Helper()
 	var out outcome
 	ns.MustDo(t, func() error {
-		devices, _, err := findDevices(storyConfig())
+		device, err := net.InterfaceByName(ifname)
 		if err != nil {
 			return err
 		}
-		ctx.Ifindex = uint32(devices[ifname].index)
+		ctx.Ifindex = uint32(device.Index)
 		before, flows := counters(t, f), flowsByName(t, f)
 		if out.Verdict, out.Packet, err = runProgram(p, packet, ctx); err != nil {
 			return err

@@ -92,7 +92,7 @@ func pod(t testing.TB, pod, gw *linktest.Namespace, port, address, router string
 	gw.IP(t, "link set "+port+" address 0a:58:a9:fe:00:02 mtu 1450 up")
 	pod.IP(t, "link set eth0 address 0a:58:a9:fe:00:01 mtu 1450 up")
 	pod.IP(t, "addr add "+address+" dev eth0")
-	pod.IP(t, "neigh add "+router+" lladdr 0a:58:a9:fe:00:02 dev eth0")
+	pod.IP(t, "neigh replace "+router+" lladdr 0a:58:a9:fe:00:02 dev eth0")
 	pod.IP(t, "route add default via "+router)
 }
 
@@ -293,12 +293,13 @@ func lostDuring(t *testing.T, conn *net.UDPConn, f func()) (sent, lost int) {
 	time.Sleep(50 * time.Millisecond)
 	stop.Store(true)
 	sent = <-done
-	if err := conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil { // for those that were lost
 		t.Fatal(err)
 	}
-	lost = sent
-	for range answers {
-		lost--
+	for lost = sent; lost > 0; lost-- {
+		if _, ok := <-answers; !ok {
+			break
+		}
 	}
 	return sent, lost
 }
@@ -323,7 +324,7 @@ func transfer(t *testing.T, from, to *linktest.Namespace, address string, size i
 		arrived <- [sha256.Size]byte(sum.Sum(nil))
 	}()
 	var conn net.Conn
-	from.MustDo(t, func() (err error) { conn, err = net.DialTimeout("tcp4", address, 5*time.Second); return err })
+	from.MustDo(t, func() (err error) { conn, err = net.DialTimeout("tcp4", address, 20*time.Second); return err })
 	sum := sha256.New()
 	start := time.Now()
 	if _, err := io.CopyN(io.MultiWriter(conn, sum), pattern{}, size); err != nil {

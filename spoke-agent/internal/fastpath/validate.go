@@ -34,8 +34,8 @@ func validate(cfg Config) error {
 			errs = append(errs, fmt.Errorf("port of %s: interface %s is %s's too; give each Vpc its own", p.Vpc, p.Interface, other))
 		}
 		vnis[p.VNI], interfaces[p.Interface] = p.Vpc, p.Vpc
-		if p.Interface == cfg.Underlay.Interface {
-			errs = append(errs, fmt.Errorf("port of %s: interface %s is the underlay; name the gateway port", p.Vpc, p.Interface))
+		if u := cfg.Underlay; p.Interface != "" && slices.Contains([]string{u.Interface, u.Tunnel, u.VXLAN}, p.Interface) {
+			errs = append(errs, fmt.Errorf("port of %s: interface %s is the underlay, the tunnel or the VXLAN device; name the gateway port", p.Vpc, p.Interface))
 		}
 		for _, err := range validatePort(p, clusters) {
 			errs = append(errs, fmt.Errorf("port of %s: %w", p.Vpc, err))
@@ -124,6 +124,9 @@ func validatePort(p Port, clusters map[string]bool) []error {
 		for _, prefix := range r.Prefixes {
 			if err := validatePrefix(prefix); err != nil {
 				errs = append(errs, fmt.Errorf("remote %s: %w", r.Vpc, err))
+			}
+			if p.Address.IsValid() && prefix == netip.PrefixFrom(p.Address, 32) {
+				errs = append(errs, fmt.Errorf("remote %s: prefix %s is this port's own address; give one of the two another", r.Vpc, prefix))
 			}
 		}
 		remotes = append(remotes, r.Prefixes...)

@@ -39,7 +39,11 @@ func (x *transit) testVLAN(t *testing.T) {
 			defer unix.Close(fd)
 			return unix.Sendto(fd, tc.frame, 0, &unix.SockaddrLinklayer{Ifindex: port.Index})
 		})
-		time.Sleep(50 * time.Millisecond) // long enough to have come in
+		deadline := time.Now().Add(10 * time.Second)
+		for tc.want > 0 && x.cameIn(t)-before < tc.want && time.Now().Before(deadline) {
+			time.Sleep(10 * time.Millisecond)
+		}
+		time.Sleep(50 * time.Millisecond) // long enough for one too many to have come in
 		if got := x.cameIn(t) - before; got != tc.want {
 			t.Errorf("%s: %d packets came in, want %d", name, got, tc.want)
 		}

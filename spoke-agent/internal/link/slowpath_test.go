@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -285,15 +286,44 @@ func sorted(s string) string {
 func monitored(t *testing.T, ns *linktest.Namespace, f func()) string {
 	t.Helper()
 	cmd := exec.Command("ip", "-n", ns.Name, "monitor", "all")
-	var out bytes.Buffer
+	var out safeBuffer
 	cmd.Stdout = &out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(200 * time.Millisecond)
+	// It has begun when it tells of a route of ours, and has told all when it tells of a later one.
+	tell := func(address string) {
+		for deadline := time.Now().Add(20 * time.Second); !strings.Contains(out.String(), address); time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("ip monitor does not tell of %s: %s", address, out.String())
+			}
+			ns.IP(t, "route add blackhole "+address)
+			ns.IP(t, "route del blackhole "+address)
+		}
+	}
+	tell("198.18.0.1")
 	f()
-	time.Sleep(200 * time.Millisecond)
+	tell("198.18.0.2")
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait() // it says "killed"
-	return out.String()
+	lines := slices.Collect(strings.Lines(out.String()))
+	return strings.Join(slices.DeleteFunc(lines, func(line string) bool { return strings.Contains(line, "blackhole 198.18.0.") }), "")
+}
+
+// safeBuffer may be read while it is written.
+type safeBuffer struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.Write(p)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.String()
 }

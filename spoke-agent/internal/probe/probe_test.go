@@ -39,7 +39,7 @@ func joinRouter(t *testing.T, gw, router *linktest.Namespace) {
 	router.IP(t, "link set rp0 address 0a:58:a9:fe:00:01 up")
 	router.IP(t, "addr add 169.254.0.1/29 dev rp0")
 	router.IP(t, "addr add 10.1.2.1/32 dev rp0")
-	router.IP(t, "neigh add 169.254.0.2 lladdr 0a:58:a9:fe:00:02 dev rp0")
+	router.IP(t, "neigh replace 169.254.0.2 lladdr 0a:58:a9:fe:00:02 dev rp0")
 }
 
 func toRouter(key, dst string) Target {
@@ -72,25 +72,25 @@ func TestProber(t *testing.T) {
 	if err := p.Set([]Target{toRouter("near", "10.1.2.1"), toRouter("nobody", "10.1.2.9")}); err != nil {
 		t.Fatal(err)
 	}
-	near := await(t, p, "near", true, 2*time.Second)
-	if near.RTT <= 0 || near.RTT > time.Second || time.Since(near.Since) > 5*time.Second {
+	near := await(t, p, "near", true, 30*time.Second)
+	if near.RTT <= 0 || near.RTT > 30*time.Second || time.Since(near.Since) > time.Minute {
 		t.Errorf("result %+v", near)
 	}
-	await(t, p, "nobody", false, 5*time.Second)
+	await(t, p, "nobody", false, 30*time.Second)
 
 	router.IP(t, "addr del 10.1.2.1/32 dev rp0")
 	start := time.Now()
-	await(t, p, "near", false, 8*time.Second)
+	await(t, p, "near", false, 30*time.Second)
 	t.Logf("unreachable after %v", time.Since(start).Round(time.Millisecond))
 	router.IP(t, "addr add 10.1.2.1/32 dev rp0")
 	start = time.Now()
-	await(t, p, "near", true, 3*time.Second)
+	await(t, p, "near", true, 30*time.Second)
 	t.Logf("reachable after %v", time.Since(start).Round(time.Millisecond))
 
 	gw.IP(t, "link del tbg100")
-	await(t, p, "near", false, 8*time.Second)
+	await(t, p, "near", false, 30*time.Second)
 	joinRouter(t, gw, router)
-	await(t, p, "near", true, 5*time.Second)
+	await(t, p, "near", true, 30*time.Second)
 
 	kept := p.Results()
 	if err := p.Set([]Target{toRouter("near", "10.1.2.1")}); err != nil {
@@ -140,10 +140,10 @@ func TestProberBehindFastpath(t *testing.T) {
 	if err := p.Set([]Target{toRouter("near", "10.1.2.1")}); err != nil {
 		t.Fatal(err)
 	}
-	await(t, p, "near", true, 2*time.Second)
+	await(t, p, "near", true, 30*time.Second)
 
 	set(netip.Addr{})
-	await(t, p, "near", false, 8*time.Second)
+	await(t, p, "near", false, 30*time.Second)
 }
 
 func TestSetRefuses(t *testing.T) {

@@ -76,7 +76,7 @@ func transfer(t *testing.T, from, to *linktest.Namespace, address string, size i
 		arrived <- string(got)
 	}()
 	var conn net.Conn
-	from.MustDo(t, func() (err error) { conn, err = net.DialTimeout("tcp4", address, 5*time.Second); return err })
+	from.MustDo(t, func() (err error) { conn, err = net.DialTimeout("tcp4", address, 20*time.Second); return err })
 	start := time.Now()
 	if _, err := io.WriteString(conn, text); err != nil {
 		t.Fatal(err)
@@ -129,13 +129,30 @@ func (w *world) testGuard(t *testing.T) {
 			return err
 		})
 	}
+	// In the place of west's VXLAN device: without a socket its kernel answers that there is none, in the clear, and quotes.
+	w.west.gateway.MustDo(t, func() error {
+		conn, err := net.ListenUDP("udp4", &net.UDPAddr{Port: 4789})
+		if err == nil {
+			t.Cleanup(func() { conn.Close() })
+		}
+		return err
+	})
 	w.wire.take("")
 	if err := send(); err != nil {
 		t.Errorf("with the tunnel: %v", err)
 	}
 	eventually(t, "the datagram to leave encrypted", func() bool {
 		ports, readable := w.wire.take("tombolo")
-		return ports[port] > 0 && ports[4789] == 0 && readable == 0
+		if ports[4789] != 0 || readable != 0 {
+			t.Fatalf("on the wire: %v by UDP port, and %d frames that can be read", ports, readable)
+		}
+		// A tunnel that has just begun may lose what comes before its first handshake.
+		if ports[port] == 0 {
+			if err := send(); err != nil {
+				t.Errorf("with the tunnel: %v", err)
+			}
+		}
+		return ports[port] > 0
 	})
 	w.east.gateway.MustDo(t, w.east.tunnel.Close)
 	if err := send(); err == nil {
@@ -188,7 +205,11 @@ func (w *world) testOnlyVXLAN(t *testing.T) {
 	send(9)
 	eventually(t, "west to count the packet to port 9", func() bool { return w.west.drops(t, "not_vxlan") == before+1 })
 	for i, want := range []bool{true, false} {
-		if err := sockets[i].SetReadDeadline(time.Now().Add(300 * time.Millisecond)); err != nil {
+		patience := 300 * time.Millisecond
+		if want {
+			patience = 10 * time.Second
+		}
+		if err := sockets[i].SetReadDeadline(time.Now().Add(patience)); err != nil {
 			t.Fatal(err)
 		}
 		if _, _, err := sockets[i].ReadFrom(make([]byte, 10)); (err == nil) != want {
@@ -209,7 +230,6 @@ func (w *world) testSame(t *testing.T) {
 	}
 }
 
-// testRotation replaces east's key: west hears of it first, then east itself.
 // testWrongKey: west believes in another key than east has.
 func (w *world) testWrongKey(t *testing.T) {
 	right := w.west.wireguard.Peers[0].Key

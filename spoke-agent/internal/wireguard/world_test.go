@@ -71,7 +71,7 @@ func newSide(t *testing.T, router *linktest.Namespace, name, address, next, pods
 	s.gateway.IP(t, "link set tbg100 address 0a:58:a9:fe:00:02 mtu 1390 up")
 	s.pod.IP(t, "link set eth0 address 0a:58:a9:fe:00:01 mtu 1390 up")
 	s.pod.IP(t, "addr add "+pods+".2/24 dev eth0")
-	s.pod.IP(t, "neigh add "+pods+".1 lladdr 0a:58:a9:fe:00:02 dev eth0")
+	s.pod.IP(t, "neigh replace "+pods+".1 lladdr 0a:58:a9:fe:00:02 dev eth0")
 	s.pod.IP(t, "route add default via "+pods+".1")
 
 	keys, err := OpenKeys(filepath.Join(t.TempDir(), name))

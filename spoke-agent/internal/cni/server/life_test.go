@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -28,6 +29,7 @@ func TestStaticPod(t *testing.T) {
 	}
 	inVpc.Annotations[networkv1alpha1.AnnotationNetwork] = annotation("pod-uid-1")
 	f := newFixture(t, append(world(), plain, inVpc)...)
+	f.patience = 3 * time.Second // for the one that waits in vain
 	f.serve(t)
 	if out := f.mustCall(t, "ADD", "s1", "plain", "hash-of-file"); !strings.Contains(out, "10.9.0.7/24") {
 		t.Errorf("result is %s, want the delegate's", out)

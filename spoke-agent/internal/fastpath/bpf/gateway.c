@@ -62,9 +62,10 @@ int tombolo_out(struct __sk_buff *skb)
 		mtu = underlay->tunnel_mtu;
 	}
 	if (ip->protocol == IPPROTO_TCP && !(ip->frag_off & bpf_htons(IP_OFFSET))) {
-		clamp_mss(skb, ip->ihl * 4, mtu);
-		ip = ip_header(skb);
-		if (!ip) // for the verifier
+		if (clamp_mss(skb, ip->ihl * 4, mtu))
+			return drop(DROP_MALFORMED);
+		ip = (void *)(long)skb->data + ETH_HLEN;
+		if ((void *)(ip + 1) > (void *)(long)skb->data_end) // for the verifier
 			return drop(DROP_MALFORMED);
 	}
 	if (unknown)
@@ -224,6 +225,8 @@ static __always_inline int take(struct __sk_buff *skb)
 		return drop(refused);
 	place = place_of(vni, ip->daddr);
 	length = wire_length(skb, ip, sizeof(*o));
+	if (!length)
+		return drop(DROP_MALFORMED);
 	if (is_here(place, ip, length)) {
 		flow.path = PATH_POD;
 	} else {
@@ -310,15 +313,16 @@ int tombolo_in_tunnel(struct __sk_buff *skb)
 // way of any other packet from here: into the gateway port, as if the router had sent it.
 static __always_inline int smaller(struct __sk_buff *skb, const struct delivery *delivery, __be16 frag_off)
 {
-	if (frag_off & bpf_htons(IP_DF)) {
-		if (fragmentation_needed(skb, delivery, delivery->mtu))
-			return drop(DROP_TOO_BIG);
-		count_event(DROP_FRAGMENTATION_NEEDED);
-	} else {
-		skb->mark = MARK_TO_ROUTER;
-	}
+	int answered = frag_off & bpf_htons(IP_DF);
+
+	if (answered && fragmentation_needed(skb, delivery, delivery->mtu))
+		return drop(DROP_TOO_BIG);
 	if (write_macs(skb, delivery->gateway_mac, delivery->router_mac))
 		return drop(DROP_TOO_BIG);
+	if (answered)
+		count_event(DROP_FRAGMENTATION_NEEDED);
+	else
+		skb->mark = MARK_TO_ROUTER;
 	return bpf_redirect(delivery->ifindex, BPF_F_INGRESS);
 }
 
@@ -364,6 +368,8 @@ int tombolo_slow_in(struct __sk_buff *skb)
 		return drop(refused);
 	place = place_of(vni, ip->daddr);
 	length = wire_length(skb, ip, ETH_HLEN);
+	if (!length)
+		return drop(DROP_MALFORMED);
 	if (is_here(place, ip, length)) {
 		flow.path = PATH_POD;
 		age(ip);

@@ -115,8 +115,8 @@ int tombolo_pod(struct __sk_buff *skb)
 	if (origin_for(remote.vni, ip->daddr, &endpoint))
 		endpoint = choose(cluster, hash);
 	tos = ip->tos;
-	if (ip->protocol == IPPROTO_TCP)
-		clamp_mss(skb, sizeof(*ip), underlay->mtu);
+	if (ip->protocol == IPPROTO_TCP && clamp_mss(skb, sizeof(*ip), underlay->mtu))
+		return drop(DROP_MALFORMED);
 	failed = encapsulate(skb, underlay, endpoint, remote.vni, hash, tos, 1);
 	if (failed == REFUSED)
 		return leave(pod, SLOW_ENCAPSULATE);

@@ -190,8 +190,12 @@ static __noinline int fragmentation_needed(struct __sk_buff *skb, const struct d
 		return -1;
 	quote = ip.protocol == IPPROTO_TCP ? QUOTE_TCP : QUOTE;
 	sum = sum_of_quote(skb, ip.protocol);
-	if (!sum || bpf_skb_change_tail(skb, ETH_HLEN + quote, 0) ||
-	    bpf_skb_adjust_room(skb, sizeof(complaint), BPF_ADJ_ROOM_MAC, 0))
+	// The kernel does not cut off a transport header that it has found, in a packet within the packet. What is then
+	// behind the error's end is padding.
+	if (!sum || (bpf_skb_change_tail(skb, ETH_HLEN + quote, 0) &&
+		     bpf_skb_change_tail(skb, ETH_HLEN + mtu - sizeof(complaint), 0)))
+		return -1;
+	if (bpf_skb_adjust_room(skb, sizeof(complaint), BPF_ADJ_ROOM_MAC, 0))
 		return -1;
 
 	complaint.ip = (struct iphdr){
@@ -220,7 +224,8 @@ static __always_inline int write_macs(struct __sk_buff *skb, const __u8 *to, con
 }
 
 // clamp_mss lowers the MSS of a connection's first segment to what fits between the clusters (RFC 9293 section 3.7.1).
-// It may move the packet's octets. A function of its own to the verifier, which would else go on from each of its ends.
+// It may move the packet's octets, and is not 0 when it has left them half done. A function of its own to the verifier,
+// which would else go on from each of its ends.
 __noinline int clamp_mss(struct __sk_buff *skb, __u32 network, __u32 mtu)
 {
 	__u32 tcp = ETH_HLEN + network, offset = tcp + sizeof(struct tcphdr), end;
@@ -231,7 +236,7 @@ __noinline int clamp_mss(struct __sk_buff *skb, __u32 network, __u32 mtu)
 	if (bpf_skb_load_bytes(skb, tcp + 12, flags, sizeof(flags)) || !(flags[1] & TCP_SYN))
 		return 0;
 	end = tcp + (flags[0] >> 4) * 4;
-	for (int i = 0; i < TCP_OPTIONS; i++) {
+	for (int i = 0; i < TCP_OPTIONS; i++) { // for the verifier: each turn leaves an octet or more behind
 		if (offset + sizeof(option) > end || bpf_skb_load_bytes(skb, offset, option, sizeof(option)) ||
 		    option[0] == TCP_OPTION_END)
 			return 0;
@@ -245,8 +250,10 @@ __noinline int clamp_mss(struct __sk_buff *skb, __u32 network, __u32 mtu)
 			return 0;
 		offset += option[1];
 	}
+	if (option[0] != TCP_OPTION_MSS) // for the verifier
+		return 0;
 	mss = option[2] << 8 | option[3];
-	if (option[0] != TCP_OPTION_MSS || option[1] != 4 || mss <= most)
+	if (option[1] != 4 || mss <= most)
 		return 0;
 	from = bpf_htons(mss);
 	// A checksum covers words from the start of TCP: an option at an odd offset has its octets the other way round.

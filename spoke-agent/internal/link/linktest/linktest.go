@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -22,6 +23,9 @@ type Namespace struct {
 	Name string
 }
 
+// inUse has the names of this process's namespaces.
+var inUse sync.Map
+
 // New makes a namespace whose loopback is up, and which has no IPv6.
 func New(tb testing.TB, name string) *Namespace {
 	tb.Helper()
@@ -29,8 +33,17 @@ func New(tb testing.TB, name string) *Namespace {
 		tb.Fatal("this test makes network namespaces: run it as root")
 	}
 	n := &Namespace{Name: fmt.Sprintf("tmb-%d-%s", os.Getpid(), name)}
-	run(tb, "ip", "netns", "add", n.Name)
-	tb.Cleanup(func() { run(tb, "ip", "netns", "del", n.Name) })
+	if _, ours := inUse.LoadOrStore(n.Name, true); ours {
+		tb.Fatalf("namespace %s: another test of this process has it; give it another name", n.Name)
+	}
+	if _, err := os.Stat(n.Path()); err == nil { // left by a process that had the same number and was killed
+		ip(tb, "netns", "del", n.Name)
+	}
+	ip(tb, "netns", "add", n.Name)
+	tb.Cleanup(func() {
+		ip(tb, "netns", "del", n.Name)
+		inUse.Delete(n.Name)
+	})
 	n.IP(tb, "link set lo up")
 	n.Sysctl(tb, "net/ipv6/conf/default/disable_ipv6", "1")
 	return n
@@ -42,7 +55,7 @@ func (n *Namespace) Path() string { return "/run/netns/" + n.Name }
 // IP runs `ip -n <namespace>` with the words of args.
 func (n *Namespace) IP(tb testing.TB, args string) string {
 	tb.Helper()
-	return run(tb, "ip", append([]string{"-n", n.Name}, strings.Fields(args)...)...)
+	return ip(tb, append([]string{"-n", n.Name}, strings.Fields(args)...)...)
 }
 
 // Veth joins an interface of n with one of peer.
@@ -92,11 +105,11 @@ func (n *Namespace) MustDo(tb testing.TB, f func() error) {
 	}
 }
 
-func run(tb testing.TB, name string, args ...string) string {
+func ip(tb testing.TB, args ...string) string {
 	tb.Helper()
-	out, err := exec.Command(name, args...).CombinedOutput()
+	out, err := exec.Command("ip", args...).CombinedOutput()
 	if err != nil {
-		tb.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+		tb.Fatalf("ip %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	return string(out)
 }
