@@ -46,8 +46,12 @@ func (f *Fastpath) Counters() (Counters, error) {
 	if err != nil {
 		return Counters{}, err
 	}
+	vpcs, err := f.vpcNames()
+	if err != nil {
+		return Counters{}, err
+	}
 	c := Counters{Drops: map[string]uint64{}, Slow: map[string]uint64{}}
-	if c.Flows, err = f.flowCounters(clusters); err != nil {
+	if c.Flows, err = f.flowCounters(clusters, vpcs); err != nil {
 		return Counters{}, err
 	}
 	for i, reason := range dropReasons {
@@ -74,7 +78,7 @@ func (f *Fastpath) event(index int) (sum uint64, err error) {
 	return sum, nil
 }
 
-func (f *Fastpath) flowCounters(clusters map[uint64]string) ([]FlowCounter, error) {
+func (f *Fastpath) flowCounters(clusters map[uint64]string, vpcs map[uint32]string) ([]FlowCounter, error) {
 	var (
 		flows  []FlowCounter
 		key    []byte
@@ -88,7 +92,7 @@ func (f *Fastpath) flowCounters(clusters map[uint64]string) ([]FlowCounter, erro
 		}
 		c := FlowCounter{
 			VNI: k.vni, RemoteVNI: k.remoteVNI,
-			Vpc: f.vpcs[k.vni], RemoteVpc: f.vpcs[k.remoteVNI],
+			Vpc: vpcs[k.vni], RemoteVpc: vpcs[k.remoteVNI],
 			Cluster:   clusterName(clusters, k.cluster),
 			Direction: flowDirections[k.direction],
 			Path:      flowPaths[k.path],
@@ -125,6 +129,25 @@ func (f *Fastpath) clusterNames() (map[uint64]string, error) {
 			return nil, err
 		}
 		names[id] = c.name
+	}
+	return names, nil
+}
+
+// vpcNames names VNIs, as the newest Config did.
+func (f *Fastpath) vpcNames() (map[uint32]string, error) {
+	all, err := f.read(gatewayMapTomboloNames)
+	if err != nil {
+		return nil, err
+	}
+	names := map[uint32]string{}
+	for key, value := range all {
+		vni, err := decodeUint32([]byte(key))
+		if err != nil {
+			return nil, err
+		}
+		if names[vni], err = decodeName(value); err != nil {
+			return nil, err
+		}
 	}
 	return names, nil
 }
@@ -234,6 +257,13 @@ type dumper struct {
 
 func (d dumper) line(name string, key, value []byte) (string, error) {
 	switch name {
+	case gatewayMapTomboloNames:
+		vni, err := decodeUint32(key)
+		if err != nil {
+			return "", err
+		}
+		vpc, err := decodeName(value)
+		return fmt.Sprintf("name vni=%d %s", vni, vpc), err
 	case gatewayMapTomboloUnderlay:
 		return d.underlay(value)
 	case gatewayMapTomboloPorts:
@@ -257,7 +287,7 @@ func (d dumper) line(name string, key, value []byte) (string, error) {
 		return fmt.Sprintf("local vni=%d %s", k.vni, k.prefix), err
 	case gatewayMapTomboloClusters:
 		e, err := decodeCluster(value)
-		line := fmt.Sprintf("cluster %s endpoints=%v", e.name, e.endpoints)
+		line := fmt.Sprintf("cluster %s mtu=%d endpoints=%v", e.name, e.mtu, e.endpoints)
 		if e.encrypted {
 			line += " encrypted"
 		}
@@ -287,6 +317,9 @@ func (d dumper) underlay(value []byte) (string, error) {
 	}
 	if e.own != 0 {
 		line += " of " + clusterName(d.clusters, e.own)
+	}
+	if e.echo != 0 {
+		line += fmt.Sprintf(" echo port=%d", e.echo)
 	}
 	return line, err
 }

@@ -102,7 +102,7 @@ func TestCoverage(t *testing.T) {
 		coverage = nil
 	}()
 	for name, story := range map[string]func(*testing.T){
-		"in": TestIn, "out": TestOut, "out slow": TestOutSlow, "in slow": TestInSlow, "no slow path": TestOutWithoutTunnel, "clamp": TestClamp, "slow real packets": coverSlow, "encrypted": TestEncrypted, "relay": TestRelay, "xdp": TestXDPPasses, "cache": TestCacheSlots, "maps": TestHalfWritten, "real packets": coverReal,
+		"in": TestIn, "echo": TestEcho, "records": TestRecords, "out": TestOut, "out slow": TestOutSlow, "in slow": TestInSlow, "no slow path": TestOutWithoutTunnel, "clamp": TestClamp, "slow real packets": coverSlow, "encrypted": TestEncrypted, "relay": TestRelay, "xdp": TestXDPPasses, "cache": TestCacheSlots, "maps": TestHalfWritten, "real packets": coverReal,
 		"direct in": TestDirectIn, "direct out": TestDirectOut, "switch": TestSwitch, "learn": TestLearn, "direct maps": TestDirectHalfWritten, "direct real packets": coverDirect,
 	} {
 		t.Run(name, story)
@@ -144,6 +144,7 @@ func coverReal(t *testing.T) {
 		cfg Config
 	}{{x.east, x.eastGateway, x.eastConfig}, {x.west, x.westGateway, x.westConfig}} {
 		gw.ns.MustDo(t, func() error { return coverage.attach(gw.f, gw.cfg) })
+		sampleAll(t, gw.f, nil) // into a ring that nobody reads
 		t.Cleanup(func() {
 			if err := gw.f.Remove(); err != nil {
 				t.Error(err)
@@ -177,6 +178,7 @@ func coverSlow(t *testing.T) {
 		gw.ns.IP(t, "link set tbg100 mtu 1500")
 		gw.ns.IP(t, "link set tbg300 mtu 1500")
 		gw.ns.MustDo(t, func() error { return coverage.attach(gw.f, gw.cfg) })
+		sampleAll(t, gw.f, nil) // into a ring that nobody reads
 		t.Cleanup(func() {
 			if err := gw.f.Remove(); err != nil {
 				t.Error(err)
