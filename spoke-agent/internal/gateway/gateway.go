@@ -21,6 +21,7 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/naming"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/probe"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/tunnelprobe"
 )
 
 // Inputs are all that the plan looks at. Make changes none of them.
@@ -41,6 +42,8 @@ type Inputs struct {
 	UnderlayMTU int
 	// WireGuardPort is the UDP port of this node's WireGuard.
 	WireGuardPort uint16
+	// PathMTU is the longest encapsulated packet that is known to arrive in a cluster, in bytes.
+	PathMTU map[string]int
 }
 
 // Role says what the node has to do.
@@ -62,6 +65,8 @@ type Plan struct {
 	Ports []Port
 	// Fastpath is the configuration of the eBPF programs, with the ports of all Ports.
 	Fastpath fastpath.Config
+	// Echoes measure the way to the clusters that the routers refer to.
+	Echoes tunnelprobe.Config
 	// Tunnel is what encrypts; nil when no cluster that the routers refer to must be encrypted.
 	Tunnel *Tunnel
 	// SlowPath is what the kernel has to know for the same ports.
@@ -170,6 +175,7 @@ func (p *Plan) makePaths(in Inputs, own *spokev1alpha1.InterconnectGateway, endp
 	}
 	port := uint16(own.Spec.Port)
 	p.Fastpath.Underlay = fastpath.Underlay{Interface: in.Underlay, Address: address, UDPPort: port, VXLAN: link.VXLANName(port)}
+	p.Echoes = tunnelprobe.Config{Address: address, Port: port}
 	p.SlowPath.VXLAN = link.VXLAN{Port: port, Address: address, Underlay: in.Underlay}
 	referenced := map[string]bool{}
 	for _, port := range p.Ports {
@@ -181,6 +187,9 @@ func (p *Plan) makePaths(in Inputs, own *spokev1alpha1.InterconnectGateway, endp
 	for _, name := range slices.Sorted(maps.Keys(referenced)) {
 		p.addCluster(in, own, endpoint, name)
 	}
+	slices.SortFunc(p.Echoes.Targets, func(a, b tunnelprobe.Target) int {
+		return cmp.Or(cmp.Compare(a.Cluster, b.Cluster), a.Address.Compare(b.Address))
+	})
 	for i := range p.Ports {
 		p.addSlowRemotes(&p.Ports[i])
 		p.SlowPath.Vpcs = append(p.SlowPath.Vpcs, p.Ports[i].SlowPath)
@@ -193,6 +202,9 @@ func (p *Plan) addSlowRemotes(port *Port) {
 		i := slices.IndexFunc(p.Fastpath.Clusters, func(c fastpath.Cluster) bool { return c.Name == remote.Cluster })
 		cluster := p.Fastpath.Clusters[i]
 		slow := link.SlowRemote{VNI: remote.VNI, Endpoints: cluster.Endpoints, Prefixes: remote.Prefixes}
+		if cluster.MTU != 0 {
+			slow.PathMTU = cluster.MTU - link.VXLANOverhead
+		}
 		if cluster.Encrypted {
 			slow.EncryptedMTU = p.Tunnel.MTU - link.VXLANOverhead
 		}
@@ -205,9 +217,16 @@ func (p *Plan) addSlowRemotes(port *Port) {
 func (p *Plan) addCluster(in Inputs, own *spokev1alpha1.InterconnectGateway, endpoint spokev1alpha1.GatewayEndpoint, name string) {
 	spec := specOf(in.Gateways, name)
 	c := fastpath.Cluster{Name: name, Encrypted: spokev1alpha1.Encrypted(&own.Spec, spec)}
+	mtu := in.UnderlayMTU
 	if c.Encrypted && p.Tunnel == nil {
 		p.Tunnel = newTunnel(in, p.Fastpath.Underlay.UDPPort, endpoint)
 		p.Fastpath.Underlay.Tunnel = p.Tunnel.Interface
+	}
+	if c.Encrypted {
+		mtu = p.Tunnel.MTU
+	}
+	if known := in.PathMTU[name]; known < mtu {
+		c.MTU = known
 	}
 	for _, e := range spec.Endpoints {
 		address, err := netip.ParseAddr(e.Address)
@@ -215,6 +234,7 @@ func (p *Plan) addCluster(in Inputs, own *spokev1alpha1.InterconnectGateway, end
 			continue
 		}
 		c.Endpoints = append(c.Endpoints, address)
+		p.Echoes.Targets = append(p.Echoes.Targets, tunnelprobe.Target{Cluster: name, Node: e.Node, Address: address, MTU: mtu})
 	}
 	slices.SortFunc(c.Endpoints, netip.Addr.Compare)
 	p.Fastpath.Clusters = append(p.Fastpath.Clusters, c)

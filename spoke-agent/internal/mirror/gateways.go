@@ -49,7 +49,7 @@ func (g *gateways) Reconcile(ctx context.Context, request reconcile.Request) (re
 	case v == release && own:
 		return reconcile.Result{}, g.release(ctx, hub, &spokev1alpha1.InterconnectGateway{})
 	case (v == keep || v == older) && own:
-		return reconcile.Result{}, g.report(ctx, hub, local.HubGeneration(copy))
+		return reconcile.Result{}, g.report(ctx, hub, copy)
 	default:
 		return reconcile.Result{}, g.apply(ctx, v, wanted)
 	}
@@ -76,7 +76,7 @@ func (g *gateways) localGateway(ctx context.Context, hub *spokev1alpha1.Intercon
 }
 
 // report writes what the cluster has, when it is something new.
-func (g *gateways) report(ctx context.Context, hub *spokev1alpha1.InterconnectGateway, copyGeneration int64) error {
+func (g *gateways) report(ctx context.Context, hub, copy *spokev1alpha1.InterconnectGateway) error {
 	var nodes corev1.NodeList
 	if err := g.spoke.List(ctx, &nodes); err != nil {
 		return fmt.Errorf("list Nodes: %w", err)
@@ -86,7 +86,7 @@ func (g *gateways) report(ctx context.Context, hub *spokev1alpha1.InterconnectGa
 		return fmt.Errorf("list LocalRouters: %w", err)
 	}
 	before := hub.DeepCopy()
-	hub.Status = gatewayStatus(hub, copyGeneration, nodes.Items, routers.Items, g.reserved)
+	hub.Status = gatewayStatus(hub, copy, nodes.Items, routers.Items, g.reserved)
 	if equality.Semantic.DeepEqual(before.Status, hub.Status) {
 		return nil
 	}

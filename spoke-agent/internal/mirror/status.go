@@ -120,17 +120,18 @@ func nameTaken(hub, copy *spokev1alpha1.LocalRouter) spokev1alpha1.LocalRouterSt
 	return status
 }
 
-// gatewayStatus is the status of the hub's own InterconnectGateway, from the nodes and the copies of the routers.
-func gatewayStatus(hub *spokev1alpha1.InterconnectGateway, copyGeneration int64, nodes []corev1.Node, routers []spokev1alpha1.LocalRouter, reserved []string) spokev1alpha1.InterconnectGatewayStatus {
+// gatewayStatus is the status of the hub's own InterconnectGateway, from its copy, the nodes and the copies of the routers.
+func gatewayStatus(hub, copy *spokev1alpha1.InterconnectGateway, nodes []corev1.Node, routers []spokev1alpha1.LocalRouter, reserved []string) spokev1alpha1.InterconnectGatewayStatus {
 	status := spokev1alpha1.InterconnectGatewayStatus{
 		ObservedGeneration: hub.Status.ObservedGeneration,
 		Endpoints:          reportEndpoints(nodes),
 		ReservedCIDRs:      reportReserved(nodes, reserved),
+		Tunnels:            saidBy(approved(hub), copy.Status.Tunnels, func(t spokev1alpha1.Tunnel) string { return t.Node }),
 		Conditions:         slices.Clone(hub.Status.Conditions),
 	}
 	programmed := metav1.Condition{Type: spokev1alpha1.ConditionProgrammed, Status: metav1.ConditionTrue, ObservedGeneration: hub.Generation, Reason: spokev1alpha1.ReasonProgrammed}
 	switch missing := unserved(hub.Spec.Endpoints, routers); {
-	case copyGeneration != hub.Generation || missing != "":
+	case local.HubGeneration(copy) != hub.Generation || missing != "":
 		programmed.Status, programmed.Reason, programmed.Message = metav1.ConditionFalse, spokev1alpha1.ReasonWaitingForGateways, missing
 	case len(hub.Spec.Endpoints) == 0:
 		programmed.Message = "The cluster has no gateway node: label a Node " + local.LabelGateway + "=true to reach other clusters."
@@ -142,6 +143,15 @@ func gatewayStatus(hub *spokev1alpha1.InterconnectGateway, copyGeneration int64,
 	}
 	meta.SetStatusCondition(&status.Conditions, programmed)
 	return status
+}
+
+// approved are the gateway nodes that the hub has approved.
+func approved(hub *spokev1alpha1.InterconnectGateway) []string {
+	var nodes []string
+	for _, e := range hub.Spec.Endpoints {
+		nodes = append(nodes, e.Node)
+	}
+	return nodes
 }
 
 // unserved names the first gateway node that does not serve a router yet.

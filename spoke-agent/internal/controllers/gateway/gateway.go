@@ -42,6 +42,7 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/probe"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/tunnelprobe"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/wireguard"
 )
 
@@ -88,6 +89,14 @@ type Prober interface {
 	Changed() <-chan struct{}
 }
 
+// Echoes measure the way to other clusters' gateways.
+type Echoes interface {
+	Set(tunnelprobe.Config) error
+	Port() uint16
+	Results() []tunnelprobe.Result
+	Changed() <-chan struct{}
+}
+
 // Tunnel is the interface that encrypts.
 type Tunnel interface {
 	Set(wireguard.Config) error
@@ -111,6 +120,7 @@ type Options struct {
 	Vswitch  *lazy.Value[Vswitch]
 	Fastpath *lazy.Value[Fastpath]
 	Prober   Prober
+	Echoes   Echoes
 	Tunnel   Tunnel
 	Keys     *lazy.Value[*wireguard.Keys]
 }
@@ -121,6 +131,8 @@ type Reconciler struct {
 	client  client.Client
 	metrics *metrics
 	toldMTU map[string]int // the MTU of an interface that was told to be too small
+	// tunnelsWritten is when this process last wrote what it measured.
+	tunnelsWritten time.Time
 }
 
 // Add adds the controller to the manager.
@@ -152,6 +164,8 @@ func (r *Reconciler) wakeOnProbe(ctx context.Context, queue workqueue.TypedRateL
 				return
 			case <-r.Prober.Changed():
 				queue.Add(key)
+			case <-r.Echoes.Changed():
+				queue.Add(key)
 			}
 		}
 	}()
@@ -167,9 +181,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconc
 	p := gateway.Make(in)
 	switch p.Role {
 	case gateway.RoleGateway:
-		err = r.serve(ctx, in.Routers, p)
+		err = r.serve(ctx, in, p)
 	case gateway.RoleNone:
-		err = r.retire(ctx, in.Routers)
+		err = r.retire(ctx, in)
 	default:
 		err = r.remove(ctx, in.Routers, p.Removed)
 	}
@@ -211,6 +225,7 @@ func (r *Reconciler) gather(ctx context.Context) (gateway.Inputs, error) {
 		return in, fmt.Errorf("list copies: %w", err)
 	}
 	in.Routers, in.Gateways = routers.Items, gateways.Items
+	in.PathMTU = pathMTUs(gateway.Own(in.Gateways), r.Node, r.Echoes.Results())
 	return in, nil
 }
 

@@ -20,11 +20,13 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/naming"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/probe"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/tunnelprobe"
 )
 
 // serve makes interfaces, then maps, then the slow path, then probes, takes down the routers under deletion, and says in every copy how far
 // it came. A router whose interface can't be made stops neither the others nor a deletion.
-func (r *Reconciler) serve(ctx context.Context, routers []spokev1alpha1.LocalRouter, p gateway.Plan) error {
+func (r *Reconciler) serve(ctx context.Context, in gateway.Inputs, p gateway.Plan) error {
+	routers := in.Routers
 	if err := r.hold(ctx, routers, p.Ports); err != nil {
 		return err
 	}
@@ -40,12 +42,18 @@ func (r *Reconciler) serve(ctx context.Context, routers []spokev1alpha1.LocalRou
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
+	// Before the programs: they must know which port the answers come to.
+	if err := r.Echoes.Set(p.Echoes); err != nil {
+		errs = append(errs, err)
+	}
+	config.Underlay.EchoPort = r.Echoes.Port()
 	errs = append(errs, r.program(ctx, p, config, slow, problems), r.remove(ctx, routers, p.Removed))
 	if err := r.Prober.Set(probes); err != nil {
 		errs = append(errs, fmt.Errorf("set probes: %w", err))
 	}
 	r.metrics.describe(p.Ports)
-	return errors.Join(append(errs, r.report(ctx, routers, p.Ports, problems))...)
+	r.metrics.describeEchoes(p.Echoes.Targets)
+	return errors.Join(append(errs, r.report(ctx, routers, p.Ports, problems), r.reportTunnels(ctx, gateway.Own(in.Gateways), p.Echoes.Targets))...)
 }
 
 // program makes the tunnel, if there must be one, and then both paths that lead into it. What fails is a problem of the routers
@@ -188,7 +196,8 @@ func (r *Reconciler) unplug(ctx context.Context, gatewayEnd, ovsEnd string) erro
 
 // retire takes everything down: the hub's list says that the node is no gateway. On a node that never was one there is
 // nothing to do.
-func (r *Reconciler) retire(ctx context.Context, routers []spokev1alpha1.LocalRouter) error {
+func (r *Reconciler) retire(ctx context.Context, in gateway.Inputs) error {
+	routers := in.Routers
 	if err := r.Links.RemoveSlowPath(); err != nil { // before its guards
 		return err
 	}
@@ -202,11 +211,12 @@ func (r *Reconciler) retire(ctx context.Context, routers []spokev1alpha1.LocalRo
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(r.Prober.Set(nil), programs.Remove()); err != nil {
+		if err := errors.Join(r.Prober.Set(nil), r.Echoes.Set(tunnelprobe.Config{}), programs.Remove()); err != nil {
 			return fmt.Errorf("remove fast path: %w", err)
 		}
 		r.Fastpath.Reset() // whoever serves again loads anew
 		r.metrics.describe(nil)
+		r.metrics.describeEchoes(nil)
 	}
 	for _, end := range ends {
 		if err := r.unplug(ctx, end, naming.OVSEndPrefix+strings.TrimPrefix(end, naming.GatewayEndPrefix)); err != nil {
@@ -214,6 +224,9 @@ func (r *Reconciler) retire(ctx context.Context, routers []spokev1alpha1.LocalRo
 		}
 	}
 	if err := r.Tunnel.Remove(naming.Tunnel); err != nil {
+		return err
+	}
+	if err := r.forgetTunnels(ctx, gateway.Own(in.Gateways)); err != nil {
 		return err
 	}
 	finalizer := local.GatewayFinalizer(r.Node)
