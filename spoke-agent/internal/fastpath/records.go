@@ -140,10 +140,12 @@ func (r *recordReader) run(ctx context.Context) error {
 
 // renew goes on being the reader, with the names of now.
 func (r *recordReader) renew() error {
+	wall := time.Now()
 	now, err := monotonic()
 	if err != nil {
 		return err
 	}
+	r.names.boot = wall.Add(-now)
 	if err := r.setSampling(samplingEntry{until: now + samplingLease, every: r.options.Every, drops: r.options.Drops}); err != nil {
 		return err
 	}
@@ -153,7 +155,6 @@ func (r *recordReader) renew() error {
 	if r.names.vpcs, err = r.vpcNames(); err != nil {
 		return err
 	}
-	r.names.boot = time.Now().Add(-now)
 	return r.tellLost()
 }
 

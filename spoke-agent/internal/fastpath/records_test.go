@@ -14,6 +14,8 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/link/linktest"
 )
 
 // readAll takes what is in the ring.
@@ -60,6 +62,34 @@ func sampleAll(t *testing.T, f *Fastpath, change func(*samplingEntry)) {
 	}
 }
 
+// recordStory is a packet, and the record that it makes, if any.
+type recordStory struct {
+	reason   string
+	program  *ebpf.Program
+	ifname   string
+	packet   []byte
+	sampling func(*samplingEntry)
+	want     *Record
+}
+
+func (s recordStory) run(t *testing.T, ns *linktest.Namespace, f *Fastpath, reader *ringbuf.Reader) {
+	t.Helper()
+	sampleAll(t, f, s.sampling)
+	runStory(t, ns, f, s.program, s.ifname, s.packet, skbContext{})
+	got := readAll(t, f, reader)
+	var want []Record
+	if s.want != nil {
+		want = []Record{*s.want}
+		if coverage != nil { // runStory sends it two times more
+			want = append(want, *s.want, *s.want)
+		}
+	}
+	ipv4 := cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
+	if diff := cmp.Diff(want, got, ipv4, cmpopts.IgnoreFields(Record{}, "Time")); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", s.reason, diff)
+	}
+}
+
 func TestRecords(t *testing.T) {
 	ns, f := relayGateway(t)
 	reader, err := ringbuf.NewReader(f.maps[gatewayMapTomboloRecords])
@@ -87,15 +117,7 @@ func TestRecords(t *testing.T) {
 	arp[63] = 6
 	stub = stub[:64+4] // ends within the inner IPv4 header
 
-	for name, tc := range map[string]struct {
-		reason   string
-		program  *ebpf.Program
-		ifname   string
-		packet   []byte
-		context  skbContext
-		sampling func(*samplingEntry)
-		want     *Record
-	}{
+	for name, tc := range map[string]recordStory{
 		"out": {
 			reason:  "to the peer, whose Vpc the destination tells",
 			program: give, ifname: "tbg100", packet: out(asked),
@@ -235,22 +257,7 @@ func TestRecords(t *testing.T) {
 			program: take, ifname: "ul0", packet: echoed{src: "198.51.100.1", dst: "192.0.2.1", srcPort: 40000, dstPort: 4789, asked: 1, asking: 2, protocol: 0x88b5}.bytes(underlayMAC, someMAC),
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			sampleAll(t, f, tc.sampling)
-			runStory(t, ns, f, tc.program, tc.ifname, tc.packet, tc.context)
-			got := readAll(t, f, reader)
-			var want []Record
-			if tc.want != nil {
-				want = []Record{*tc.want}
-				if coverage != nil { // runStory sends it two times more
-					want = append(want, *tc.want, *tc.want)
-				}
-			}
-			ipv4 := cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
-			if diff := cmp.Diff(want, got, ipv4, cmpopts.IgnoreFields(Record{}, "Time")); diff != "" {
-				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
-			}
-		})
+		t.Run(name, func(t *testing.T) { tc.run(t, ns, f, reader) })
 	}
 	t.Run("lost", func(t *testing.T) {
 		sampleAll(t, f, nil)
