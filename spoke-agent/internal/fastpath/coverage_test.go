@@ -178,7 +178,9 @@ func coverSlow(t *testing.T) {
 		gw.ns.IP(t, "link set tbg100 mtu 1500")
 		gw.ns.IP(t, "link set tbg300 mtu 1500")
 		gw.ns.MustDo(t, func() error { return coverage.attach(gw.f, gw.cfg) })
-		sampleAll(t, gw.f, nil) // into a ring that nobody reads
+		if gw.ns == x.west { // into a ring that nobody reads
+			sampleAll(t, gw.f, nil)
+		}
 		t.Cleanup(func() {
 			if err := gw.f.Remove(); err != nil {
 				t.Error(err)
