@@ -4,6 +4,7 @@
 package fastpath
 
 import (
+	"bytes"
 	"errors"
 	"net/netip"
 	"os"
@@ -113,7 +114,7 @@ func TestRecords(t *testing.T) {
 	forged := ip4{ttl: 64, protocol: icmp, src: "10.1.3.3", dst: "10.1.1.2", payload: make([]byte, 8)}
 	passing := ip4{ttl: 64, protocol: icmp, src: "10.5.2.7", dst: "10.5.3.9", payload: make([]byte, 8)}
 	stub := in("198.51.100.1", 100, ping)
-	arp := append(stub[:64:64], 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1, 10, 1, 2, 3, 0, 0, 0, 0, 0, 0, 10, 1, 1, 2)
+	arp := append(bytes.Clone(stub[:64]), 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1, 10, 1, 2, 3, 0, 0, 0, 0, 0, 0, 10, 1, 1, 2)
 	arp[63] = 6
 	stub = stub[:64+4] // ends within the inner IPv4 header
 

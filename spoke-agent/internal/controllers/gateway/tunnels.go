@@ -85,7 +85,7 @@ func (r *Reconciler) writeTunnels(ctx context.Context, own *spokev1alpha1.Interc
 // tunnelEntries is list with node's entries for targets: one a cluster, that of its gateways which does worst. What has changed
 // so little that nobody cares stays as it is, and so does what is not known yet.
 func tunnelEntries(list []spokev1alpha1.Tunnel, node string, targets []tunnelprobe.Target, results []tunnelprobe.Result, now time.Time) []spokev1alpha1.Tunnel {
-	wanted, old, measured := map[string]bool{}, map[string]spokev1alpha1.Tunnel{}, map[string]spokev1alpha1.Tunnel{}
+	wanted, old, measured := map[string]bool{}, map[string]spokev1alpha1.Tunnel{}, worst(node, results, now)
 	for _, t := range targets {
 		wanted[t.Cluster] = true
 	}
@@ -95,11 +95,6 @@ func tunnelEntries(list []spokev1alpha1.Tunnel, node string, targets []tunnelpro
 			entries = append(entries, e)
 		} else if wanted[e.Cluster] {
 			old[e.Cluster] = e
-		}
-	}
-	for _, r := range results {
-		if wanted[r.Cluster] && (!r.Reachable || r.PathMTU != 0 || now.Sub(r.Since) >= tunnelSettles) {
-			measured[r.Cluster] = worse(measured[r.Cluster], entryOf(node, r))
 		}
 	}
 	for cluster := range wanted {
@@ -120,6 +115,17 @@ func tunnelEntries(list []spokev1alpha1.Tunnel, node string, targets []tunnelpro
 		return cmp.Or(cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.Node, b.Node))
 	})
 	return entries
+}
+
+// worst is what is known for good, by cluster.
+func worst(node string, results []tunnelprobe.Result, now time.Time) map[string]spokev1alpha1.Tunnel {
+	measured := map[string]spokev1alpha1.Tunnel{}
+	for _, r := range results {
+		if !r.Reachable || r.PathMTU != 0 || now.Sub(r.Since) >= tunnelSettles {
+			measured[r.Cluster] = worse(measured[r.Cluster], entryOf(node, r))
+		}
+	}
+	return measured
 }
 
 func entryOf(node string, r tunnelprobe.Result) spokev1alpha1.Tunnel {
