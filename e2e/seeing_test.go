@@ -4,7 +4,6 @@
 package e2e
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -34,29 +33,40 @@ func (n *tenant) measured(cluster, other string) {
 	}))
 }
 
-// recorded looks at the packets between two pods with tombolo-agent flows, on the gateway of the first one's cluster.
+// recorded looks at the packets between two pods with tombolo-agent flows, on all gateways of the first one's cluster: a flow goes
+// by one of them.
 func (n *tenant) recorded(from, to *story.Pod) {
 	n.Helper()
-	seen := make(chan error, 1)
-	go func() { seen <- n.seesFlow(from, to) }()
-	for {
+	gateway := &spokev1alpha1.InterconnectGateway{}
+	n.must(fleet.Hub.Get(n.ctx, types.NamespacedName{Namespace: "east", Name: "east"}, gateway))
+	type output struct {
+		text string
+		err  error
+	}
+	seen := make(chan output)
+	for _, e := range gateway.Spec.Endpoints {
+		go func() {
+			text, err := fleet.Flows(n.ctx, "east", e.Node, "--duration=5s", "--vpc="+n.name+"/vpc-1")
+			seen <- output{text, err}
+		}()
+	}
+	var all strings.Builder
+	for left := len(gateway.Spec.Endpoints); left > 0; {
 		select {
-		case err := <-seen:
-			n.must(err)
-			return
+		case out := <-seen:
+			n.must(out.err)
+			all.WriteString(out.text)
+			left--
 		case <-time.After(100 * time.Millisecond):
 			_, err := from.Ping(n.ctx, to.Address, 2, 20*time.Millisecond)
 			n.must(err)
 		}
 	}
+	n.must(n.hasFlow(all.String(), from, to))
 }
 
-func (n *tenant) seesFlow(from, to *story.Pod) error {
-	out, err := fleet.Flows(n.ctx, "east", "n1", "--duration=5s", "--vpc="+n.name+"/vpc-1")
-	if err != nil {
-		return err
-	}
-	for lines := bufio.NewScanner(strings.NewReader(out)); lines.Scan(); {
+func (n *tenant) hasFlow(out string, from, to *story.Pod) error {
+	for line := range strings.Lines(out) {
 		var flow struct {
 			SrcVpc  string `json:"src_vpc"`
 			DstVpc  string `json:"dst_vpc"`
@@ -65,12 +75,12 @@ func (n *tenant) seesFlow(from, to *story.Pod) error {
 			Dst     string `json:"dst"`
 			Verdict string `json:"verdict"`
 		}
-		if err := json.Unmarshal(lines.Bytes(), &flow); err != nil {
-			return fmt.Errorf("tombolo-agent flows prints %q: %w", lines.Text(), err)
+		if err := json.Unmarshal([]byte(line), &flow); err != nil {
+			return fmt.Errorf("tombolo-agent flows prints %q: %w", line, err)
 		}
 		if flow.SrcVpc == n.name+"/vpc-1" && flow.DstVpc == n.name+"/vpc-2" && flow.Cluster == "west" && flow.Verdict == "forwarded" &&
 			flow.Src == from.Address.String() && flow.Dst == to.Address.String() {
-			n.Logf("a flow record: %s", lines.Text())
+			n.Logf("a flow record: %s", line)
 			return nil
 		}
 	}

@@ -35,6 +35,12 @@ func TestRecordsOfNodes(t *testing.T) {
 		VNI: 100, RemoteVNI: 100, Src: ip("10.1.1.2"), Dst: ip("10.1.2.3"), Protocol: icmp, Packets: 1, Bytes: 28}
 	last := out
 	last.Verdict, last.Reason = "slow", "router"
+	part := last
+	part.Protocol = udp
+	datagram, segment, short := out, out, out
+	datagram.Protocol, datagram.SrcPort, datagram.DstPort = udp, 1000, 53
+	segment.Protocol, segment.SrcPort, segment.DstPort, segment.Bytes = tcp, 1000, 80, 40
+	short.Protocol, short.Bytes = udp, 21
 	for name, tc := range map[string]recordStory{
 		"pod":          {reason: "it sends by itself", program: pods, ifname: "pod0", packet: sent(ping("10.1.1.2", "10.1.2.3", 64)), want: &out},
 		"left to OVN":  {reason: "the TTL ends at a router", program: pods, ifname: "pod0", packet: sent(ping("10.1.1.2", "10.1.2.3", 1)), want: &last},
@@ -46,6 +52,14 @@ func TestRecordsOfNodes(t *testing.T) {
 		"off":          {reason: "nobody looks", program: pods, ifname: "pod0", packet: sent(ping("10.1.1.2", "10.1.2.3", 64)), sampling: func(e *samplingEntry) { e.every = 0 }},
 		"one in many":  {reason: "not this one", program: pods, ifname: "pod0", packet: sent(ping("10.1.1.2", "10.1.2.3", 64)), sampling: func(e *samplingEntry) { e.every = 1<<32 - 1 }},
 		"only drops":   {reason: "what OVN gets is none", program: pods, ifname: "pod0", packet: sent(ping("10.1.1.2", "10.1.2.3", 1)), sampling: func(e *samplingEntry) { e.drops = true }},
+		"datagram":     {reason: "it has ports", program: pods, ifname: "pod0", packet: sent(ip4{ttl: 64, protocol: udp, src: "10.1.1.2", dst: "10.1.2.3", payload: udpDatagram(1000, 53, nil)}), want: &datagram},
+		"segment":      {reason: "it has ports", program: pods, ifname: "pod0", packet: sent(ip4{ttl: 64, protocol: tcp, src: "10.1.1.2", dst: "10.1.2.3", payload: tcpSegment(1000, 80, nil)}), want: &segment},
+		"fragment":     {reason: "OVN gets it", program: pods, ifname: "pod0", packet: sent(ip4{ttl: 64, frag: 5, protocol: udp, src: "10.1.1.2", dst: "10.1.2.3", payload: make([]byte, 8)}), want: &part},
+		"cut off":      {reason: "too short for ports", program: pods, ifname: "pod0", packet: sent(ip4{ttl: 64, protocol: udp, src: "10.1.1.2", dst: "10.1.2.3", payload: []byte{1}}), want: &short},
+		"reader gone":  {reason: "who was killed is not heard of any more", program: pods, ifname: "pod0", packet: sent(ping("10.1.1.2", "10.1.2.3", 64)), sampling: func(e *samplingEntry) { e.until -= 2 * time.Hour }},
+		"no IPv4":      {reason: "although it says so", program: pods, ifname: "pod0", packet: append(append(sent(ping("10.1.1.2", "10.1.2.3", 64))[:14:14], 0x65), sent(ping("10.1.1.2", "10.1.2.3", 64))[15:]...)},
+		"other maker":  {reason: "another MAC address from the first octet on", program: pods, ifname: "pod0", packet: ethernet(someMAC, podMAC, 0x0800, ping("10.1.1.2", "10.1.2.3", 64).bytes())},
+		"other subnet": {reason: "another MAC address from the third octet on", program: pods, ifname: "pod0", packet: ethernet([]byte{0x0a, 0x58, 9, 9, 1, 1}, podMAC, 0x0800, ping("10.1.1.2", "10.1.2.3", 64).bytes())},
 		"from an own node": {
 			reason:  "which passes on what west has sent",
 			program: take, ifname: "ul0", packet: in("192.0.2.9", ping("10.2.2.3", "10.1.1.2", 64)),
@@ -61,6 +75,9 @@ func TestRecordsOfNodes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { tc.run(t, ns, f, reader) })
 	}
+	t.Run("lost", func(t *testing.T) {
+		testLostRecords(t, ns, f, reader, pods, "pod0", sent(ping("10.1.1.2", "10.1.2.3", 1)))
+	})
 }
 
 // TestRecordsOfTransit reads the records of real packets as another process does: by the pins.

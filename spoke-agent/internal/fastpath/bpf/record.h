@@ -131,8 +131,9 @@ __noinline int sample_pod(struct __sk_buff *skb)
 	describe_inner(skb, ETH_HLEN, now);
 	now->record.program = PROGRAM_POD;
 	now->record.vni = pod->vni;
-	if (describe_way(&now->record) || now->record.source != pod->address ||
-	    bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)) || !same_mac(eth.h_dest, pod->router_mac))
+	if (bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth))) // for the verifier
+		return 0;
+	if (describe_way(&now->record) || now->record.source != pod->address || !same_mac(eth.h_dest, pod->router_mac))
 		now->sampled = 0;
 	return 0;
 }
@@ -155,9 +156,11 @@ __noinline int sample_in(struct __sk_buff *skb)
 		return 0;
 	if (bpf_skb_load_bytes(skb, __builtin_offsetof(struct outer, vxlan.vni), &end, sizeof(end)))
 		return 0;
+	now->record.vni = bpf_ntohl(end.vni) >> 8;
+	if (!now->record.vni)
+		return 0; // an echo
 	describe_inner(skb, sizeof(struct outer), now);
 	now->record.program = PROGRAM_IN;
-	now->record.vni = bpf_ntohl(end.vni) >> 8;
 	describe_sender(&now->record, ip.saddr);
 	return 0;
 }
@@ -179,8 +182,8 @@ __noinline int sample_slow_in(struct __sk_buff *skb)
 	return 0;
 }
 
-// record gives the record of a sampled packet to whoever looks. What a program left alone was none of its own, and VNI
-// 0 is an echo.
+// record gives the record of a sampled packet to whoever looks. What a program left alone was none of its
+// own.
 __noinline int record(int verdict)
 {
 	__u32 zero = 0;
@@ -189,7 +192,7 @@ __noinline int record(int verdict)
 
 	if (!now || !sampling) // for the verifier
 		return 0;
-	if (!now->sampled || !now->record.vni || (verdict == TCX_NEXT && now->record.event == EVENTS))
+	if (!now->sampled || (verdict == TCX_NEXT && now->record.event == EVENTS))
 		return 0;
 	if (sampling->drops && now->record.event >= SLOW_NO_PORT)
 		return 0;
