@@ -47,11 +47,7 @@ func compile(cfg Config, devices map[string]device) map[string]entries {
 		if c.Encrypted {
 			way = tunnel
 		}
-		mtu := uint32(way.mtu)
-		if c.MTU != 0 {
-			mtu = min(mtu, uint32(c.MTU))
-		}
-		put(gatewayMapTomboloClusters, encodeUint64(clusterID(c.Name)), clusterEntry{name: c.Name, endpoints: firstOf(c.Endpoints), encrypted: c.Encrypted, mtu: mtu}.encode())
+		put(gatewayMapTomboloClusters, encodeUint64(clusterID(c.Name)), clusterEntry{name: c.Name, endpoints: firstOf(c.Endpoints), encrypted: c.Encrypted, mtu: mtuTo(c, way)}.encode())
 		for _, a := range sendersOf(c, nodes) {
 			put(gatewayMapTomboloSources, a.AsSlice(), sourceEntry{cluster: clusterID(c.Name), ifindex: uint32(way.index)}.encode())
 		}
@@ -86,6 +82,14 @@ func compile(cfg Config, devices map[string]device) map[string]entries {
 	compileOwn(cfg, under, put)
 	compilePods(cfg, devices, put)
 	return out
+}
+
+// mtuTo is the longest encapsulated packet to a cluster.
+func mtuTo(c Cluster, way device) uint32 {
+	if c.MTU == 0 {
+		return uint32(way.mtu)
+	}
+	return uint32(min(c.MTU, way.mtu))
 }
 
 // compileRelay gives each prefix its cluster, whichever end it is: the pair in tombolo_relays says the direction.
