@@ -37,6 +37,9 @@ func TestPeeringJoinsTwoClusters(t *testing.T) {
 		n.must(err)
 	}
 
+	n.measured("east", "west")
+	n.recorded(pod1, pod2)
+
 	n.peer("two-three", "vpc-2", "vpc-3")
 	n.verified("two-three")
 	n.reach(pod3, pod2, 62)

@@ -64,6 +64,20 @@ func (f *Fleet) Maps(ctx context.Context, cluster, node string) (string, error) 
 	return string(out), err
 }
 
+// Flows are the records of packets that a gateway node sees for some time, as tombolo-agent flows prints them.
+func (f *Fleet) Flows(ctx context.Context, cluster, node string, args ...string) (string, error) {
+	c, err := f.Lab.Cluster(cluster)
+	if err != nil {
+		return "", err
+	}
+	n, err := c.Node(node)
+	if err != nil {
+		return "", err
+	}
+	out, err := n.Exec(ctx, append([]string{f.Lab.Binaries.Path("tombolo-agent"), "flows", "--bpffs=/sys/fs/bpf"}, args...)...)
+	return string(out), err
+}
+
 // Counters are the eBPF programs' counters of a node, from the agent's metrics.
 type Counters struct {
 	// Text is one line per counter that is not zero.

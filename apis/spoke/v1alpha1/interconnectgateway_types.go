@@ -134,6 +134,13 @@ type InterconnectGatewayStatus struct {
 	// +listType=map
 	// +listMapKey=node
 	Gateways []GatewayNode `json:"gateways,omitempty"`
+	// Tunnels are what the gateway nodes measured of the way to other clusters. They are written when something has changed that
+	// matters, and not for every round trip: those are metrics.
+	// +optional
+	// +listType=map
+	// +listMapKey=cluster
+	// +listMapKey=node
+	Tunnels []Tunnel `json:"tunnels,omitempty"`
 	// Conditions: Programmed, and DataPathReady, which names the node that is worst off.
 	// +optional
 	// +listType=map
@@ -150,6 +157,29 @@ type GatewayNode struct {
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// Tunnel is the way from one gateway node to another cluster's gateways. Where that has several, each value is of the one that
+// does worst.
+type Tunnel struct {
+	// Cluster at the other end.
+	Cluster string `json:"cluster"`
+	// Node of this cluster that measured.
+	Node string `json:"node"`
+	// Reachable is true while every gateway there answers.
+	Reachable bool `json:"reachable"`
+	// RTTMicroseconds is the median round trip of a minute, in microseconds.
+	// +optional
+	RTTMicroseconds int64 `json:"rttMicroseconds,omitempty"`
+	// LossPermille is how many of a thousand echoes were lost in that minute.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	LossPermille int32 `json:"lossPermille"`
+	// PathMTU is the largest encapsulated IPv4 packet that passes both ways, in bytes; 0 while it is not known.
+	// +optional
+	PathMTU int32 `json:"pathMTU,omitempty"`
+	// LastTransitionTime is when Reachable or PathMTU last changed.
+	LastTransitionTime metav1.Time `json:"lastTransitionTime"`
 }
 
 // InterconnectGateway is one cluster's gateways. All of them together are the directory, which every agent may read;

@@ -40,12 +40,21 @@ func dumpMaps(_ context.Context, o options.Dump) (string, error) {
 	if _, err := os.Stat(pins); err != nil { // opening would make them
 		return "", fmt.Errorf("find maps: %w: is this node a gateway, or has it pods of Vpcs, and is --bpffs its bpf file system?", err)
 	}
-	programs, err := fastpath.Open(fastpath.Options{PinPath: pins, Logger: logr.Discard()})
+	programs, err := openPins(o.BPFFS)
 	if err != nil {
 		return "", err
 	}
 	defer programs.Close()
 	return programs.Dump()
+}
+
+// openPins opens what the node's agent has pinned.
+func openPins(bpffs string) (*fastpath.Fastpath, error) {
+	pins := controllers.PinPath(bpffs)
+	if _, err := os.Stat(pins); err != nil { // opening would make them
+		return nil, fmt.Errorf("find maps: %w: is this node a gateway, and is --bpffs its bpf file system?", err)
+	}
+	return fastpath.Open(fastpath.Options{PinPath: pins, Logger: logr.Discard()})
 }
 
 func dumpRows(ctx context.Context, o options.Dump) (string, error) {

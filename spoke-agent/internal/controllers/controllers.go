@@ -50,7 +50,7 @@ func AddNode(manager ctrl.Manager, o options.Node) error {
 		part{"gateway", func(m ctrl.Manager) error { // copies → interfaces, eBPF, probes
 			return gateway.Add(m, gateway.Options{
 				Node: o.NodeName, EndpointInterface: o.EndpointInterface, Bridge: o.IntegrationBridge, MTU: o.PodMTU,
-				Links: netlink{}, Vswitch: node.gatewaySwitch(), Fastpath: node.fastpath, Prober: node.prober,
+				Links: netlink{}, Vswitch: node.gatewaySwitch(), Fastpath: node.fastpath, Prober: node.prober, Echoes: node.echoes,
 				Tunnel: node.tunnel, Keys: node.keys, WireGuardPort: o.WireGuardPort,
 				DirectPath: o.DirectPath, Neighbours: others, Woken: woken,
 			})
@@ -63,6 +63,7 @@ func AddNode(manager ctrl.Manager, o options.Node) error {
 			})
 		}},
 		part{"prober", func(m ctrl.Manager) error { return m.Add(closing{node.prober}) }},
+		part{"tunnelprobe", func(m ctrl.Manager) error { return m.Add(closing{node.echoes}) }},
 		part{"tunnel", func(m ctrl.Manager) error { return m.Add(closing{node.tunnel}) }},
 	)
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/options"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/probe"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/tunnelprobe"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/wireguard"
 )
 
@@ -50,6 +51,7 @@ type node struct {
 	vswitch  *lazy.Value[*ovn.Vswitch]
 	fastpath *lazy.Value[gateway.Fastpath]
 	prober   *probe.Prober
+	echoes   *tunnelprobe.Prober
 	tunnel   *wireguard.Tunnel
 	keys     *lazy.Value[*wireguard.Keys]
 }
@@ -72,6 +74,7 @@ func openNode(o options.Node, log logr.Logger) node {
 			return programs, nil
 		}),
 		prober: probe.New(log.WithName("probe")),
+		echoes: tunnelprobe.New(log.WithName("tunnelprobe"), gateway.ObserveRTT),
 		tunnel: wireguard.New(log.WithName("wireguard")),
 		keys: lazy.New(func(context.Context) (*wireguard.Keys, error) {
 			return wireguard.OpenKeys(filepath.Join(o.StateDir, "wireguard"))

@@ -37,13 +37,17 @@ func compile(cfg Config, devices map[string]device) map[string]entries {
 		tunnelMTU: uint32(tunnel.mtu),
 		vxlan:     uint32(devices[cfg.Underlay.VXLAN].index),
 		own:       ownID(cfg.Own),
+		echo:      cfg.Underlay.EchoPort,
 	}.encode())
+	for vni, name := range vpcNames(cfg) {
+		put(gatewayMapTomboloNames, encodeUint32(vni), encodeName(name))
+	}
 	for _, c := range cfg.Clusters {
-		put(gatewayMapTomboloClusters, encodeUint64(clusterID(c.Name)), clusterEntry{name: c.Name, endpoints: firstOf(c.Endpoints), encrypted: c.Encrypted}.encode())
 		way := under
 		if c.Encrypted {
 			way = tunnel
 		}
+		put(gatewayMapTomboloClusters, encodeUint64(clusterID(c.Name)), clusterEntry{name: c.Name, endpoints: firstOf(c.Endpoints), encrypted: c.Encrypted, mtu: mtuTo(c, way)}.encode())
 		for _, a := range sendersOf(c, nodes) {
 			put(gatewayMapTomboloSources, a.AsSlice(), sourceEntry{cluster: clusterID(c.Name), ifindex: uint32(way.index)}.encode())
 		}
@@ -80,6 +84,14 @@ func compile(cfg Config, devices map[string]device) map[string]entries {
 	return out
 }
 
+// mtuTo is the longest encapsulated packet to a cluster.
+func mtuTo(c Cluster, way device) uint32 {
+	if c.MTU == 0 {
+		return uint32(way.mtu)
+	}
+	return uint32(min(c.MTU, way.mtu))
+}
+
 // compileRelay gives each prefix its cluster, whichever end it is: the pair in tombolo_relays says the direction.
 func compileRelay(r Relay, put func(name string, key, value []byte)) {
 	from, to := clusterID(r.From), clusterID(r.To)
@@ -110,6 +122,7 @@ func compileRemote(vni uint32, r Remote, put func(name string, key, value []byte
 // fillOrder is the order in which maps get their new entries, so that an entry which leads packets to others comes
 // after them. Old entries go in the reverse order, after all new ones have come.
 var fillOrder = []string{
+	gatewayMapTomboloNames,
 	gatewayMapTomboloFlows,
 	gatewayMapTomboloClusters,
 	gatewayMapTomboloSources,

@@ -38,6 +38,9 @@ type Underlay struct {
 	// VXLAN is the name of the kernel's VXLAN device on UDPPort (see link.EnsureVXLAN): what the programs can't do goes
 	// there. Empty is none, and such packets are dropped.
 	VXLAN string
+	// EchoPort is the UDP port of this node that its echoes are sent from (see package tunnelprobe): answers to it are taken
+	// from the tunnel. 0 is none.
+	EchoPort uint16
 	// XDP relays before the kernel makes an skb of a packet (tombolo_xdp on the interface); what it can't send goes
 	// the way that it goes without. It is for physical interfaces whose driver has XDP, on nodes that forward IPv4
 	// (ip_forward). Where the wire carries VLANs the interface must leave their tags on (ethtool -K … rxvlan off): XDP
@@ -90,6 +93,9 @@ type Cluster struct {
 	Senders []netip.Addr
 	// Encrypted: packets go and come through Underlay.Tunnel, and no other way.
 	Encrypted bool
+	// MTU is the longest encapsulated packet, in bytes, that is known to arrive there; longer than the interface's it has no
+	// effect. 0: the interface's.
+	MTU int
 }
 
 // Relay lets packets of one VNI pass from one cluster to another, in one direction, for clusters that don't reach each

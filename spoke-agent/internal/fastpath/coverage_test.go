@@ -121,6 +121,7 @@ func TestCoverage(t *testing.T) {
 	for name, story := range map[string]func(*testing.T){
 		"direct in": TestDirectIn, "direct out": TestDirectOut, "switch": TestSwitch, "learn": TestLearn, "direct maps": TestDirectHalfWritten, "direct real packets": coverDirect, "direct, slow in": TestSlowInDirect, "pod's clamp": TestPodClamp, "direct in, tunnel": TestDirectInTunnel,
 		"in": TestIn, "out": TestOut, "out slow": TestOutSlow, "in slow": TestInSlow, "slow in": TestSlowIn, "slow in, too big": TestSlowInTooBig, "slow in, encrypted": TestSlowInEncrypted, "to router": TestToRouter, "no slow path": TestOutWithoutTunnel, "clamp": TestClamp, "slow real packets": coverSlow, "encrypted": TestEncrypted, "relay": TestRelay, "xdp": TestXDPPasses, "cache": TestCacheSlots, "maps": TestHalfWritten, "real packets": coverReal,
+		"echo": TestEcho, "narrow": TestNarrowPath, "records": TestRecords, "records of nodes": TestRecordsOfNodes,
 	} {
 		t.Run(name, story)
 	}
@@ -176,6 +177,7 @@ func coverReal(t *testing.T) {
 		cfg Config
 	}{{x.east, x.eastGateway, x.eastConfig}, {x.west, x.westGateway, x.westConfig}} {
 		gw.ns.MustDo(t, func() error { return coverage.attach(gw.f, gw.cfg) })
+		sampleAll(t, gw.f, nil) // into a ring that nobody reads
 		t.Cleanup(func() {
 			if err := gw.f.Remove(); err != nil {
 				t.Error(err)
@@ -212,6 +214,9 @@ func coverSlow(t *testing.T) {
 		gw.ns.IP(t, "link set tbg100 mtu 1500")
 		gw.ns.IP(t, "link set tbg300 mtu 1500")
 		gw.ns.MustDo(t, func() error { return coverage.attach(gw.f, gw.cfg) })
+		if gw.ns == x.west { // into a ring that nobody reads
+			sampleAll(t, gw.f, nil)
+		}
 		t.Cleanup(func() {
 			if err := gw.f.Remove(); err != nil {
 				t.Error(err)

@@ -77,7 +77,7 @@ func TestDumpDirect(t *testing.T) {
 	ns.MustDo(t, func() error {
 		text, err := f.Dump()
 		for _, want := range []string{
-			"cluster east endpoints=[192.0.2.8]\n",
+			"cluster east mtu=1500 endpoints=[192.0.2.8]\n",
 			"deliver vni=400 → none mtu=0 router=00:00:00:00:00:00 gateway=00:00:00:00:00:00\n",
 			"place vni=100 10.1.1.2 → pod0 mtu=1400 0a:58:0a:01:01:02 router=0a:58:0a:01:01:01\n",
 			"place vni=100 10.1.1.9 → node 192.0.2.9\n",

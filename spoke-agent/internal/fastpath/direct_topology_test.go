@@ -178,6 +178,7 @@ func (x *directWorld) start(t *testing.T) {
 		n.ns.MustDo(t, func() error { return link.SetSlowPath(slow) }) // without Vpcs too: it sets the device up
 		if coverage != nil {
 			n.ns.MustDo(t, func() error { return coverage.attach(n.f, n.cfg) })
+			sampleAll(t, n.f, nil) // into a ring that nobody reads
 		}
 	}
 	t.Cleanup(func() {

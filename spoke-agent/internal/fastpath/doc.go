@@ -39,5 +39,7 @@
 //	bpf/learn.h    where other clusters' pods are
 //	bpf/own.h      what goes on to another node of the cluster
 //	bpf/encap.h    the outer header
+//	bpf/echo.h     the answer to package tunnelprobe
+//	bpf/record.h   flow records, for records.go
 //	pins.go        where everything is pinned, and how programs are replaced
 package fastpath

@@ -33,8 +33,6 @@ type Fastpath struct {
 	epoch    *epoch
 
 	mu sync.Mutex
-	// vpcs names VNIs, as the newest Config did.
-	vpcs map[uint32]string
 }
 
 // Open loads the programs and opens, or makes, the pinned maps. It attaches nothing, and what an earlier process has
@@ -71,23 +69,27 @@ func Open(opts Options) (*Fastpath, error) {
 
 func mapsByName(m *gatewayMaps) map[string]*ebpf.Map {
 	return map[string]*ebpf.Map{
-		gatewayMapTomboloCache:    m.TomboloCache,
-		gatewayMapTomboloClusters: m.TomboloClusters,
-		gatewayMapTomboloEpoch:    m.TomboloEpoch,
-		gatewayMapTomboloEvents:   m.TomboloEvents,
-		gatewayMapTomboloFlows:    m.TomboloFlows,
-		gatewayMapTomboloLocals:   m.TomboloLocals,
-		gatewayMapTomboloLookups:  m.TomboloLookups,
-		gatewayMapTomboloOrigins:  m.TomboloOrigins,
-		gatewayMapTomboloPlaces:   m.TomboloPlaces,
-		gatewayMapTomboloPods:     m.TomboloPods,
-		gatewayMapTomboloPorts:    m.TomboloPorts,
-		gatewayMapTomboloRelays:   m.TomboloRelays,
-		gatewayMapTomboloRemotes:  m.TomboloRemotes,
-		gatewayMapTomboloSources:  m.TomboloSources,
-		gatewayMapTomboloTransit:  m.TomboloTransit,
-		gatewayMapTomboloUnderlay: m.TomboloUnderlay,
-		gatewayMapTomboloVnis:     m.TomboloVnis,
+		gatewayMapTomboloCache:       m.TomboloCache,
+		gatewayMapTomboloClusters:    m.TomboloClusters,
+		gatewayMapTomboloEpoch:       m.TomboloEpoch,
+		gatewayMapTomboloEvents:      m.TomboloEvents,
+		gatewayMapTomboloFlows:       m.TomboloFlows,
+		gatewayMapTomboloLocals:      m.TomboloLocals,
+		gatewayMapTomboloLookups:     m.TomboloLookups,
+		gatewayMapTomboloNames:       m.TomboloNames,
+		gatewayMapTomboloObservation: m.TomboloObservation,
+		gatewayMapTomboloOrigins:     m.TomboloOrigins,
+		gatewayMapTomboloPlaces:      m.TomboloPlaces,
+		gatewayMapTomboloPods:        m.TomboloPods,
+		gatewayMapTomboloPorts:       m.TomboloPorts,
+		gatewayMapTomboloRecords:     m.TomboloRecords,
+		gatewayMapTomboloRelays:      m.TomboloRelays,
+		gatewayMapTomboloRemotes:     m.TomboloRemotes,
+		gatewayMapTomboloSampling:    m.TomboloSampling,
+		gatewayMapTomboloSources:     m.TomboloSources,
+		gatewayMapTomboloTransit:     m.TomboloTransit,
+		gatewayMapTomboloUnderlay:    m.TomboloUnderlay,
+		gatewayMapTomboloVnis:        m.TomboloVnis,
 	}
 }
 
@@ -132,7 +134,9 @@ func (f *Fastpath) Set(cfg Config) error {
 			return err
 		}
 	}
-	f.vpcs = vpcNames(cfg)
+	if err := f.endSampling(); err != nil {
+		return err
+	}
 	if err := f.removeOtherMaps(); err != nil {
 		return fmt.Errorf("remove maps of other layouts: %w", err)
 	}

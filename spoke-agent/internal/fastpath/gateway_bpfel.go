@@ -16,30 +16,34 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	gatewayMapTomboloCache     = "tombolo_cache"
-	gatewayMapTomboloClusters  = "tombolo_clusters"
-	gatewayMapTomboloEpoch     = "tombolo_epoch"
-	gatewayMapTomboloEvents    = "tombolo_events"
-	gatewayMapTomboloFlows     = "tombolo_flows"
-	gatewayMapTomboloLocals    = "tombolo_locals"
-	gatewayMapTomboloLookups   = "tombolo_lookups"
-	gatewayMapTomboloOrigins   = "tombolo_origins"
-	gatewayMapTomboloPlaces    = "tombolo_places"
-	gatewayMapTomboloPods      = "tombolo_pods"
-	gatewayMapTomboloPorts     = "tombolo_ports"
-	gatewayMapTomboloRelays    = "tombolo_relays"
-	gatewayMapTomboloRemotes   = "tombolo_remotes"
-	gatewayMapTomboloSources   = "tombolo_sources"
-	gatewayMapTomboloTransit   = "tombolo_transit"
-	gatewayMapTomboloUnderlay  = "tombolo_underlay"
-	gatewayMapTomboloVnis      = "tombolo_vnis"
-	gatewayProgTomboloIn       = "tombolo_in"
-	gatewayProgTomboloInTunnel = "tombolo_in_tunnel"
-	gatewayProgTomboloOut      = "tombolo_out"
-	gatewayProgTomboloPod      = "tombolo_pod"
-	gatewayProgTomboloSlowIn   = "tombolo_slow_in"
-	gatewayProgTomboloSwitch   = "tombolo_switch"
-	gatewayProgTomboloXdp      = "tombolo_xdp"
+	gatewayMapTomboloCache       = "tombolo_cache"
+	gatewayMapTomboloClusters    = "tombolo_clusters"
+	gatewayMapTomboloEpoch       = "tombolo_epoch"
+	gatewayMapTomboloEvents      = "tombolo_events"
+	gatewayMapTomboloFlows       = "tombolo_flows"
+	gatewayMapTomboloLocals      = "tombolo_locals"
+	gatewayMapTomboloLookups     = "tombolo_lookups"
+	gatewayMapTomboloNames       = "tombolo_names"
+	gatewayMapTomboloObservation = "tombolo_observation"
+	gatewayMapTomboloOrigins     = "tombolo_origins"
+	gatewayMapTomboloPlaces      = "tombolo_places"
+	gatewayMapTomboloPods        = "tombolo_pods"
+	gatewayMapTomboloPorts       = "tombolo_ports"
+	gatewayMapTomboloRecords     = "tombolo_records"
+	gatewayMapTomboloRelays      = "tombolo_relays"
+	gatewayMapTomboloRemotes     = "tombolo_remotes"
+	gatewayMapTomboloSampling    = "tombolo_sampling"
+	gatewayMapTomboloSources     = "tombolo_sources"
+	gatewayMapTomboloTransit     = "tombolo_transit"
+	gatewayMapTomboloUnderlay    = "tombolo_underlay"
+	gatewayMapTomboloVnis        = "tombolo_vnis"
+	gatewayProgTomboloIn         = "tombolo_in"
+	gatewayProgTomboloInTunnel   = "tombolo_in_tunnel"
+	gatewayProgTomboloOut        = "tombolo_out"
+	gatewayProgTomboloPod        = "tombolo_pod"
+	gatewayProgTomboloSlowIn     = "tombolo_slow_in"
+	gatewayProgTomboloSwitch     = "tombolo_switch"
+	gatewayProgTomboloXdp        = "tombolo_xdp"
 )
 
 // loadGateway returns the embedded CollectionSpec for gateway.
@@ -97,23 +101,27 @@ type gatewayProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type gatewayMapSpecs struct {
-	TomboloCache    *ebpf.MapSpec `ebpf:"tombolo_cache"`
-	TomboloClusters *ebpf.MapSpec `ebpf:"tombolo_clusters"`
-	TomboloEpoch    *ebpf.MapSpec `ebpf:"tombolo_epoch"`
-	TomboloEvents   *ebpf.MapSpec `ebpf:"tombolo_events"`
-	TomboloFlows    *ebpf.MapSpec `ebpf:"tombolo_flows"`
-	TomboloLocals   *ebpf.MapSpec `ebpf:"tombolo_locals"`
-	TomboloLookups  *ebpf.MapSpec `ebpf:"tombolo_lookups"`
-	TomboloOrigins  *ebpf.MapSpec `ebpf:"tombolo_origins"`
-	TomboloPlaces   *ebpf.MapSpec `ebpf:"tombolo_places"`
-	TomboloPods     *ebpf.MapSpec `ebpf:"tombolo_pods"`
-	TomboloPorts    *ebpf.MapSpec `ebpf:"tombolo_ports"`
-	TomboloRelays   *ebpf.MapSpec `ebpf:"tombolo_relays"`
-	TomboloRemotes  *ebpf.MapSpec `ebpf:"tombolo_remotes"`
-	TomboloSources  *ebpf.MapSpec `ebpf:"tombolo_sources"`
-	TomboloTransit  *ebpf.MapSpec `ebpf:"tombolo_transit"`
-	TomboloUnderlay *ebpf.MapSpec `ebpf:"tombolo_underlay"`
-	TomboloVnis     *ebpf.MapSpec `ebpf:"tombolo_vnis"`
+	TomboloCache       *ebpf.MapSpec `ebpf:"tombolo_cache"`
+	TomboloClusters    *ebpf.MapSpec `ebpf:"tombolo_clusters"`
+	TomboloEpoch       *ebpf.MapSpec `ebpf:"tombolo_epoch"`
+	TomboloEvents      *ebpf.MapSpec `ebpf:"tombolo_events"`
+	TomboloFlows       *ebpf.MapSpec `ebpf:"tombolo_flows"`
+	TomboloLocals      *ebpf.MapSpec `ebpf:"tombolo_locals"`
+	TomboloLookups     *ebpf.MapSpec `ebpf:"tombolo_lookups"`
+	TomboloNames       *ebpf.MapSpec `ebpf:"tombolo_names"`
+	TomboloObservation *ebpf.MapSpec `ebpf:"tombolo_observation"`
+	TomboloOrigins     *ebpf.MapSpec `ebpf:"tombolo_origins"`
+	TomboloPlaces      *ebpf.MapSpec `ebpf:"tombolo_places"`
+	TomboloPods        *ebpf.MapSpec `ebpf:"tombolo_pods"`
+	TomboloPorts       *ebpf.MapSpec `ebpf:"tombolo_ports"`
+	TomboloRecords     *ebpf.MapSpec `ebpf:"tombolo_records"`
+	TomboloRelays      *ebpf.MapSpec `ebpf:"tombolo_relays"`
+	TomboloRemotes     *ebpf.MapSpec `ebpf:"tombolo_remotes"`
+	TomboloSampling    *ebpf.MapSpec `ebpf:"tombolo_sampling"`
+	TomboloSources     *ebpf.MapSpec `ebpf:"tombolo_sources"`
+	TomboloTransit     *ebpf.MapSpec `ebpf:"tombolo_transit"`
+	TomboloUnderlay    *ebpf.MapSpec `ebpf:"tombolo_underlay"`
+	TomboloVnis        *ebpf.MapSpec `ebpf:"tombolo_vnis"`
 }
 
 // gatewayVariableSpecs contains global variables before they are loaded into the kernel.
@@ -142,23 +150,27 @@ func (o *gatewayObjects) Close() error {
 //
 // It can be passed to loadGatewayObjects or ebpf.CollectionSpec.LoadAndAssign.
 type gatewayMaps struct {
-	TomboloCache    *ebpf.Map `ebpf:"tombolo_cache"`
-	TomboloClusters *ebpf.Map `ebpf:"tombolo_clusters"`
-	TomboloEpoch    *ebpf.Map `ebpf:"tombolo_epoch"`
-	TomboloEvents   *ebpf.Map `ebpf:"tombolo_events"`
-	TomboloFlows    *ebpf.Map `ebpf:"tombolo_flows"`
-	TomboloLocals   *ebpf.Map `ebpf:"tombolo_locals"`
-	TomboloLookups  *ebpf.Map `ebpf:"tombolo_lookups"`
-	TomboloOrigins  *ebpf.Map `ebpf:"tombolo_origins"`
-	TomboloPlaces   *ebpf.Map `ebpf:"tombolo_places"`
-	TomboloPods     *ebpf.Map `ebpf:"tombolo_pods"`
-	TomboloPorts    *ebpf.Map `ebpf:"tombolo_ports"`
-	TomboloRelays   *ebpf.Map `ebpf:"tombolo_relays"`
-	TomboloRemotes  *ebpf.Map `ebpf:"tombolo_remotes"`
-	TomboloSources  *ebpf.Map `ebpf:"tombolo_sources"`
-	TomboloTransit  *ebpf.Map `ebpf:"tombolo_transit"`
-	TomboloUnderlay *ebpf.Map `ebpf:"tombolo_underlay"`
-	TomboloVnis     *ebpf.Map `ebpf:"tombolo_vnis"`
+	TomboloCache       *ebpf.Map `ebpf:"tombolo_cache"`
+	TomboloClusters    *ebpf.Map `ebpf:"tombolo_clusters"`
+	TomboloEpoch       *ebpf.Map `ebpf:"tombolo_epoch"`
+	TomboloEvents      *ebpf.Map `ebpf:"tombolo_events"`
+	TomboloFlows       *ebpf.Map `ebpf:"tombolo_flows"`
+	TomboloLocals      *ebpf.Map `ebpf:"tombolo_locals"`
+	TomboloLookups     *ebpf.Map `ebpf:"tombolo_lookups"`
+	TomboloNames       *ebpf.Map `ebpf:"tombolo_names"`
+	TomboloObservation *ebpf.Map `ebpf:"tombolo_observation"`
+	TomboloOrigins     *ebpf.Map `ebpf:"tombolo_origins"`
+	TomboloPlaces      *ebpf.Map `ebpf:"tombolo_places"`
+	TomboloPods        *ebpf.Map `ebpf:"tombolo_pods"`
+	TomboloPorts       *ebpf.Map `ebpf:"tombolo_ports"`
+	TomboloRecords     *ebpf.Map `ebpf:"tombolo_records"`
+	TomboloRelays      *ebpf.Map `ebpf:"tombolo_relays"`
+	TomboloRemotes     *ebpf.Map `ebpf:"tombolo_remotes"`
+	TomboloSampling    *ebpf.Map `ebpf:"tombolo_sampling"`
+	TomboloSources     *ebpf.Map `ebpf:"tombolo_sources"`
+	TomboloTransit     *ebpf.Map `ebpf:"tombolo_transit"`
+	TomboloUnderlay    *ebpf.Map `ebpf:"tombolo_underlay"`
+	TomboloVnis        *ebpf.Map `ebpf:"tombolo_vnis"`
 }
 
 func (m *gatewayMaps) Close() error {
@@ -170,12 +182,16 @@ func (m *gatewayMaps) Close() error {
 		m.TomboloFlows,
 		m.TomboloLocals,
 		m.TomboloLookups,
+		m.TomboloNames,
+		m.TomboloObservation,
 		m.TomboloOrigins,
 		m.TomboloPlaces,
 		m.TomboloPods,
 		m.TomboloPorts,
+		m.TomboloRecords,
 		m.TomboloRelays,
 		m.TomboloRemotes,
+		m.TomboloSampling,
 		m.TomboloSources,
 		m.TomboloTransit,
 		m.TomboloUnderlay,

@@ -14,7 +14,7 @@ import (
 
 // layoutVersion is the version of bpf/maps.h. Maps of another version are left to the programs that still use them,
 // until Set has filled new ones and replaced these programs.
-const layoutVersion = 5
+const layoutVersion = 6
 
 // maxEndpoints is MAX_ENDPOINTS of bpf/maps.h.
 const maxEndpoints = 16
@@ -93,6 +93,8 @@ type underlayEntry struct {
 	vxlan uint32
 	// own is the id of this node's cluster; 0 for none.
 	own uint64
+	// echo is the UDP port that echoes are sent from; 0 for none.
+	echo uint16
 }
 
 func (e underlayEntry) encode() []byte {
@@ -104,11 +106,13 @@ func (e underlayEntry) encode() []byte {
 	b = native.AppendUint32(b, e.tunnel)
 	b = native.AppendUint32(b, e.tunnelMTU)
 	b = native.AppendUint32(b, e.vxlan)
-	return native.AppendUint64(b, e.own)
+	b = native.AppendUint64(b, e.own)
+	b = binary.BigEndian.AppendUint16(b, e.echo)
+	return append(b, 0, 0, 0, 0, 0, 0)
 }
 
 func decodeUnderlay(b []byte) (underlayEntry, error) {
-	if err := wantLen("underlay", b, 40); err != nil {
+	if err := wantLen("underlay", b, 48); err != nil {
 		return underlayEntry{}, err
 	}
 	return underlayEntry{
@@ -121,6 +125,7 @@ func decodeUnderlay(b []byte) (underlayEntry, error) {
 		tunnelMTU: native.Uint32(b[24:]),
 		vxlan:     native.Uint32(b[28:]),
 		own:       native.Uint64(b[32:]),
+		echo:      binary.BigEndian.Uint16(b[40:]),
 	}, nil
 }
 
@@ -206,15 +211,18 @@ type clusterEntry struct {
 	name      string
 	endpoints []netip.Addr
 	encrypted bool
+	// mtu is the longest encapsulated packet on the way there, in bytes.
+	mtu uint32
 }
 
 // clusterSize is the size of struct cluster.
-const clusterSize = maxClusterName + 1 + 4 + 4 + 4*maxEndpoints
+const clusterSize = maxClusterName + 1 + 4 + 4 + 4 + 4*maxEndpoints
 
 func (e clusterEntry) encode() []byte {
 	b := make([]byte, maxClusterName+1, clusterSize)
 	copy(b, e.name)
 	b = appendBool(b, e.encrypted)
+	b = native.AppendUint32(b, e.mtu)
 	b = native.AppendUint32(b, uint32(len(e.endpoints)))
 	for _, a := range e.endpoints {
 		b = append(b, a.AsSlice()...)
@@ -235,12 +243,13 @@ func decodeCluster(b []byte) (clusterEntry, error) {
 	if err != nil {
 		return clusterEntry{}, fmt.Errorf("decode cluster: %w", err)
 	}
-	b = b[4:]
+	mtu := native.Uint32(b[4:])
+	b = b[8:]
 	count := native.Uint32(b)
 	if count > maxEndpoints {
 		return clusterEntry{}, fmt.Errorf("decode cluster: %d endpoints, at most %d fit", count, maxEndpoints)
 	}
-	e := clusterEntry{name: string(name), encrypted: encrypted}
+	e := clusterEntry{name: string(name), encrypted: encrypted, mtu: mtu}
 	for i := range int(count) {
 		e.endpoints = append(e.endpoints, netip.AddrFrom4([4]byte(b[4+4*i:])))
 	}

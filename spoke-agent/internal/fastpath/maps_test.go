@@ -6,9 +6,11 @@ package fastpath
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
@@ -26,23 +28,27 @@ func TestLayout(t *testing.T) {
 		reason     string
 		key, value []byte
 	}{
-		gatewayMapTomboloUnderlay: {"struct underlay", encodeUint32(0), underlayEntry{address: any4}.encode()},
-		gatewayMapTomboloPorts:    {"ifindex → VNI", encodeUint32(1), encodeUint32(1)},
-		gatewayMapTomboloVnis:     {"struct delivery", encodeUint32(1), deliveryEntry{}.encode()},
-		gatewayMapTomboloRemotes:  {"struct prefix → struct remote", prefixKey{prefix: netip.PrefixFrom(any4, 32)}.encode(), remoteEntry{}.encode()},
-		gatewayMapTomboloLocals:   {"struct prefix", prefixKey{prefix: netip.PrefixFrom(any4, 32)}.encode(), encodeUint32(1)},
-		gatewayMapTomboloClusters: {"struct cluster", encodeUint64(1), clusterEntry{}.encode()},
-		gatewayMapTomboloSources:  {"address → struct source", any4.AsSlice(), sourceEntry{}.encode()},
-		gatewayMapTomboloFlows:    {"struct flow", flowKey{}.encode(), make([]byte, binary.Size(flowCount{}))},
-		gatewayMapTomboloEvents:   {"reason → number", encodeUint32(0), encodeUint64(0)},
-		gatewayMapTomboloTransit:  {"struct prefix → struct remote", prefixKey{prefix: netip.PrefixFrom(any4, 32)}.encode(), remoteEntry{}.encode()},
-		gatewayMapTomboloRelays:   {"struct relay", relayKey{}.encode(), make([]byte, binary.Size(flowCount{}))},
-		gatewayMapTomboloEpoch:    {"the word that epoch.go maps", encodeUint32(0), encodeUint64(0)},
-		gatewayMapTomboloCache:    {"half a cache line: only programs write it", encodeUint32(0), make([]byte, 32)},
-		gatewayMapTomboloOrigins:  {"as the cache", encodeUint32(0), make([]byte, 32)},
-		gatewayMapTomboloPods:     {"ifindex → struct pod", encodeUint32(1), podEntry{}.encode()},
-		gatewayMapTomboloPlaces:   {"struct endpoint → struct place", endpointKey{1, any4}.encode(), placeEntry{}.encode()},
-		gatewayMapTomboloLookups:  {"hit, miss → number", encodeUint32(0), encodeUint64(0)},
+		gatewayMapTomboloUnderlay:    {"struct underlay", encodeUint32(0), underlayEntry{address: any4}.encode()},
+		gatewayMapTomboloPorts:       {"ifindex → VNI", encodeUint32(1), encodeUint32(1)},
+		gatewayMapTomboloVnis:        {"struct delivery", encodeUint32(1), deliveryEntry{}.encode()},
+		gatewayMapTomboloRemotes:     {"struct prefix → struct remote", prefixKey{prefix: netip.PrefixFrom(any4, 32)}.encode(), remoteEntry{}.encode()},
+		gatewayMapTomboloLocals:      {"struct prefix", prefixKey{prefix: netip.PrefixFrom(any4, 32)}.encode(), encodeUint32(1)},
+		gatewayMapTomboloClusters:    {"struct cluster", encodeUint64(1), clusterEntry{}.encode()},
+		gatewayMapTomboloSources:     {"address → struct source", any4.AsSlice(), sourceEntry{}.encode()},
+		gatewayMapTomboloFlows:       {"struct flow", flowKey{}.encode(), make([]byte, binary.Size(flowCount{}))},
+		gatewayMapTomboloEvents:      {"reason → number", encodeUint32(0), encodeUint64(0)},
+		gatewayMapTomboloTransit:     {"struct prefix → struct remote", prefixKey{prefix: netip.PrefixFrom(any4, 32)}.encode(), remoteEntry{}.encode()},
+		gatewayMapTomboloRelays:      {"struct relay", relayKey{}.encode(), make([]byte, binary.Size(flowCount{}))},
+		gatewayMapTomboloEpoch:       {"the word that epoch.go maps", encodeUint32(0), encodeUint64(0)},
+		gatewayMapTomboloCache:       {"half a cache line: only programs write it", encodeUint32(0), make([]byte, 32)},
+		gatewayMapTomboloOrigins:     {"as the cache", encodeUint32(0), make([]byte, 32)},
+		gatewayMapTomboloPods:        {"ifindex → struct pod", encodeUint32(1), podEntry{}.encode()},
+		gatewayMapTomboloPlaces:      {"struct endpoint → struct place", endpointKey{1, any4}.encode(), placeEntry{}.encode()},
+		gatewayMapTomboloLookups:     {"hit, miss → number", encodeUint32(0), encodeUint64(0)},
+		gatewayMapTomboloNames:       {"VNI → name", encodeUint32(1), encodeName("shop/blue")},
+		gatewayMapTomboloSampling:    {"struct sampling", encodeUint32(0), samplingEntry{}.encode()},
+		gatewayMapTomboloObservation: {"struct record and two numbers: only programs write it", encodeUint32(0), make([]byte, recordSize+16)},
+		gatewayMapTomboloRecords:     {"a ring has neither", nil, nil},
 	} {
 		m := spec.Maps[name]
 		if m == nil || int(m.KeySize) != len(tc.key) || int(m.ValueSize) != len(tc.value) {
@@ -94,9 +100,9 @@ func TestEncode(t *testing.T) {
 	}{
 		"prefix":    {"length with the VNI's 32 bits; VNI and address as on the wire, or the trie would compare wrong bits first", prefixKey{0x123456, netip.MustParsePrefix("10.1.0.0/16")}.encode(), append(encodeUint32(48), 0, 0x12, 0x34, 0x56, 10, 1, 0, 0)},
 		"relay":     {"from before to", relayKey{1, 2, 0x123456}.encode(), append(append(encodeUint64(1), encodeUint64(2)...), append(encodeUint32(0x123456), 0, 0, 0, 0)...)},
-		"underlay":  {"address and port as on the wire", underlayEntry{1, 1500, netip.MustParseAddr("192.0.2.1"), 4789, [6]byte{2, 0, 0, 0, 0, 7}, 9, 1440, 3, 5}.encode(), append(append(append(append(append(encodeUint32(1), encodeUint32(1500)...), 192, 0, 2, 1, 0x12, 0xb5, 2, 0, 0, 0, 0, 7), append(encodeUint32(9), encodeUint32(1440)...)...), encodeUint32(3)...), encodeUint64(5)...)},
+		"underlay":  {"address and port as on the wire", underlayEntry{1, 1500, netip.MustParseAddr("192.0.2.1"), 4789, [6]byte{2, 0, 0, 0, 0, 7}, 9, 1440, 3, 5, 4790}.encode(), append(append(append(append(append(append(encodeUint32(1), encodeUint32(1500)...), 192, 0, 2, 1, 0x12, 0xb5, 2, 0, 0, 0, 0, 7), append(encodeUint32(9), encodeUint32(1440)...)...), encodeUint32(3)...), encodeUint64(5)...), 0x12, 0xb6, 0, 0, 0, 0, 0, 0)},
 		"delivery":  {"router before gateway", deliveryEntry{7, [6]byte{1}, [6]byte{2}, 1400, netip.MustParseAddr("192.0.2.1")}.encode(), append(append(append(encodeUint32(7), 1, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0), encodeUint32(1400)...), 192, 0, 2, 1)},
-		"cluster":   {"name, encrypted, number, endpoints, zeros", clusterEntry{"west", []netip.Addr{netip.MustParseAddr("192.0.2.1")}, true}.encode(), append(append(append(append([]byte("west"), make([]byte, 60)...), encodeUint32(1)...), encodeUint32(1)...), append([]byte{192, 0, 2, 1}, make([]byte, 60)...)...)},
+		"cluster":   {"name, encrypted, MTU, number, endpoints, zeros", clusterEntry{"west", []netip.Addr{netip.MustParseAddr("192.0.2.1")}, true, 1440}.encode(), append(append(append(append(append([]byte("west"), make([]byte, 60)...), encodeUint32(1)...), encodeUint32(1440)...), encodeUint32(1)...), append([]byte{192, 0, 2, 1}, make([]byte, 60)...)...)},
 		"source":    {"cluster, interface, and whether it is this node's own cluster", sourceEntry{7, 9, true}.encode(), append(append(encodeUint64(7), encodeUint32(9)...), encodeUint32(1)...)},
 		"clusterID": {"the first 8 bytes of the SHA-256 (echo -n west | sha256sum), as every gateway computes it", binary.BigEndian.AppendUint64(nil, clusterID("west")), []byte{0x76, 0xa7, 0x96, 0x20, 0x8b, 0x71, 0x77, 0x9c}},
 	} {
@@ -116,9 +122,9 @@ func TestDecodeRefuses(t *testing.T) {
 		"prefix bits":     {"the kernel keeps what is behind the length, but no code here wrote it", second(decodePrefix(append(encodeUint32(32), 0, 0, 0, 1, 10, 0, 0, 0)))},
 		"remote":          {"there are two kinds of own", second(decodeRemote(append(make([]byte, 12), encodeUint32(3)...)))},
 		"relay length":    {"half an entry", second(decodeRelay(make([]byte, 23)))},
-		"cluster":         {"more endpoints than there is room", second(decodeCluster(append(append(make([]byte, 68), encodeUint32(17)...), make([]byte, 64)...)))},
-		"cluster name":    {"no end", second(decodeCluster(append(bytes.Repeat([]byte("x"), 64), make([]byte, 72)...)))},
-		"cluster flag":    {"encrypted is a truth value", second(decodeCluster(append(append(make([]byte, 64), encodeUint32(2)...), make([]byte, 68)...)))},
+		"cluster":         {"more endpoints than there is room", second(decodeCluster(append(append(make([]byte, 72), encodeUint32(17)...), make([]byte, 64)...)))},
+		"cluster name":    {"no end", second(decodeCluster(append(bytes.Repeat([]byte("x"), 64), make([]byte, 76)...)))},
+		"cluster flag":    {"encrypted is a truth value", second(decodeCluster(append(append(make([]byte, 64), encodeUint32(2)...), make([]byte, 72)...)))},
 		"source length":   {"half an entry", second(decodeSource(make([]byte, 8)))},
 		"flow direction":  {"there are two", second(decodeFlow(append(append(make([]byte, 16), encodeUint32(2)...), 0, 0, 0, 0)))},
 		"flow path":       {"there are three", second(decodeFlow(append(make([]byte, 20), encodeUint32(3)...)))},
@@ -126,6 +132,10 @@ func TestDecodeRefuses(t *testing.T) {
 		"pod length":      {"half an entry", second(decodePod(make([]byte, 23)))},
 		"place length":    {"half an entry", second(decodePlace(make([]byte, 23)))},
 		"endpoint length": {"half an entry", second(decodeEndpoint(make([]byte, 7)))},
+		"name":            {"no end", second(decodeName(bytes.Repeat([]byte("x"), maxVpc)))},
+		"sampling":        {"drops is a truth value", second(decodeSampling(append(make([]byte, 12), encodeUint32(2)...)))},
+		"record program":  {"there is none of that number", second(decodeRecord(append(make([]byte, recordSize-4), 0, byte(len(programNames)), 0, 0)))},
+		"record event":    {"no reason of that number", second(decodeRecord(append(make([]byte, recordSize-4), 0, 0, byte(len(dropReasons)+len(slowReasons)+1), 0)))},
 		"underlay length": {"half an entry", second(decodeUnderlay(make([]byte, 16)))},
 		"delivery length": {"half an entry", second(decodeDelivery(make([]byte, 15)))},
 	} {
@@ -148,7 +158,8 @@ func FuzzDecode(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		same(t, b, decodeUnderlay, 20)
+		same(t, b, decodeUnderlay, 42)
+		same(t, b, decodeSampling, 16)
 		same(t, b, decodeRelay, 20)
 		same(t, b, decodeDelivery, 24)
 		same(t, b, decodePrefix, 12)
@@ -158,8 +169,29 @@ func FuzzDecode(f *testing.F) {
 		same(t, b, decodePod, 24)
 		same(t, b, decodePlace, 24)
 		same(t, b, decodeEndpoint, 8)
-		if e, err := decodeCluster(b); err == nil && !bytes.HasPrefix(b, e.encode()[:68+4*len(e.endpoints)]) {
+		if e, err := decodeCluster(b); err == nil && !bytes.HasPrefix(b, e.encode()[:72+4*len(e.endpoints)]) {
 			t.Errorf("%+v encodes to other bytes", e)
+		}
+	})
+}
+
+// FuzzRecord: what comes out of the ring is decoded, whatever it is, and has words.
+func FuzzRecord(f *testing.F) {
+	f.Add(make([]byte, recordSize))
+	f.Add(append(make([]byte, recordSize-4), tcp, 2, byte(len(dropReasons)+len(slowReasons)), 0))
+	f.Add(append(make([]byte, recordSize-4), tcp, byte(len(programNames)), 0, 0))
+	f.Add(append(make([]byte, recordSize-4), tcp, 0, 255, 0))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		e, err := decodeRecord(b)
+		if err != nil {
+			return
+		}
+		r := recordNames{boot: time.Unix(1_700_000_000, 0)}.record(e)
+		if r.Verdict == "" || r.Direction == "" || r.Program == "" || (r.Verdict == "forwarded") != (r.Reason == "") {
+			t.Errorf("%x becomes %+v", b, r)
+		}
+		if line, err := json.Marshal(r); err != nil || !json.Valid(line) {
+			t.Errorf("%+v has no line: %s (%v)", r, line, err)
 		}
 	})
 }

@@ -57,7 +57,7 @@ func compileOwn(cfg Config, under device, put func(name string, key, value []byt
 		return
 	}
 	id := clusterID(cfg.Own.Name)
-	put(gatewayMapTomboloClusters, encodeUint64(id), clusterEntry{name: cfg.Own.Name, endpoints: firstOf(cfg.Own.Gateways)}.encode())
+	put(gatewayMapTomboloClusters, encodeUint64(id), clusterEntry{name: cfg.Own.Name, endpoints: firstOf(cfg.Own.Gateways), mtu: uint32(under.mtu)}.encode())
 	for _, a := range cfg.Own.Nodes {
 		put(gatewayMapTomboloSources, a.AsSlice(), sourceEntry{cluster: id, ifindex: uint32(under.index), own: true}.encode())
 	}

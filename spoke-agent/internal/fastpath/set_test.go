@@ -101,10 +101,10 @@ func dump(t *testing.T, f *Fastpath) string {
 
 func TestDump(t *testing.T) {
 	ns, f := storyGateway(t)
-	want := `cluster north endpoints=[]
-cluster south endpoints=[203.0.113.1]
-cluster vault endpoints=[203.0.113.9] encrypted
-cluster west endpoints=[198.51.100.1 198.51.100.2]
+	want := `cluster north mtu=1500 endpoints=[]
+cluster south mtu=1500 endpoints=[203.0.113.1]
+cluster vault mtu=0 endpoints=[203.0.113.9] encrypted
+cluster west mtu=1500 endpoints=[198.51.100.1 198.51.100.2]
 count vni=100 cluster=north vni=100 in by gateway
 count vni=100 cluster=north vni=100 in by node
 count vni=100 cluster=north vni=100 in by pod
@@ -140,6 +140,9 @@ deliver vni=300 → tbg300 mtu=1500 router=0a:58:a9:fe:00:01 gateway=0a:58:a9:fe
 local vni=100 10.1.1.0/24
 local vni=100 169.254.0.0/29
 local vni=300 10.1.1.0/24
+name vni=100 shop/blue
+name vni=200 shop/red
+name vni=300 bank/blue
 port tbg100 → vni=100
 port tbg300 → vni=300
 route vni=100 10.1.2.0/24 → cluster=west vni=100

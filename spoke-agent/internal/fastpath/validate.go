@@ -14,6 +14,9 @@ import (
 // maxVNI is the largest VXLAN network identifier (RFC 7348: 24 bits).
 const maxVNI = 1<<24 - 1
 
+// minMTU is what every IPv4 path takes in one piece that one may count on (RFC 791: every host does).
+const minMTU = 576
+
 // validate says what of cfg can't be forwarded. Each error names the field, the value and the cure.
 func validate(cfg Config) error {
 	errs := []error{validateUnderlay(cfg.Underlay)}
@@ -37,7 +40,10 @@ func validate(cfg Config) error {
 		if u := cfg.Underlay; p.Interface != "" && slices.Contains([]string{u.Interface, u.Tunnel, u.VXLAN}, p.Interface) {
 			errs = append(errs, fmt.Errorf("port of %s: interface %s is the underlay, the tunnel or the VXLAN device; name the gateway port", p.Vpc, p.Interface))
 		}
-		for _, err := range validatePort(p, clusters) {
+		for _, err := range append(validatePort(p, clusters), validateName(p.Vpc)) {
+			if err == nil {
+				continue
+			}
 			errs = append(errs, fmt.Errorf("port of %s: %w", p.Vpc, err))
 		}
 	}
@@ -79,6 +85,9 @@ func validateClusters(cfg Config) []error {
 		if strings.ContainsRune(c.Name, 0) {
 			errs = append(errs, fmt.Errorf("cluster %q: name has a zero octet, where a name in the maps ends; give it a DNS label", c.Name))
 		}
+		if c.MTU != 0 && (c.MTU < minMTU || c.MTU > 65535) {
+			errs = append(errs, fmt.Errorf("cluster %s: MTU %d is not between %d (RFC 791) and 65535; give 0 for the interface's", c.Name, c.MTU, minMTU))
+		}
 		if other, ok := ids[clusterID(c.Name)]; ok {
 			errs = append(errs, fmt.Errorf("cluster %q: has the id of %q; list it once, or rename one", c.Name, other))
 		}
@@ -118,7 +127,7 @@ func validatePort(p Port, clusters map[string]bool) []error {
 		if !clusters[r.Cluster] {
 			errs = append(errs, fmt.Errorf("remote %s: cluster %q is unknown; add it to the clusters, with its endpoints", r.Vpc, r.Cluster))
 		}
-		if err := validateVNI(r.VNI); err != nil {
+		if err := errors.Join(validateVNI(r.VNI), validateName(r.Vpc)); err != nil {
 			errs = append(errs, fmt.Errorf("remote %s: %w", r.Vpc, err))
 		}
 		for _, prefix := range r.Prefixes {
@@ -197,6 +206,13 @@ func relayOverlaps(relays []Relay) []error {
 		}
 	}
 	return errs
+}
+
+func validateName(vpc string) error {
+	if len(vpc) >= maxVpc || strings.ContainsRune(vpc, 0) {
+		return fmt.Errorf("name %q is none; give at most %d octets, none of them zero, where a name in the maps ends", vpc, maxVpc-1)
+	}
+	return nil
 }
 
 func validateVNI(vni uint32) error {

@@ -21,6 +21,7 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/naming"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/probe"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/tunnelprobe"
 )
 
 // Inputs are all that the plan looks at. Make changes none of them.
@@ -51,6 +52,8 @@ type Inputs struct {
 	Nodes map[string]netip.Addr
 	// Hosted are all pods of the cluster that send by themselves; only gateways need them.
 	Hosted []Hosted
+	// PathMTU is the longest encapsulated packet that is known to arrive in a cluster, in bytes.
+	PathMTU map[string]int
 }
 
 // Role says what the node has to do.
@@ -74,6 +77,8 @@ type Plan struct {
 	Ports []Port
 	// Fastpath is the configuration of the eBPF programs, with the ports of all Ports.
 	Fastpath fastpath.Config
+	// Echoes measure the way to the clusters that the routers refer to.
+	Echoes tunnelprobe.Config
 	// Tunnel is what encrypts; nil when no cluster that the routers refer to must be encrypted.
 	Tunnel *Tunnel
 	// SlowPath is what the kernel has to know for the same ports.
@@ -189,6 +194,7 @@ func (p *Plan) makePaths(in Inputs, own *spokev1alpha1.InterconnectGateway, endp
 	}
 	port := uint16(own.Spec.Port)
 	p.Fastpath.Underlay = fastpath.Underlay{Interface: in.Underlay, Address: address, UDPPort: port, VXLAN: link.VXLANName(port)}
+	p.Echoes = tunnelprobe.Config{Address: address, Port: port}
 	p.SlowPath.VXLAN = link.VXLAN{Port: port, Address: address, Underlay: in.Underlay}
 	referenced := map[string]bool{}
 	for _, port := range p.Ports {
@@ -204,6 +210,9 @@ func (p *Plan) makePaths(in Inputs, own *spokev1alpha1.InterconnectGateway, endp
 	if p.Role != RoleGateway {
 		return // the kernel has no way to other clusters there: OVN does
 	}
+	slices.SortFunc(p.Echoes.Targets, func(a, b tunnelprobe.Target) int {
+		return cmp.Or(cmp.Compare(a.Cluster, b.Cluster), a.Address.Compare(b.Address))
+	})
 	for i := range p.Ports {
 		p.addSlowRemotes(&p.Ports[i])
 		p.SlowPath.Vpcs = append(p.SlowPath.Vpcs, p.Ports[i].SlowPath)
@@ -232,6 +241,9 @@ func (p *Plan) addSlowRemotes(port *Port) {
 		i := slices.IndexFunc(p.Fastpath.Clusters, func(c fastpath.Cluster) bool { return c.Name == remote.Cluster })
 		cluster := p.Fastpath.Clusters[i]
 		slow := link.SlowRemote{VNI: remote.VNI, Endpoints: cluster.Endpoints, Prefixes: remote.Prefixes}
+		if cluster.MTU != 0 {
+			slow.PathMTU = cluster.MTU - link.VXLANOverhead
+		}
 		if cluster.Encrypted {
 			slow.EncryptedMTU = p.Tunnel.MTU - link.VXLANOverhead
 		}
@@ -244,13 +256,18 @@ func (p *Plan) addSlowRemotes(port *Port) {
 func (p *Plan) addCluster(in Inputs, own *spokev1alpha1.InterconnectGateway, endpoint spokev1alpha1.GatewayEndpoint, name string) {
 	spec := specOf(in.Gateways, name)
 	c := fastpath.Cluster{Name: name, Encrypted: spokev1alpha1.Encrypted(&own.Spec, spec)}
+	if c.Encrypted && p.Role == RoleNode {
+		p.Fastpath.Clusters = append(p.Fastpath.Clusters, c)
+		return
+	}
+	mtu := in.UnderlayMTU
 	switch {
-	case c.Encrypted && p.Role == RoleNode:
 	case c.Encrypted:
 		if p.Tunnel == nil {
 			p.Tunnel = newTunnel(in, p.Fastpath.Underlay.UDPPort, endpoint)
 			p.Fastpath.Underlay.Tunnel = p.Tunnel.Interface
 		}
+		mtu = p.Tunnel.MTU
 		for _, e := range spec.Endpoints {
 			if address, err := netip.ParseAddr(e.Address); err == nil && p.Tunnel.add(address, e) {
 				c.Endpoints = append(c.Endpoints, address)
@@ -259,6 +276,15 @@ func (p *Plan) addCluster(in Inputs, own *spokev1alpha1.InterconnectGateway, end
 		slices.SortFunc(c.Endpoints, netip.Addr.Compare)
 	default:
 		c.Endpoints, c.Senders = waysTo(in, own, p.Role, spec)
+	}
+	if known := in.PathMTU[name]; known < mtu {
+		c.MTU = known
+	}
+	for _, e := range spec.Endpoints {
+		address, err := netip.ParseAddr(e.Address)
+		if err == nil && p.Role == RoleGateway && (!c.Encrypted || slices.Contains(c.Endpoints, address)) {
+			p.Echoes.Targets = append(p.Echoes.Targets, tunnelprobe.Target{Cluster: name, Node: e.Node, Address: address, MTU: mtu})
+		}
 	}
 	p.Fastpath.Clusters = append(p.Fastpath.Clusters, c)
 }

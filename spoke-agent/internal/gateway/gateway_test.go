@@ -19,6 +19,7 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/probe"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/tunnelprobe"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/wireguard"
 )
 
@@ -113,6 +114,17 @@ func TestMake(t *testing.T) {
 	slow := func(vpcs ...link.SlowVpc) link.SlowPath {
 		return link.SlowPath{VXLAN: link.VXLAN{Port: 4789, Address: addr("192.0.2.11"), Underlay: "wan0"}, Vpcs: vpcs}
 	}
+	echoes := func(mtu int, addresses ...string) tunnelprobe.Config {
+		c := tunnelprobe.Config{Address: addr("192.0.2.11"), Port: 4789}
+		for _, a := range addresses {
+			node := map[string]string{"192.0.2.20": "w1", "192.0.2.21": "w2"}[a]
+			c.Targets = append(c.Targets, tunnelprobe.Target{Cluster: "west", Node: node, Address: addr(a), MTU: mtu})
+		}
+		return c
+	}
+	west := echoes(1500, "192.0.2.20", "192.0.2.21")
+	narrow := wantPort()
+	narrow.SlowPath.Remotes[0].PathMTU = 1350
 	lost, secret, unable := wantPort(), wantPort(), wantPort()
 	lost.SlowPath.Remotes[0].Endpoints = nil
 	secret.SlowPath.Remotes[0].EncryptedMTU = 1390
@@ -128,14 +140,30 @@ func TestMake(t *testing.T) {
 			want: Plan{Role: RoleGateway, Ports: []Port{wantPort()}, Fastpath: fastpath.Config{
 				Underlay: underlay, Ports: []fastpath.Port{wantPort().Fastpath},
 				Clusters: []fastpath.Cluster{{Name: "west", Endpoints: []netip.Addr{addr("192.0.2.20"), addr("192.0.2.21")}}},
-			}, SlowPath: slow(wantPort().SlowPath)},
+			}, Echoes: west, SlowPath: slow(wantPort().SlowPath)},
+		},
+		"NarrowPath": {
+			reason: "both paths send no more to a cluster than is known to arrive",
+			modify: func(in *Inputs) { in.PathMTU = map[string]int{"west": 1400, "south": 600} },
+			want: Plan{Role: RoleGateway, Ports: []Port{narrow}, Fastpath: fastpath.Config{
+				Underlay: underlay, Ports: []fastpath.Port{wantPort().Fastpath},
+				Clusters: []fastpath.Cluster{{Name: "west", Endpoints: []netip.Addr{addr("192.0.2.20"), addr("192.0.2.21")}, MTU: 1400}},
+			}, Echoes: west, SlowPath: slow(narrow.SlowPath)},
+		},
+		"WidePath": {
+			reason: "as wide as the interface is as if nothing were known",
+			modify: func(in *Inputs) { in.PathMTU = map[string]int{"west": 1500} },
+			want: Plan{Role: RoleGateway, Ports: []Port{wantPort()}, Fastpath: fastpath.Config{
+				Underlay: underlay, Ports: []fastpath.Port{wantPort().Fastpath},
+				Clusters: []fastpath.Cluster{{Name: "west", Endpoints: []netip.Addr{addr("192.0.2.20"), addr("192.0.2.21")}}},
+			}, Echoes: west, SlowPath: slow(wantPort().SlowPath)},
 		},
 		"UnknownCluster": {
 			reason: "a cluster that the directory does not have is a cluster without endpoints",
 			modify: func(in *Inputs) { in.Gateways = in.Gateways[2:] },
 			want: Plan{Role: RoleGateway, Ports: []Port{lost}, Fastpath: fastpath.Config{
 				Underlay: underlay, Ports: []fastpath.Port{wantPort().Fastpath}, Clusters: []fastpath.Cluster{{Name: "west"}},
-			}, SlowPath: slow(lost.SlowPath)},
+			}, Echoes: echoes(0), SlowPath: slow(lost.SlowPath)},
 		},
 		"NotApproved": {
 			reason: "the hub's list is there and does not name the node: it is no gateway",
@@ -164,7 +192,7 @@ func TestMake(t *testing.T) {
 				in.Gateways[2].Spec.Endpoints[0].PublicKey = spokev1alpha1.PublicKey(wireguard.PublicKey{9}.String())
 			},
 			want: Plan{
-				Role: RoleGateway, Ports: []Port{secret}, SlowPath: slow(secret.SlowPath),
+				Role: RoleGateway, Ports: []Port{secret}, Echoes: echoes(1440, "192.0.2.20", "192.0.2.21"), SlowPath: slow(secret.SlowPath),
 				Fastpath: fastpath.Config{
 					Underlay: encryptedUnderlay, Ports: []fastpath.Port{wantPort().Fastpath},
 					Clusters: []fastpath.Cluster{{Name: "west", Encrypted: true, Endpoints: []netip.Addr{addr("192.0.2.20"), addr("192.0.2.21")}}},
@@ -181,7 +209,7 @@ func TestMake(t *testing.T) {
 			reason: "this end wants it and the other has no key: nothing is sent, least of all in the clear",
 			modify: func(in *Inputs) { in.Gateways[2].Spec.Encryption = spokev1alpha1.EncryptionWireGuard },
 			want: Plan{
-				Role: RoleGateway, Ports: []Port{unable}, SlowPath: slow(unable.SlowPath),
+				Role: RoleGateway, Ports: []Port{unable}, Echoes: echoes(0), SlowPath: slow(unable.SlowPath),
 				Fastpath: fastpath.Config{
 					Underlay: encryptedUnderlay, Ports: []fastpath.Port{wantPort().Fastpath}, Clusters: []fastpath.Cluster{{Name: "west", Encrypted: true}},
 				},
@@ -192,7 +220,7 @@ func TestMake(t *testing.T) {
 			reason: "only the tombstone of a router removes its interfaces",
 			modify: func(in *Inputs) { in.Routers[0].DeletionTimestamp = new(metav1.Now()) },
 			want: Plan{
-				Role: RoleGateway, Fastpath: fastpath.Config{Underlay: underlay}, SlowPath: slow(),
+				Role: RoleGateway, Fastpath: fastpath.Config{Underlay: underlay}, Echoes: echoes(0), SlowPath: slow(),
 				Removed: []Removed{{Router: "demo.vpc-1", GatewayEnd: "tbg100", OVSEnd: "tbo100"}},
 			},
 		},
@@ -204,7 +232,7 @@ func TestMake(t *testing.T) {
 			want: Plan{Role: RoleGateway, Ports: []Port{wantPort()}, Fastpath: fastpath.Config{
 				Underlay: underlay, Ports: []fastpath.Port{wantPort().Fastpath},
 				Clusters: []fastpath.Cluster{{Name: "west", Endpoints: []netip.Addr{addr("192.0.2.20"), addr("192.0.2.21")}}},
-			}, SlowPath: slow(wantPort().SlowPath)},
+			}, Echoes: west, SlowPath: slow(wantPort().SlowPath)},
 			errs: map[string]string{"demo.bad": "spec.linkCIDR"},
 		},
 	}

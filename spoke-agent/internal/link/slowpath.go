@@ -50,9 +50,19 @@ type SlowRemote struct {
 	// Endpoints that may take them; flows are spread over all. Without one there is no route.
 	Endpoints []netip.Addr
 	Prefixes  []netip.Prefix
+	// PathMTU is the longest packet, in bytes, that is known to fit the way there; 0 when nothing is known but the interface.
+	PathMTU int
 	// EncryptedMTU is the longest packet, in bytes, that fits the tunnel when packets to it must be encrypted; 0 when they need not.
 	// The guard leads them there (see Guard).
 	EncryptedMTU int
+}
+
+// mtu is the lesser of what is known; 0 when nothing is.
+func (r SlowRemote) mtu() int {
+	if r.PathMTU == 0 || r.EncryptedMTU == 0 {
+		return max(r.PathMTU, r.EncryptedMTU)
+	}
+	return min(r.PathMTU, r.EncryptedMTU)
 }
 
 // tableBase is added to a VNI (24 bits) for the number of its table: far from those that people and other agents choose.
@@ -201,7 +211,7 @@ func wantRoutes(s SlowPath, tunnel int, interfaces map[string]netlink.Link) map[
 			}
 			for _, prefix := range r.Prefixes {
 				if len(hops) > 0 {
-					add(route{table: table, dst: prefix, mtu: r.EncryptedMTU, hops: slices.Clone(hops)})
+					add(route{table: table, dst: prefix, mtu: r.mtu(), hops: slices.Clone(hops)})
 				}
 			}
 		}

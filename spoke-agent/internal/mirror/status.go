@@ -130,6 +130,7 @@ func gatewayStatus(hub, copy *spokev1alpha1.InterconnectGateway, nodes []corev1.
 		Nodes:              reportNodes(nodes),
 		ReservedCIDRs:      reportReserved(nodes, reserved),
 		Gateways:           saidBy(labelled, copy.Status.Gateways, nodeOf),
+		Tunnels:            saidBy(approved(hub), copy.Status.Tunnels, func(t spokev1alpha1.Tunnel) string { return t.Node }),
 		Conditions:         slices.Clone(hub.Status.Conditions),
 	}
 	programmed := metav1.Condition{Type: spokev1alpha1.ConditionProgrammed, Status: metav1.ConditionTrue, ObservedGeneration: hub.Generation, Reason: spokev1alpha1.ReasonProgrammed}
@@ -170,6 +171,15 @@ func labelledNodes(nodes []corev1.Node) []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// approved are the gateway nodes that the hub has approved.
+func approved(hub *spokev1alpha1.InterconnectGateway) []string {
+	var nodes []string
+	for _, e := range hub.Spec.Endpoints {
+		nodes = append(nodes, e.Node)
+	}
+	return nodes
 }
 
 // unserved names the first gateway node that does not serve a router yet.

@@ -116,3 +116,15 @@ func TestCopyNewer(t *testing.T) {
 		t.Errorf("status is %+v: want it to claim nothing, and to say what to do", got)
 	}
 }
+
+func TestTunnelsOfNodes(t *testing.T) {
+	hub, copy := hubGateway("east", "e1"), hubGateway("east", "e1")
+	for _, node := range []string{"dead", "e1"} {
+		copy.Status.Tunnels = append(copy.Status.Tunnels, spokev1alpha1.Tunnel{Cluster: "west", Node: node, Reachable: true, PathMTU: 1500})
+	}
+	hub.Status.Tunnels = []spokev1alpha1.Tunnel{{Cluster: "south", Node: "e1"}}
+	got := gatewayStatus(hub, copy, nil, nil, nil).Tunnels
+	if diff := cmp.Diff(copy.Status.Tunnels[1:], got); diff != "" {
+		t.Errorf("what the approved nodes of the cluster say, and nothing else (-want +got):\n%s", diff)
+	}
+}

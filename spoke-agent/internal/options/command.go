@@ -27,21 +27,36 @@ one entry a line, for eyes and for diff.`
 
 const example = `  tombolo-agent controller --cluster-name east --hub-kubeconfig /var/run/hub/kubeconfig --nb tcp:10.0.0.5:6641
   tombolo-agent node --node-name east-1 --endpoint-interface eth1
-  tombolo-agent dump`
+  tombolo-agent dump
+  tombolo-agent flows --vpc demo/vpc-1 --drops --follow`
 
-// Command is the command line. The functions are called with valid options.
-func Command(controller func(*cobra.Command, Controller) error, node func(*cobra.Command, Node) error, dump func(*cobra.Command, Dump) error) *cobra.Command {
+const longFlows = `Print what becomes of packets between Vpcs of different clusters, as seen by the eBPF of this node: one JSON object a line,
+with the names of both Vpcs. The agent goes on meanwhile, and packets cost more while this runs. A record of one packet in --sample is
+taken; dropped packets say why. Records that were lost because there were too many are counted at the end, on standard error.`
+
+// Runners are what the sub-commands do, with valid options.
+type Runners struct {
+	Controller func(*cobra.Command, Controller) error
+	Node       func(*cobra.Command, Node) error
+	Dump       func(*cobra.Command, Dump) error
+	Flows      func(*cobra.Command, Flows) error
+}
+
+// Command is the command line.
+func Command(run Runners) *cobra.Command {
 	root := &cobra.Command{
 		Use: "tombolo-agent", Short: "Realize a cluster's part of the fleet's network", Long: long, Example: example,
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	var c Controller
-	controllerCommand := sub("controller", "Realize the cluster's copies in OVN, one per cluster", longController, &c, func(cmd *cobra.Command) error { return controller(cmd, c) })
+	controllerCommand := sub("controller", "Realize the cluster's copies in OVN, one per cluster", longController, &c, func(cmd *cobra.Command) error { return run.Controller(cmd, c) })
 	var n Node
-	nodeCommand := sub("node", "Plug pods and be a gateway, on every node", longNode, &n, func(cmd *cobra.Command) error { return node(cmd, n) })
+	nodeCommand := sub("node", "Plug pods and be a gateway, on every node", longNode, &n, func(cmd *cobra.Command) error { return run.Node(cmd, n) })
 	var d Dump
-	dumpCommand := sub("dump", "Print what eBPF or OVN holds", longDump, &d, func(cmd *cobra.Command) error { return dump(cmd, d) })
-	root.AddCommand(controllerCommand, nodeCommand, dumpCommand)
+	dumpCommand := sub("dump", "Print what eBPF or OVN holds", longDump, &d, func(cmd *cobra.Command) error { return run.Dump(cmd, d) })
+	var f Flows
+	flowsCommand := sub("flows", "Print what becomes of packets between clusters", longFlows, &f, func(cmd *cobra.Command) error { return run.Flows(cmd, f) })
+	root.AddCommand(controllerCommand, nodeCommand, dumpCommand, flowsCommand)
 	return root
 }
 

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 )
@@ -75,6 +76,21 @@ type Dump struct {
 	Northbound string
 }
 
+// Flows are the flags of the sub-command flows.
+type Flows struct {
+	// BPFFS of the node whose packets are looked at.
+	BPFFS string
+	// Sample is how many packets one record stands for.
+	Sample uint32
+	// Follow goes on until it is interrupted, else Duration says how long.
+	Follow   bool
+	Duration time.Duration
+	// Vpc is the "namespace/name" that one end must be of; empty: any.
+	Vpc string
+	// Drops wants only packets that are dropped.
+	Drops bool
+}
+
 func (o *Common) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Kubeconfig, "kubeconfig", "", "kubeconfig of this cluster (default: the pod's service account)")
 	f.StringVar(&o.MetricsBindAddress, "metrics-bind-address", ":8080", `host:port of the Prometheus metrics, "0" for none`)
@@ -116,6 +132,16 @@ func (o *Dump) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Northbound, "nb", "", "print Tombolo's rows of this OVN northbound database instead")
 }
 
+// AddFlags adds the flags of the sub-command flows.
+func (o *Flows) AddFlags(f *pflag.FlagSet) {
+	f.Uint32Var(&o.Sample, "sample", 1, "take a record of one packet in so many, by chance")
+	f.BoolVar(&o.Follow, "follow", false, "go on until interrupted")
+	f.DurationVar(&o.Duration, "duration", 10*time.Second, "end after this time")
+	f.StringVar(&o.Vpc, "vpc", "", "only packets from or to this Vpc, as namespace/name")
+	f.BoolVar(&o.Drops, "drops", false, "only packets that are dropped")
+	f.StringVar(&o.BPFFS, "bpffs", "/sys/fs/bpf", "bpf file system of the node")
+}
+
 // Validate checks what the agent would otherwise stumble over later.
 func (o *Controller) Validate() error {
 	errs := []error{o.validate(), required("--cluster-name", o.ClusterName), required("--hub-kubeconfig", o.HubKubeconfig), endpoint("--nb", o.Northbound)}
@@ -146,6 +172,21 @@ func (o *Dump) Validate() error {
 		return endpoint("--nb", o.Northbound)
 	}
 	return absolute("--bpffs", o.BPFFS)
+}
+
+// Validate checks what the agent would otherwise stumble over later.
+func (o *Flows) Validate() error {
+	errs := []error{absolute("--bpffs", o.BPFFS)}
+	if o.Sample == 0 {
+		errs = append(errs, errors.New("--sample 0: give 1 for every packet, or more"))
+	}
+	if !o.Follow && o.Duration <= 0 {
+		errs = append(errs, fmt.Errorf("--duration %s: give a time such as 10s, or --follow", o.Duration))
+	}
+	if namespace, name, ok := strings.Cut(o.Vpc, "/"); o.Vpc != "" && (!ok || namespace == "" || name == "") {
+		errs = append(errs, fmt.Errorf("--vpc %q: give namespace/name", o.Vpc))
+	}
+	return errors.Join(errs...)
 }
 
 func (o *Common) validate() error {

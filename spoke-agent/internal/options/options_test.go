@@ -94,3 +94,28 @@ func TestNodeOfWireGuard(t *testing.T) {
 		}
 	}
 }
+
+func TestFlows(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason string
+		flags  string
+		want   string
+	}{
+		"Defaults": {reason: "every packet, for ten seconds"},
+		"Follow":   {reason: "then no time is needed", flags: "--follow --duration=0"},
+		"Sample":   {reason: "one in none is none", flags: "--sample=0", want: "--sample 0"},
+		"Duration": {reason: "it would end before it begins", flags: "--duration=0", want: "--duration 0s"},
+		"Vpc":      {reason: "two tenants may have one of that name", flags: "--vpc=vpc-1", want: `--vpc "vpc-1"`},
+		"Whole":    {reason: "as it is named everywhere", flags: "--vpc=demo/vpc-1 --drops"},
+	} {
+		var o Flows
+		flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+		o.AddFlags(flags)
+		if err := flags.Parse(strings.Fields(tc.flags)); err != nil {
+			t.Fatal(err)
+		}
+		if err := o.Validate(); (err != nil) != (tc.want != "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %s: got %v, want %q", name, tc.reason, err, tc.want)
+		}
+	}
+}

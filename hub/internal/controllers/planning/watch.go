@@ -45,7 +45,7 @@ func sources(c cache.Cache, ledgers *ledger.Store) []source.TypedSource[Key] {
 		on(c, &networkv1alpha1.VpcPeering{}, asked),
 		on(c, &networkv1alpha1.IPPool{}, func(_, pool *networkv1alpha1.IPPool) bool { return !ledgers.Wrote(pool) }),
 		on(c, &spokev1alpha1.LocalRouter{}, changed[*spokev1alpha1.LocalRouter]),
-		on(c, &spokev1alpha1.InterconnectGateway{}, changed[*spokev1alpha1.InterconnectGateway]),
+		on(c, &spokev1alpha1.InterconnectGateway{}, told),
 		on(c, &clusterv1.ManagedCluster{}, membership),
 		on(c, &clusterv1beta1.PlacementDecision{}, decisions),
 		on(c, namespace, leaving),
@@ -69,6 +69,16 @@ func asked[O client.Object](old, updated O) bool {
 // changed: any change of what a cluster was told, and of what it answers.
 func changed[O client.Object](old, updated O) bool {
 	return old.GetResourceVersion() != updated.GetResourceVersion()
+}
+
+// told is changed, but for what gateways measure of each other: no plan looks at that.
+func told(old, updated *spokev1alpha1.InterconnectGateway) bool {
+	if !changed(old, updated) {
+		return false
+	}
+	before := old.DeepCopy()
+	before.Status.Tunnels, before.ResourceVersion, before.ManagedFields = updated.Status.Tunnels, updated.ResourceVersion, updated.ManagedFields
+	return !equality.Semantic.DeepEqual(before, updated)
 }
 
 func leaving[O client.Object](old, updated O) bool {

@@ -152,17 +152,17 @@ func fits(a attachment.Attachment, subnet *spokev1alpha1.RouterSubnet) bool {
 
 // send makes a node that is no gateway send for its pods: the same maps and programs, without gateway ports. What it had as a
 // gateway goes.
-func (r *Reconciler) send(ctx context.Context, routers []spokev1alpha1.LocalRouter, p gateway.Plan) error {
+func (r *Reconciler) send(ctx context.Context, in gateway.Inputs, p gateway.Plan) error {
 	for name, err := range p.Errors {
 		log.FromContext(ctx).Error(err, "Pods of this Vpc do not send by themselves", "router", name)
 	}
-	if err := r.hold(ctx, routers, p.Ports); err != nil {
+	if err := r.hold(ctx, in.Routers, p.Ports); err != nil {
 		return err
 	}
 	if err := r.setDirect(ctx, p.Fastpath, p.SlowPath); err != nil {
 		return err
 	}
-	return r.retreat(ctx, routers, func(router string) bool {
+	return r.retreat(ctx, in, func(router string) bool {
 		_, unclear := p.Errors[router]
 		return unclear || slices.ContainsFunc(p.Ports, func(port gateway.Port) bool { return port.Router == router })
 	})

@@ -25,7 +25,7 @@ import (
 func encrypting(key string) string {
 	return strings.NewReplacer(
 		"192.0.2.10:4789\n", "192.0.2.10:4789\nfastpath tunnel tbwg0\ntunnel tbwg0 mtu 1440 port 51871 key "+key+"\ntunnel peer 192.0.2.20:51871 key 7\n",
-		"[192.0.2.20]\n", "[192.0.2.20] encrypted\n",
+		"[192.0.2.20]\n", "[192.0.2.20] encrypted\n", "w1 192.0.2.20 mtu 1500\n", "w1 192.0.2.20 mtu 1440\n",
 	).Replace(serving)
 }
 

@@ -45,6 +45,7 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/neighbours"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/probe"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/tunnelprobe"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/wireguard"
 )
 
@@ -98,6 +99,14 @@ type Prober interface {
 	Changed() <-chan struct{}
 }
 
+// Echoes measure the way to other clusters' gateways.
+type Echoes interface {
+	Set(tunnelprobe.Config) error
+	Port() uint16
+	Results() []tunnelprobe.Result
+	Changed() <-chan struct{}
+}
+
 // Tunnel is the interface that encrypts.
 type Tunnel interface {
 	Set(wireguard.Config) error
@@ -130,6 +139,7 @@ type Options struct {
 	Vswitch    *lazy.Value[Vswitch]
 	Fastpath   *lazy.Value[Fastpath]
 	Prober     Prober
+	Echoes     Echoes
 	Tunnel     Tunnel
 	Keys       *lazy.Value[*wireguard.Keys]
 	Neighbours Neighbours
@@ -147,6 +157,8 @@ type Reconciler struct {
 	found health.Found
 	// ports of pods by the node's end of their interface.
 	ports map[string]string
+	// tunnelsWritten is when this process last wrote what it measured.
+	tunnelsWritten time.Time
 }
 
 // Add adds the controller to the manager.
@@ -181,6 +193,8 @@ func (r *Reconciler) wakeOnProbe(ctx context.Context, queue workqueue.TypedRateL
 				queue.Add(key)
 			case <-r.Woken:
 				queue.AddAfter(key, collect)
+			case <-r.Echoes.Changed():
+				queue.Add(key)
 			}
 		}
 	}()
@@ -216,11 +230,11 @@ func (r *Reconciler) realize(ctx context.Context) (gateway.Role, error) {
 	p := gateway.Make(in)
 	switch p.Role {
 	case gateway.RoleGateway:
-		err = r.serve(ctx, in.Routers, p)
+		err = r.serve(ctx, in, p)
 	case gateway.RoleNode:
-		err = r.send(ctx, in.Routers, p)
+		err = r.send(ctx, in, p)
 	case gateway.RoleNone:
-		err = r.retire(ctx, in.Routers)
+		err = r.retire(ctx, in)
 	default:
 		err = r.remove(ctx, in.Routers, p.Removed)
 	}
@@ -263,6 +277,7 @@ func (r *Reconciler) gather(ctx context.Context) (gateway.Inputs, error) {
 	if err := r.gatherPods(ctx, &in); err != nil {
 		return in, err
 	}
+	in.PathMTU = pathMTUs(gateway.Own(in.Gateways), r.Node, r.Echoes.Results())
 	return in, nil
 }
 

@@ -49,7 +49,7 @@ func (f *fixture) agent(t *testing.T) (stop func()) {
 	}
 	ctrlmetrics.Registry = prometheus.NewRegistry() // an agent registers once; here several live in one process
 	err = Add(manager, Options{
-		Node: "e1", EndpointInterface: "wan0", Bridge: "br-int", MTU: 1400, Links: f.world, Prober: proberOf(f.world),
+		Node: "e1", EndpointInterface: "wan0", Bridge: "br-int", MTU: 1400, Links: f.world, Prober: proberOf(f.world), Echoes: echoesView{f.world},
 		Vswitch:  lazy.New(func(context.Context) (Vswitch, error) { return f.world, nil }),
 		Fastpath: lazy.New(func(context.Context) (Fastpath, error) { return fastpathOf(f.world), f.world.failure("tcx") }),
 		Tunnel:   tunnelOf(f.world), WireGuardPort: 51871, DirectPath: true, Neighbours: f.world, Woken: f.world.woken,
@@ -143,6 +143,7 @@ fastpath cluster west [192.0.2.20]
 fastpath port tbg100 demo/a remotes 1
 ` + slowPath + `link tbg100 tbo100 0a:58:a9:fe:80:02 mtu 1400
 port tbo100 gw-demo.a:e1 owner uid-a
+echo from 192.0.2.10:40000 to west w1 192.0.2.20 mtu 1500
 probe demo.a demo/far west: 169.254.128.2 → 172.31.0.1
 `
 
@@ -183,6 +184,7 @@ func TestGateway(t *testing.T) {
 		f.eventuallyStatus(t, "demo.a", spokev1alpha1.LocalRouterStatus{Gateways: []spokev1alpha1.RouterGateway{{Node: "e1", ObservedGeneration: 7}}})
 	})
 	t.Run("ProbesAreReported", func(t *testing.T) { f.testProbes(t) })
+	t.Run("TunnelsAreReported", func(t *testing.T) { f.testTunnels(t) })
 	t.Run("KernelWithoutSlowPath", func(t *testing.T) {
 		f.world.fail("tbx4789", errors.New("the kernel lacks VXLAN"))
 		f.world.answer("demo.a demo/far west", true) // a reason to look again

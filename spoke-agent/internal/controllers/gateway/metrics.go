@@ -5,9 +5,11 @@ package gateway
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/gateway"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/lazy"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/tunnelprobe"
 )
 
 var (
@@ -38,12 +41,30 @@ var (
 	reachableDesc = prometheus.NewDesc("tombolo_probe_reachable", "1 while probes of a remote router are answered.", probeLabels, nil)
 )
 
+var (
+	tunnelLabels   = []string{"cluster", "node"}
+	tunnelLossDesc = prometheus.NewDesc("tombolo_tunnel_loss_ratio", "Part of the last minute's echoes to another cluster's gateway that were lost.", tunnelLabels, nil)
+	tunnelMTUDesc  = prometheus.NewDesc("tombolo_tunnel_path_mtu_bytes", "Largest encapsulated IPv4 packet that passes to another cluster's gateway and back.", tunnelLabels, nil)
+	tunnelUpDesc   = prometheus.NewDesc("tombolo_tunnel_reachable", "1 while another cluster's gateway answers echoes.", tunnelLabels, nil)
+	tunnelRTT      = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "tombolo_tunnel_rtt_seconds", Help: "Round trips of echoes to another cluster's gateway, through the tunnel.",
+		Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16),
+	}, tunnelLabels)
+)
+
+// ObserveRTT counts a round trip of an echo.
+func ObserveRTT(t tunnelprobe.Target, rtt time.Duration) {
+	tunnelRTT.WithLabelValues(t.Cluster, t.Node).Observe(rtt.Seconds())
+}
+
 // metrics reads the kernel's counters and the prober's results when they are scraped.
 type metrics struct {
 	fastpath *lazy.Value[Fastpath]
 	prober   Prober
+	echoes   Echoes
 
 	mu     sync.Mutex
+	echoed map[[2]string]bool  // cluster and node of the targets of echoes
 	labels map[string][]string // of the probe with that key
 	slowUp float64             // 1 or 0
 	pods   int
@@ -51,10 +72,12 @@ type metrics struct {
 	conditions []metav1.Condition
 }
 
-func newMetrics(o Options) *metrics { return &metrics{fastpath: o.Fastpath, prober: o.Prober} }
+func newMetrics(o Options) *metrics {
+	return &metrics{fastpath: o.Fastpath, prober: o.Prober, echoes: o.Echoes}
+}
 
 func (m *metrics) register() error {
-	if err := ctrlmetrics.Registry.Register(m); err != nil {
+	if err := errors.Join(ctrlmetrics.Registry.Register(m), ctrlmetrics.Registry.Register(tunnelRTT)); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
 	return nil
@@ -71,6 +94,36 @@ func (m *metrics) describe(ports []gateway.Port) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.labels = labels
+}
+
+// describeEchoes forgets the round trips to what is no target any more.
+func (m *metrics) describeEchoes(targets []tunnelprobe.Target) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before := m.echoed
+	m.echoed = map[[2]string]bool{}
+	for _, t := range targets {
+		m.echoed[[2]string{t.Cluster, t.Node}] = true
+	}
+	for labels := range before {
+		if !m.echoed[labels] {
+			tunnelRTT.DeleteLabelValues(labels[0], labels[1])
+		}
+	}
+}
+
+func (m *metrics) collectEchoes(ch chan<- prometheus.Metric) {
+	for _, r := range m.echoes.Results() {
+		reachable := 0.0
+		if r.Reachable {
+			reachable = 1
+		}
+		ch <- prometheus.MustNewConstMetric(tunnelUpDesc, prometheus.GaugeValue, reachable, r.Cluster, r.Node)
+		ch <- prometheus.MustNewConstMetric(tunnelLossDesc, prometheus.GaugeValue, r.Loss, r.Cluster, r.Node)
+		if r.PathMTU != 0 {
+			ch <- prometheus.MustNewConstMetric(tunnelMTUDesc, prometheus.GaugeValue, float64(r.PathMTU), r.Cluster, r.Node)
+		}
+	}
 }
 
 // describeSlowPath says whether the slow path is there.
@@ -112,7 +165,8 @@ func (m *metrics) describePods(pods int) {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{packetsDesc, bytesDesc, dropsDesc, slowDesc, slowUpDesc, podsDesc, relayPacketsDesc, relayBytesDesc, lookupsDesc, conditionDesc, rttDesc, reachableDesc} {
+	for _, desc := range []*prometheus.Desc{packetsDesc, bytesDesc, dropsDesc, slowDesc, slowUpDesc, podsDesc, relayPacketsDesc, relayBytesDesc, lookupsDesc, conditionDesc, rttDesc, reachableDesc,
+		tunnelUpDesc, tunnelLossDesc, tunnelMTUDesc} {
 		ch <- desc
 	}
 }
@@ -121,6 +175,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	m.collectProbes(ch)
 	m.collectConditions(ch)
+	m.collectEchoes(ch)
 	programs, open := m.fastpath.Peek()
 	if !open {
 		return // no gateway

@@ -20,11 +20,13 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/naming"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/probe"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/tunnelprobe"
 )
 
 // serve makes interfaces, then maps, then the slow path, then probes, takes down the routers under deletion, and says in every copy how far
 // it came. A router whose interface can't be made stops neither the others nor a deletion.
-func (r *Reconciler) serve(ctx context.Context, routers []spokev1alpha1.LocalRouter, p gateway.Plan) error {
+func (r *Reconciler) serve(ctx context.Context, in gateway.Inputs, p gateway.Plan) error {
+	routers := in.Routers
 	if err := r.hold(ctx, routers, p.Ports); err != nil {
 		return err
 	}
@@ -40,12 +42,18 @@ func (r *Reconciler) serve(ctx context.Context, routers []spokev1alpha1.LocalRou
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
+	// Before the programs: they must know which port the answers come to.
+	if err := r.Echoes.Set(p.Echoes); err != nil {
+		errs = append(errs, err)
+	}
+	config.Underlay.EchoPort = r.Echoes.Port()
 	errs = append(errs, r.program(ctx, p, config, slow, problems), r.remove(ctx, routers, p.Removed))
 	if err := r.Prober.Set(probes); err != nil {
 		errs = append(errs, fmt.Errorf("set probes: %w", err))
 	}
 	r.metrics.describe(p.Ports)
-	return errors.Join(append(errs, r.report(ctx, routers, p.Ports, problems))...)
+	r.metrics.describeEchoes(p.Echoes.Targets)
+	return errors.Join(append(errs, r.report(ctx, routers, p.Ports, problems), r.reportTunnels(ctx, gateway.Own(in.Gateways), p.Echoes.Targets))...)
 }
 
 // program makes the tunnel, if there must be one, and then both paths that lead into it. What fails is a problem of the routers
@@ -209,7 +217,8 @@ func (r *Reconciler) unplug(ctx context.Context, gatewayEnd, ovsEnd string) erro
 
 // retire takes everything down: the hub's list says that the node is no gateway, and it has no pods of Vpcs that send by
 // themselves. On a node that never was one there is nothing to do.
-func (r *Reconciler) retire(ctx context.Context, routers []spokev1alpha1.LocalRouter) error {
+func (r *Reconciler) retire(ctx context.Context, in gateway.Inputs) error {
+	routers := in.Routers
 	r.withdraw(ctx, fastpath.Config{})
 	had, err := r.hasPrograms(routers)
 	if err != nil {
@@ -234,7 +243,7 @@ func (r *Reconciler) retire(ctx context.Context, routers []spokev1alpha1.LocalRo
 			return err
 		}
 	}
-	return r.retreat(ctx, routers, func(string) bool { return false })
+	return r.retreat(ctx, in, func(string) bool { return false })
 }
 
 // hasPrograms is true on a node that was a gateway, also one without a router, or held one for its pods.
@@ -261,21 +270,26 @@ func (r *Reconciler) gatewayEnds() ([]string, error) {
 }
 
 // retreat takes down what only gateways have, and lets go of all routers but those that are kept.
-func (r *Reconciler) retreat(ctx context.Context, routers []spokev1alpha1.LocalRouter, kept func(router string) bool) error {
+func (r *Reconciler) retreat(ctx context.Context, in gateway.Inputs, kept func(router string) bool) error {
+	routers := in.Routers
 	ends, err := r.gatewayEnds()
 	if err != nil {
 		return err
 	}
-	if err := r.Prober.Set(nil); err != nil {
+	if err := errors.Join(r.Prober.Set(nil), r.Echoes.Set(tunnelprobe.Config{})); err != nil {
 		return fmt.Errorf("end probes: %w", err)
 	}
 	r.metrics.describe(nil)
+	r.metrics.describeEchoes(nil)
 	for _, end := range ends {
 		if err := r.unplug(ctx, end, naming.OVSEndPrefix+strings.TrimPrefix(end, naming.GatewayEndPrefix)); err != nil {
 			return err
 		}
 	}
 	if err := r.Tunnel.Remove(naming.Tunnel); err != nil {
+		return err
+	}
+	if err := r.forgetTunnels(ctx, gateway.Own(in.Gateways)); err != nil {
 		return err
 	}
 	finalizer := local.GatewayFinalizer(r.Node)

@@ -19,6 +19,7 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/neighbours"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/probe"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/tunnelprobe"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/wireguard"
 )
 
@@ -40,12 +41,14 @@ type world struct {
 	mtu, xdp int
 	ahead    []string
 	// aliases of pods' interfaces, and what other nodes say; nodes are not known while they are nil.
-	aliases map[string]string
-	seconds []string
-	looks   int
-	nodes   map[string]netip.Addr
-	pods    []neighbours.Pod
-	woken   chan struct{}
+	aliases  map[string]string
+	seconds  []string
+	looks    int
+	nodes    map[string]netip.Addr
+	pods     []neighbours.Pod
+	woken    chan struct{}
+	echoes   tunnelprobe.Config
+	measured []tunnelprobe.Result
 	// names of public keys.
 	names map[wireguard.PublicKey]string
 }
@@ -76,7 +79,11 @@ func (w *world) String() string {
 		fmt.Fprintf(&b, "tunnel peer %s:%d key %d\n", p.Address, p.Port, p.Key[0])
 	}
 	for _, c := range w.config.Clusters {
-		fmt.Fprintf(&b, "fastpath cluster %s %v%s\n", c.Name, c.Endpoints, map[bool]string{true: " encrypted"}[c.Encrypted])
+		fmt.Fprintf(&b, "fastpath cluster %s %v%s", c.Name, c.Endpoints, map[bool]string{true: " encrypted"}[c.Encrypted])
+		if c.MTU != 0 {
+			fmt.Fprintf(&b, " mtu %d", c.MTU)
+		}
+		fmt.Fprintln(&b)
 	}
 	for _, p := range w.config.Ports {
 		fmt.Fprintf(&b, "fastpath port %s %s remotes %d\n", p.Interface, p.Vpc, len(p.Remotes))
@@ -105,6 +112,9 @@ func (w *world) String() string {
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.ports)) {
 		fmt.Fprintf(&b, "port %s %s owner %s\n", name, w.ports[name].IfaceID, w.ports[name].Owner)
+	}
+	for _, t := range w.echoes.Targets {
+		fmt.Fprintf(&b, "echo from %s:%d to %s %s %s mtu %d\n", w.echoes.Address, w.config.Underlay.EchoPort, t.Cluster, t.Node, t.Address, t.MTU)
 	}
 	for _, t := range w.targets {
 		fmt.Fprintf(&b, "probe %s: %s → %s\n", t.Key, t.Src, t.Dst)
@@ -315,6 +325,41 @@ func (p proberView) Results() []probe.Result {
 }
 
 func (p proberView) Changed() <-chan struct{} { return p.changed }
+
+// echoesView is the world as what measures the way to other clusters.
+type echoesView struct{ *world }
+
+func (e echoesView) Set(c tunnelprobe.Config) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.echoes = c
+	return nil
+}
+
+func (e echoesView) Port() uint16 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.echoes.Targets) == 0 {
+		return 0
+	}
+	return 40000
+}
+
+func (e echoesView) Results() []tunnelprobe.Result {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.measured)
+}
+
+func (e echoesView) Changed() <-chan struct{} { return e.changed }
+
+// measure gives results, and tells of them.
+func (w *world) measure(results ...tunnelprobe.Result) {
+	w.mu.Lock()
+	w.measured = results
+	w.mu.Unlock()
+	w.changed <- struct{}{}
+}
 
 // tunnelView is the world as the interface that encrypts.
 type tunnelView struct{ *world }

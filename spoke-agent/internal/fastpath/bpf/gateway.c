@@ -1,8 +1,10 @@
 // Copyright The Tombolo Authors.
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 
+#include "echo.h"
 #include "own.h"
 #include "pod.h"
+#include "record.h"
 
 // too_big answers a packet that must not be fragmented, and leaves any other one to the kernel, which does it.
 static __always_inline int too_big(struct __sk_buff *skb, const struct underlay *underlay, __u32 vni, __u32 mtu,
@@ -19,9 +21,7 @@ static __always_inline int too_big(struct __sk_buff *skb, const struct underlay 
 	return bpf_redirect(delivery->ifindex, 0);
 }
 
-// tombolo_out takes what a Vpc's router sends to the gateway port.
-SEC("tcx/ingress")
-int tombolo_out(struct __sk_buff *skb)
+static __always_inline int give(struct __sk_buff *skb)
 {
 	__u32 ifindex = skb->ifindex, zero = 0;
 	__u32 *vni = bpf_map_lookup_elem(&tombolo_ports, &ifindex);
@@ -54,13 +54,10 @@ int tombolo_out(struct __sk_buff *skb)
 	unknown |= remote.own == OWN_PREFIX;
 	if (!unknown)
 		cluster = bpf_map_lookup_elem(&tombolo_clusters, &remote.cluster);
-	mtu = underlay->mtu;
-	if (cluster && cluster->encrypted) {
-		// Nothing goes in the clear because the interface that encrypts is not there.
-		if (!underlay->tunnel)
-			return drop(DROP_NOT_ENCRYPTED);
-		mtu = underlay->tunnel_mtu;
-	}
+	// Nothing goes in the clear because the interface that encrypts is not there.
+	if (cluster && cluster->encrypted && !underlay->tunnel)
+		return drop(DROP_NOT_ENCRYPTED);
+	mtu = cluster ? cluster->mtu : underlay->mtu;
 	if (ip->protocol == IPPROTO_TCP && !(ip->frag_off & bpf_htons(IP_OFFSET))) {
 		if (clamp_mss(skb, ip->ihl * 4, mtu))
 			return drop(DROP_MALFORMED);
@@ -102,6 +99,15 @@ int tombolo_out(struct __sk_buff *skb)
 		return bpf_redirect(underlay->tunnel, 0);
 	// The kernel finds the next hop and its MAC address, as for a packet of its own.
 	return bpf_redirect_neigh(underlay->ifindex, NULL, 0, 0);
+}
+
+// tombolo_out takes what a Vpc's router sends to the gateway port.
+SEC("tcx/ingress")
+int tombolo_out(struct __sk_buff *skb)
+{
+	if (wanted_records())
+		sample_out(skb);
+	return recorded(give(skb));
 }
 
 // congestion makes the inner header say what a router between the clusters marked (RFC 6040 section 4.2).
@@ -207,7 +213,7 @@ static __always_inline int take(struct __sk_buff *skb)
 	if (sender->ifindex != skb->ifindex)
 		return drop(DROP_NOT_ENCRYPTED);
 	if (o->inner.h_proto != bpf_htons(ETH_P_IP))
-		return drop(DROP_NOT_IPV4);
+		return vni ? drop(DROP_NOT_IPV4) : answer(skb, o, underlay);
 	ip = (void *)(o + 1);
 	if ((void *)(ip + 1) > (void *)(long)skb->data_end || ip->version != 4 || ip->ihl < 5)
 		return drop(DROP_MALFORMED);
@@ -268,23 +274,39 @@ static __always_inline int take(struct __sk_buff *skb)
 SEC("tcx/ingress")
 int tombolo_in(struct __sk_buff *skb)
 {
-	return take(skb);
+	if (wanted_records())
+		sample_in(skb);
+	return recorded(take(skb));
 }
 
-// encapsulated is true for UDP to the port of this node's endpoint. That is all that the tunnel is for: the other
-// clusters' gateways reach neither this node's services through it, nor what is behind the node.
+// encapsulated is true for UDP to the port of this node's endpoint, and for answers to its echoes. That is all that the
+// tunnel is for: the other clusters' gateways reach neither this node's services through it, nor what is behind the
+// node.
 static __always_inline int encapsulated(struct __sk_buff *skb)
 {
 	__u32 zero = 0;
 	struct underlay *underlay = bpf_map_lookup_elem(&tombolo_underlay, &zero);
+	struct udphdr udp;
 	struct iphdr ip;
-	__be16 port;
 
 	return underlay && !bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)) &&
-	       !bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(ip) + __builtin_offsetof(struct udphdr, dest), &port,
-				   sizeof(port)) &&
-	       *(__u8 *)&ip == IPV4_VERSION_IHL && ip.protocol == IPPROTO_UDP && ip.daddr == underlay->address &&
-	       !(ip.frag_off & bpf_htons(IP_MF | IP_OFFSET)) && port == underlay->port;
+	       !bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(ip), &udp, sizeof(udp)) && *(__u8 *)&ip == IPV4_VERSION_IHL &&
+	       ip.protocol == IPPROTO_UDP && ip.daddr == underlay->address &&
+	       !(ip.frag_off & bpf_htons(IP_MF | IP_OFFSET)) &&
+	       (udp.dest == underlay->port || answered(underlay, &udp));
+}
+
+// take_decrypted is take for what the tunnel's peers may send, and nothing else.
+static __always_inline int take_decrypted(struct __sk_buff *skb)
+{
+	int verdict = take(skb);
+
+	if (verdict != TCX_NEXT)
+		return verdict;
+	if (!encapsulated(skb))
+		return drop(DROP_NOT_VXLAN);
+	skb->mark = MARK_DECRYPTED;
+	return TCX_NEXT;
 }
 
 // tombolo_in_tunnel is on the interface that decrypts. Its packets begin with the outer IPv4 header; the Ethernet
@@ -293,20 +315,15 @@ SEC("tcx/ingress")
 int tombolo_in_tunnel(struct __sk_buff *skb)
 {
 	__be16 protocol = bpf_htons(ETH_P_IP);
-	int verdict;
 
 	if (skb->protocol != protocol)
 		return drop(DROP_NOT_IPV4);
 	if (bpf_skb_change_head(skb, ETH_HLEN, 0) ||
 	    bpf_skb_store_bytes(skb, __builtin_offsetof(struct ethhdr, h_proto), &protocol, sizeof(protocol), 0))
 		return drop(DROP_DECAPSULATE);
-	verdict = take(skb);
-	if (verdict != TCX_NEXT)
-		return verdict;
-	if (!encapsulated(skb))
-		return drop(DROP_NOT_VXLAN);
-	skb->mark = MARK_DECRYPTED;
-	return TCX_NEXT;
+	if (wanted_records())
+		sample_in(skb);
+	return recorded(take_decrypted(skb));
 }
 
 // smaller answers, or has fragmented, an admitted packet that the gateway port is too small for. The answer takes the
@@ -326,10 +343,7 @@ static __always_inline int smaller(struct __sk_buff *skb, const struct delivery 
 	return bpf_redirect(delivery->ifindex, BPF_F_INGRESS);
 }
 
-// tombolo_slow_in takes all that comes out of the kernel's VXLAN device, whoever sent it there, and trusts nobody to
-// have looked at it before.
-SEC("tcx/ingress")
-int tombolo_slow_in(struct __sk_buff *skb)
+static __always_inline int take_slow(struct __sk_buff *skb)
 {
 	__u32 zero = 0, vni, packets = skb->gso_segs ?: 1, bytes = skb->len - ETH_HLEN;
 	struct bpf_tunnel_key key = {};
@@ -386,6 +400,16 @@ int tombolo_slow_in(struct __sk_buff *skb)
 		return drop(DROP_DECAPSULATE);
 	count_flow(&flow, packets, bytes);
 	return bpf_redirect(delivery->ifindex, 0);
+}
+
+// tombolo_slow_in takes all that comes out of the kernel's VXLAN device, whoever sent it there, and trusts nobody to
+// have looked at it before.
+SEC("tcx/ingress")
+int tombolo_slow_in(struct __sk_buff *skb)
+{
+	if (wanted_records())
+		sample_slow_in(skb);
+	return recorded(take_slow(skb));
 }
 
 // bpf_fib_lookup is for programs under the GPL only; these may be had under either.

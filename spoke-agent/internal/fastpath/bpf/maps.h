@@ -27,10 +27,13 @@ struct underlay {
 	__u32 vxlan;
 	// This node's own cluster, whose gateways tombolo_clusters has; 0 is none.
 	__u64 own;
+	// The UDP port that this node's echoes are sent from, 0 for none.
+	__be16 echo;
+	__u8 unused[6];
 };
 
-// delivery is where packets for a VNI go: the gateway port, or ifindex 0 where this node has none. address is this node's on
-// the link, the source of its ICMP errors; 0 is none.
+// delivery is where packets for a VNI go: the gateway port, or ifindex 0 where this node has none. address is this
+// node's on the link, the source of its ICMP errors; 0 is none.
 struct delivery {
 	__u32 ifindex;
 	__u8 router_mac[6];
@@ -59,18 +62,19 @@ struct remote {
 	__u32 own;
 };
 
-// cluster is another cluster's gateways, and whether packets to them must be encrypted. The name is for people who read
-// dumps.
+// cluster is another cluster's gateways, whether packets to them must be encrypted, and how long an encapsulated packet
+// may be on the way there. The name is for people who read dumps.
 struct cluster {
 	char name[64];
 	__u32 encrypted;
+	__u32 mtu;
 	__u32 count;
 	__be32 endpoints[MAX_ENDPOINTS];
 };
 
 // source is the cluster that an outer source belongs to, and the only interface that its packets may come in by: the
-// underlay, or the one that decrypts. An interface that is not there has index 0, which none is. own marks a node of this
-// cluster, which passes on what other clusters have sent.
+// underlay, or the one that decrypts. An interface that is not there has index 0, which none is. own marks a node of
+// this cluster, which passes on what other clusters have sent.
 struct source {
 	__u64 cluster;
 	__u32 ifindex;
@@ -126,8 +130,8 @@ struct place {
 	__be32 node;
 };
 
-// pod is whom an interface belongs to, and the other interface that its packets go through: where other is the pod's and
-// not the switch's, there are no vni, address and router_mac.
+// pod is whom an interface belongs to, and the other interface that its packets go through: where other is the pod's
+// and not the switch's, there are no vni, address and router_mac.
 struct pod {
 	__u32 vni;
 	__be32 address;
@@ -196,6 +200,53 @@ enum event {
 	SLOW_ENCRYPTED,
 	EVENTS,
 };
+
+// sampling is one record per so many packets (0: none), only of those dropped if drops is not 0, until CLOCK_MONOTONIC
+// says so many nanoseconds.
+struct sampling {
+	__u64 until;
+	__u32 every;
+	__u32 drops;
+};
+
+// program is which of them a record comes from.
+enum program {
+	PROGRAM_OUT,
+	PROGRAM_IN,
+	PROGRAM_SLOW_IN,
+	PROGRAM_POD,
+};
+
+// record is what became of a packet: event is why it was dropped or left to the kernel, or EVENTS when it went on. vni
+// is the Vpc's here, remote_vni the one's in the other cluster; 0 is not known. Addresses and ports are the inner
+// packet's.
+struct record {
+	__u64 time;
+	__u64 cluster;
+	__u32 vni;
+	__u32 remote_vni;
+	__be32 source;
+	__be32 destination;
+	__be16 source_port;
+	__be16 destination_port;
+	__u32 bytes;
+	__u32 packets;
+	__u8 protocol;
+	__u8 program;
+	__u8 event;
+	__u8 unused;
+};
+
+// observation is the record that a CPU is at work on, if sampled is not 0, and how many found no room in the ring.
+struct observation {
+	struct record record;
+	__u64 lost;
+	__u32 sampled;
+	__u32 unused;
+};
+
+// Vpcs have names of two DNS labels.
+#define MAX_VPC 128
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -359,3 +410,36 @@ struct {
 	__type(value, struct cached);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } tombolo_origins SEC(".maps");
+
+// Who wants records writes this, and again and again for as long as they are wanted.
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct sampling);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} tombolo_sampling SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct observation);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} tombolo_observation SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} tombolo_records SEC(".maps");
+
+// VNI → namespace/name of its Vpc, zero-terminated, for people who read records. No program asks.
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u32);
+	__type(value, char[MAX_VPC]);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} tombolo_names SEC(".maps");

@@ -52,12 +52,23 @@ _Static_assert(OVERHEAD == 50, "RFC 7348 over IPv4");
 // ADMITTED is no event: why a packet is not refused.
 #define ADMITTED EVENTS
 
+// note_event tells the record of this packet, should there be one, what became of it.
+static __always_inline void note_event(enum event event)
+{
+	__u32 zero = 0;
+	struct observation *now = bpf_map_lookup_elem(&tombolo_observation, &zero);
+
+	if (now) // for the verifier
+		now->record.event = event;
+}
+
 static __always_inline void count_event(enum event event)
 {
 	__u64 *count = bpf_map_lookup_elem(&tombolo_events, &event);
 
 	if (count) // for the verifier
 		*count += 1;
+	note_event(event);
 }
 
 static __always_inline int drop(enum event reason)

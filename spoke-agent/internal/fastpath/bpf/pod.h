@@ -1,11 +1,12 @@
 // Copyright The Tombolo Authors.
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 
-// The direct path: what a pod of this node sends to another cluster, and gets from there, goes past the integration bridge.
-// See docs/decisions/0011.
+// The direct path: what a pod of this node sends to another cluster, and gets from there, goes past the integration
+// bridge. See docs/decisions/0011.
 #pragma once
 
 #include "encap.h"
+#include "record.h"
 #include "slow.h"
 
 // routine says that no router has to look at the packet: it has no options, and its TTL does not end here.
@@ -66,9 +67,7 @@ static __always_inline int unwrap(struct __sk_buff *skb, const struct place *pla
 	return 0;
 }
 
-// tombolo_pod takes what a pod sends.
-SEC("tcx/ingress")
-int tombolo_pod(struct __sk_buff *skb)
+static __always_inline int take_pod(struct __sk_buff *skb)
 {
 	__u32 ifindex = skb->ifindex, zero = 0;
 	struct pod *pod = bpf_map_lookup_elem(&tombolo_pods, &ifindex);
@@ -103,7 +102,7 @@ int tombolo_pod(struct __sk_buff *skb)
 	if (cluster->encrypted)
 		return leave(pod, SLOW_ENCRYPTED);
 	length = wire_length(skb, ip, ETH_HLEN);
-	if (length + OVERHEAD > underlay->mtu)
+	if (length + OVERHEAD > cluster->mtu)
 		return leave(pod, SLOW_TOO_BIG);
 
 	flow.cluster = remote.cluster;
@@ -115,7 +114,7 @@ int tombolo_pod(struct __sk_buff *skb)
 	if (origin_for(remote.vni, ip->daddr, &endpoint))
 		endpoint = choose(cluster, hash);
 	tos = ip->tos;
-	if (ip->protocol == IPPROTO_TCP && clamp_mss(skb, sizeof(*ip), underlay->mtu))
+	if (ip->protocol == IPPROTO_TCP && clamp_mss(skb, sizeof(*ip), cluster->mtu))
 		return drop(DROP_MALFORMED);
 	failed = encapsulate(skb, underlay, endpoint, remote.vni, hash, tos, 1);
 	if (failed == REFUSED)
@@ -126,7 +125,17 @@ int tombolo_pod(struct __sk_buff *skb)
 	return bpf_redirect_neigh(underlay->ifindex, NULL, 0, 0);
 }
 
-// tombolo_switch is on the node's end of the second pair, where a pod has one: what the integration bridge sends to the pod.
+// tombolo_pod takes what a pod sends.
+SEC("tcx/ingress")
+int tombolo_pod(struct __sk_buff *skb)
+{
+	if (wanted_records())
+		sample_pod(skb);
+	return recorded(take_pod(skb));
+}
+
+// tombolo_switch is on the node's end of the second pair, where a pod has one: what the integration bridge sends to the
+// pod.
 SEC("tcx/ingress")
 int tombolo_switch(struct __sk_buff *skb)
 {
