@@ -49,7 +49,7 @@ test-packages: ## Every package but e2e (root)
 
 .PHONY: test-e2e
 test-e2e: ## The stories of e2e, on whole clusters (root)
-	assets=$(ASSETS); KUBEBUILDER_ASSETS=$$assets $(GOTEST) -v -count=1 -timeout 60m ./e2e
+	assets=$(LAB_ASSETS); KUBEBUILDER_ASSETS=$$assets $(GOTEST) -v -count=1 -timeout 60m ./e2e
 
 .PHONY: test-unit
 test-unit: ## What needs neither root nor servers: the plan

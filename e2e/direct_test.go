@@ -39,8 +39,8 @@ func TestDirectPath(t *testing.T) {
 	n.lossless(flow, "by own gateways, agents killed and restarted")
 
 	for _, cluster := range []string{"east", "west"} {
-		n.label(cluster, networkv1alpha1.LabelNodeToNode, `"true"`)
-		t.Cleanup(func() { n.label(cluster, networkv1alpha1.LabelNodeToNode, "null") })
+		n.labelCluster(cluster, networkv1alpha1.LabelNodeToNode, `"true"`)
+		t.Cleanup(func() { n.labelCluster(cluster, networkv1alpha1.LabelNodeToNode, "null") })
 	}
 	n.nodesOf("east", "n3")
 	n.nodesOf("west", "n1")

@@ -41,8 +41,8 @@ func TestEncryption(t *testing.T) {
 		t.Fatalf("without encryption UDP ports %v were seen", seen)
 	}
 
-	n.labelCluster("east", `"WireGuard"`)
-	t.Cleanup(func() { n.labelCluster("east", "null") })
+	n.labelCluster("east", networkv1alpha1.LabelEncryption, `"WireGuard"`)
+	t.Cleanup(func() { n.labelCluster("east", networkv1alpha1.LabelEncryption, "null") })
 	n.encrypted("one-two")
 	n.eventuallyReach(pod1, pod2)
 	seen := n.onTheWire(func() {
@@ -68,7 +68,7 @@ func TestEncryption(t *testing.T) {
 		t.Errorf("while the agent was away UDP ports %v were seen", seen)
 	}
 
-	n.labelCluster("east", "null")
+	n.labelCluster("east", networkv1alpha1.LabelEncryption, "null")
 	n.must(story.Eventually(n.ctx, "the fast path without encryption", func(context.Context) error {
 		seen := n.onTheWire(func() { _, _ = pod1.Ping(n.ctx, pod2.Address, 5, 20*time.Millisecond) })
 		if seen[vxlanPort] < 10 || seen[wireGuardPort] > 1 { // a last keepalive
@@ -146,20 +146,14 @@ func (n *tenant) key(cluster string) spokev1alpha1.PublicKey {
 	return g.Spec.Endpoints[0].PublicKey
 }
 
-// labelCluster sets the label of the ManagedCluster for encryption to a JSON value.
-func (n *tenant) labelCluster(cluster, value string) {
-	n.Helper()
-	n.label(cluster, networkv1alpha1.LabelEncryption, value)
-}
-
-// label sets a label of the ManagedCluster to a JSON value.
-func (n *tenant) label(cluster, key, value string) {
+// labelCluster sets a label of the ManagedCluster to a JSON value.
+func (n *tenant) labelCluster(cluster, label, value string) {
 	n.Helper()
 	o := &unstructured.Unstructured{}
 	o.SetAPIVersion("cluster.open-cluster-management.io/v1")
 	o.SetKind("ManagedCluster")
 	o.SetName(cluster)
-	patch := fmt.Sprintf(`{"metadata":{"labels":{%q:%s}}}`, key, value)
+	patch := fmt.Sprintf(`{"metadata":{"labels":{%q:%s}}}`, label, value)
 	n.check(fleet.Hub.Patch(context.WithoutCancel(n.ctx), o, client.RawPatch(types.MergePatchType, []byte(patch))))
 }
 

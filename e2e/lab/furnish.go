@@ -19,7 +19,7 @@ import (
 const systemNamespace = "tombolo-system"
 
 // furnish gives a new cluster what an administrator would before using Tombolo:
-// CRDs, namespaces, permissions and, on the hub, OCM's view of the fleet.
+// CRDs, its namespace and permissions.
 func (l *Lab) furnish(ctx context.Context, p place, control *kube.ControlPlane) error {
 	definitions, err := kube.Objects(crds.Files, "spoke.*.yaml")
 	if err != nil {
@@ -29,14 +29,11 @@ func (l *Lab) furnish(ctx context.Context, p place, control *kube.ControlPlane) 
 	chart := "tombolo-spoke-agent"
 	if p.index == 1 {
 		chart = "tombolo-hub"
-		more, err := hubCRDs(ctx)
+		more, err := kube.Objects(crds.Files, "network.*.yaml")
 		if err != nil {
 			return err
 		}
 		definitions = append(definitions, more...)
-		for _, spoke := range l.options.spokes() {
-			objects = append(objects, namespace(spoke.name), managedCluster(spoke.name))
-		}
 	}
 	if l.options.Tombolo {
 		more, err := permissions(ctx, chart)
@@ -53,30 +50,6 @@ func (l *Lab) furnish(ctx context.Context, p place, control *kube.ControlPlane) 
 	}
 	l.logf("%s: CRDs, namespaces and permissions are in", p.name)
 	return nil
-}
-
-// hubCRDs are the kinds that people write, and those of OCM that tell the fleet.
-func hubCRDs(ctx context.Context) ([]*unstructured.Unstructured, error) {
-	all, err := kube.Objects(crds.Files, "network.*.yaml")
-	if err != nil {
-		return nil, err
-	}
-	ocm, err := binaries.ModuleDir(ctx, "open-cluster-management.io/api")
-	if err != nil {
-		return nil, err
-	}
-	for _, pattern := range []string{
-		"cluster/v1/*managedclusters.crd.yaml",
-		"cluster/v1beta1/*placements.crd.yaml",
-		"cluster/v1beta1/*placementdecisions.crd.yaml",
-	} {
-		objects, err := kube.ObjectsIn(ocm, pattern)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, objects...)
-	}
-	return all, nil
 }
 
 // permissionKinds are what the lab takes of the charts: it runs Tombolo as
@@ -100,15 +73,5 @@ func namespace(name string) *unstructured.Unstructured {
 		"apiVersion": "v1",
 		"kind":       "Namespace",
 		"metadata":   map[string]any{"name": name},
-	}}
-}
-
-// managedCluster is what OCM's registration leaves of a cluster that has joined.
-func managedCluster(name string) *unstructured.Unstructured {
-	return &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "cluster.open-cluster-management.io/v1",
-		"kind":       "ManagedCluster",
-		"metadata":   map[string]any{"name": name, "labels": map[string]any{"name": name}},
-		"spec":       map[string]any{"hubAcceptsClient": true},
 	}}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/tombolo-io/tombolo/e2e/lab/image"
 	"github.com/tombolo-io/tombolo/e2e/lab/kube"
 	"github.com/tombolo-io/tombolo/e2e/lab/node"
+	"github.com/tombolo-io/tombolo/e2e/lab/ocm"
 	"github.com/tombolo-io/tombolo/e2e/lab/ovn"
 	"github.com/tombolo-io/tombolo/e2e/lab/proc"
 )
@@ -35,6 +36,8 @@ type Lab struct {
 
 	options Options
 	logf    func(format string, args ...any)
+	// fleet is the hub as OCM's, while the lab comes up.
+	fleet *ocm.Hub
 }
 
 // Cluster is one cluster of the lab. Its control plane's components can be
@@ -175,10 +178,14 @@ func (l *Lab) ovsOptions(s spot, central *ovn.Central) ovn.NodeOptions {
 // a go build cache.
 func (l *Lab) build(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	var servers binaries.Set
+	var servers, management binaries.Set
 	own := binaries.Set{}
 	g.Go(func() (err error) {
 		servers, err = binaries.Servers(ctx, l.logf)
+		return err
+	})
+	g.Go(func() (err error) {
+		management, err = binaries.OCM(ctx, l.logf)
 		return err
 	})
 	g.Go(func() error {
@@ -199,6 +206,7 @@ func (l *Lab) build(ctx context.Context) error {
 		return err
 	}
 	l.Binaries = servers
+	maps.Copy(l.Binaries, management)
 	maps.Copy(l.Binaries, own)
 	return nil
 }

@@ -13,10 +13,12 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/tombolo-io/tombolo/e2e/lab/kube"
 	"github.com/tombolo-io/tombolo/e2e/lab/netns"
 	"github.com/tombolo-io/tombolo/e2e/lab/node"
+	"github.com/tombolo-io/tombolo/e2e/lab/ocm"
 	"github.com/tombolo-io/tombolo/e2e/lab/ovn"
 )
 
@@ -79,10 +81,47 @@ func (l *Lab) up(ctx context.Context, s *state) error {
 	for _, c := range clusters {
 		l.add(c)
 	}
+	if err := l.join(ctx); err != nil {
+		return err
+	}
 	if !l.options.Tombolo {
 		return nil
 	}
 	return l.StartTombolo(ctx)
+}
+
+// join makes the spokes members of the fleet, as an administrator of OCM does.
+func (l *Lab) join(ctx context.Context) error {
+	bootstrap, err := l.fleet.Bootstrap(ctx)
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for _, c := range l.Spokes {
+		g.Go(func() error {
+			if err := ocm.StartAgent(ctx, ocm.AgentOptions{Cluster: c.ControlPlane, Bootstrap: bootstrap, Logf: l.logf}); err != nil {
+				return err
+			}
+			if err := l.fleet.Accept(ctx, c.Name); err != nil {
+				return err
+			}
+			if err := l.fleet.Joined(ctx, c.Name); err != nil {
+				return err
+			}
+			l.logf("%s: has joined the fleet", c.Name)
+			return l.Hub.Apply(ctx, nameLabel(c.Name))
+		})
+	}
+	return g.Wait()
+}
+
+// nameLabel gives a ManagedCluster a label that selectors can tell it by.
+func nameLabel(cluster string) *unstructured.Unstructured {
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "cluster.open-cluster-management.io/v1",
+		"kind":       "ManagedCluster",
+		"metadata":   map[string]any{"name": cluster, "labels": map[string]any{"name": cluster}},
+	}}
 }
 
 // startCluster brings a cluster up as far as it depends on no other.
@@ -100,6 +139,12 @@ func (l *Lab) startCluster(ctx context.Context, p place) (*Cluster, error) {
 			return err
 		}
 		l.logf("%s: control plane is ready", p.name)
+		if p.index == 1 {
+			g.Go(func() (err error) {
+				l.fleet, err = ocm.StartHub(gctx, ocm.HubOptions{Cluster: control, Logf: l.logf})
+				return err
+			})
+		}
 		return l.furnish(gctx, p, control)
 	})
 	if err := g.Wait(); err != nil {

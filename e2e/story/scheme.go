@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
+	clusterv1beta1 "open-cluster-management.io/api/cluster/v1beta1"
 
 	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
@@ -31,7 +32,7 @@ func Manifest(name string) []byte {
 func newScheme() (*runtime.Scheme, error) {
 	s := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		clientgoscheme.AddToScheme, clusterv1.Install, networkv1alpha1.AddToScheme, spokev1alpha1.AddToScheme,
+		clientgoscheme.AddToScheme, clusterv1.Install, clusterv1beta1.Install, networkv1alpha1.AddToScheme, spokev1alpha1.AddToScheme,
 	} {
 		if err := add(s); err != nil {
 			return nil, err

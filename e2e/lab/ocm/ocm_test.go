@@ -19,6 +19,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	clusterv1beta1 "open-cluster-management.io/api/cluster/v1beta1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -45,7 +46,7 @@ func TestFleet(t *testing.T) {
 	t.Logf("hub, and one and two joined: %s", time.Since(begin).Round(100*time.Millisecond))
 	t.Run("Placement", func(t *testing.T) { testPlacement(t, h) })
 	t.Run("ManifestWork", func(t *testing.T) { testManifestWork(t, h, f["one"]) })
-	t.Run("AgentComesBack", func(t *testing.T) { testAgentComesBack(t, h, f["one"]) })
+	t.Run("AgentAway", func(t *testing.T) { testAgentAway(t, h, f["one"]) })
 }
 
 func startHub(t *testing.T, f fleet, auto bool) *Hub {
@@ -132,27 +133,38 @@ func testPlacement(t *testing.T, h *Hub) {
 		label(t, h, "one", s.one)
 		label(t, h, "two", s.two)
 		begin := time.Now()
-		eventually(t, s.reason, func(ctx context.Context) error {
-			got, err := decision(ctx, h, "open")
-			if err == nil && !slices.Equal(got, s.wantChosen) {
-				err = fmt.Errorf("chosen are %v, want %v", got, s.wantChosen)
-			}
-			return err
-		})
+		chosen(t, h, "open", s.reason, s.wantChosen...)
 		t.Logf("%s: %v after %s", s.reason, s.wantChosen, time.Since(begin).Round(10*time.Millisecond))
 	}
 }
 
+// chosen waits until a Placement has chosen these clusters and no other.
+func chosen(t *testing.T, h *Hub, placement, reason string, want ...string) {
+	t.Helper()
+	eventually(t, reason, func(ctx context.Context) error {
+		got, err := decision(ctx, h, placement)
+		if err == nil && !slices.Equal(got, want) {
+			err = fmt.Errorf("chosen by %s are %v, want %v", placement, got, want)
+		}
+		return err
+	})
+}
+
 func label(t *testing.T, h *Hub, cluster, shop string) {
 	t.Helper()
-	managed := &clusterv1.ManagedCluster{}
-	managed.Name = cluster
 	value := "null"
 	if shop != "" {
 		value = `"` + shop + `"`
 	}
-	patch := client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"metadata":{"labels":{"shop":%s}}}`, value))
-	if err := h.client.Patch(t.Context(), managed, patch); err != nil {
+	change(t, h, cluster, fmt.Sprintf(`{"metadata":{"labels":{"shop":%s}}}`, value))
+}
+
+// change merges JSON into a ManagedCluster.
+func change(t *testing.T, h *Hub, cluster, patch string) {
+	t.Helper()
+	managed := &clusterv1.ManagedCluster{}
+	managed.Name = cluster
+	if err := h.client.Patch(t.Context(), managed, client.RawPatch(types.MergePatchType, []byte(patch))); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -221,14 +233,36 @@ func gone(err error) error {
 	return errors.Join(err, errors.New("it is there"))
 }
 
-// testAgentComesBack: an agent that was away goes on with the certificate it has.
-func testAgentComesBack(t *testing.T, h *Hub, one *kube.ControlPlane) {
+// testAgentAway: OCM takes a cluster that it doesn't hear of out of every Placement that has no toleration for that.
+// The agent goes on with the certificate it has.
+func testAgentAway(t *testing.T, h *Hub, one *kube.ControlPlane) {
 	certificate := filepath.Join(one.Dir, "ocm", "hub", "tls.crt")
 	before := commonName(t, certificate)
+	label(t, h, "one", "open")
+	chosen(t, h, "open", "one is chosen", "one")
+	// OCM waits for five times as long as this, which is a minute by default.
+	change(t, h, "one", `{"spec":{"leaseDurationSeconds":1}}`)
 	if err := StopAgent(one); err != nil {
 		t.Fatal(err)
 	}
+	var away *NotJoinedError
+	eventually(t, "one to be missed", func(ctx context.Context) error {
+		if err := h.Check(ctx, "one"); !errors.As(err, &away) {
+			return fmt.Errorf("one is there: %w", err)
+		}
+		return nil
+	})
+	if away.Missing != StepAvailable {
+		t.Errorf("%v, want it not %s", away, StepAvailable)
+	}
+	chosen(t, h, "open", "a cluster that is away is taken out")
+	chosen(t, h, "loyal", "a toleration keeps it", "one")
+
 	startAgent(t, h, one)
+	if err := h.Joined(t.Context(), "one"); err != nil {
+		t.Fatal(err)
+	}
+	chosen(t, h, "open", "it is back", "one")
 	testManifestWork(t, h, one)
 	if after := commonName(t, certificate); after != before {
 		t.Errorf("the agent was %q and is %q", before, after)

@@ -54,7 +54,7 @@ func clean(t testing.TB) {
 		for _, list := range []client.ObjectList{
 			&networkv1alpha1.VpcPeeringList{}, &networkv1alpha1.SubnetList{}, &networkv1alpha1.VpcList{}, &networkv1alpha1.IPPoolList{},
 			&spokev1alpha1.LocalRouterList{}, &spokev1alpha1.InterconnectGatewayList{},
-			&clusterv1beta1.PlacementDecisionList{}, &clusterv1.ManagedClusterList{}, &rbacv1.RoleBindingList{}, &rbacv1.ClusterRoleBindingList{},
+			&clusterv1beta1.PlacementList{}, &clusterv1beta1.PlacementDecisionList{}, &clusterv1.ManagedClusterList{}, &rbacv1.RoleBindingList{}, &rbacv1.ClusterRoleBindingList{},
 		} {
 			n, err := removeAll(t, list)
 			if err != nil {

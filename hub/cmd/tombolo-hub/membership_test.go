@@ -10,6 +10,8 @@ import (
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	clusterv1beta1 "open-cluster-management.io/api/cluster/v1beta1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -45,16 +47,77 @@ func TestPlacementIsFollowed(t *testing.T) {
 	front := vpc("front")
 	front.Spec.Clusters = networkv1alpha1.ClusterSelection{Placement: "edge"}
 	create(t, front)
-	decision := &clusterv1beta1.PlacementDecision{ObjectMeta: name("shop", "edge-decision-1")}
-	decision.Labels = map[string]string{clusterv1beta1.PlacementLabel: "edge"}
+	decide(t, "edge", "west")
+	told := router(t, "west", "front", "the cluster that the Placement has chosen is told", func(*spokev1alpha1.LocalRouter) error { return nil })
+	if _, err := get(t, &spokev1alpha1.LocalRouter{}, "east", "shop.front"); !apierrors.IsNotFound(err) {
+		t.Errorf("the other is not: %v", err)
+	}
+
+	// As OCM does for a Placement that comes back: it creates the decision empty, and then fills it.
+	for _, gone := range []client.Object{
+		&clusterv1beta1.PlacementDecision{ObjectMeta: name("shop", "edge-decision-1")},
+		&clusterv1beta1.Placement{ObjectMeta: name("shop", "edge")},
+	} {
+		if err := admin.Delete(t.Context(), gone); err != nil {
+			t.Fatal(err)
+		}
+	}
+	decision := undecided(t, "edge")
+	create(t, vpc("other", "east")) // and the hub has planned after that
+	router(t, "east", "other", "another Vpc is planned", func(*spokev1alpha1.LocalRouter) error { return nil })
+	count(t, "edge", fill(t, decision, "west"))
+	again := router(t, "west", "front", "nothing was decided otherwise", func(r *spokev1alpha1.LocalRouter) error {
+		if r.DeletionTimestamp != nil {
+			return errors.New("it is being deleted")
+		}
+		return nil
+	})
+	if again.UID != told.UID {
+		t.Errorf("LocalRouter %s was made anew, as %s", told.UID, again.UID)
+	}
+}
+
+// decide makes a Placement that has chosen clusters.
+func decide(t *testing.T, placement string, clusters ...string) {
+	t.Helper()
+	count(t, placement, fill(t, undecided(t, placement), clusters...))
+}
+
+// undecided makes a Placement with an empty decision.
+func undecided(t *testing.T, placement string) *clusterv1beta1.PlacementDecision {
+	t.Helper()
+	create(t, &clusterv1beta1.Placement{ObjectMeta: name("shop", placement)})
+	decision := &clusterv1beta1.PlacementDecision{ObjectMeta: name("shop", placement+"-decision-1")}
+	decision.Labels = map[string]string{clusterv1beta1.PlacementLabel: placement}
 	create(t, decision)
-	decision.Status.Decisions = []clusterv1beta1.ClusterDecision{{ClusterName: "west"}}
+	return decision
+}
+
+// fill gives a decision its clusters, and tells how many they are.
+func fill(t *testing.T, decision *clusterv1beta1.PlacementDecision, clusters ...string) int32 {
+	t.Helper()
+	for _, cluster := range clusters {
+		decision.Status.Decisions = append(decision.Status.Decisions, clusterv1beta1.ClusterDecision{ClusterName: cluster})
+	}
 	if err := admin.Status().Update(t.Context(), decision); err != nil {
 		t.Fatalf("decide: %v", err)
 	}
-	router(t, "west", "front", "the cluster that the Placement has chosen is told", func(*spokev1alpha1.LocalRouter) error { return nil })
-	if _, err := get(t, &spokev1alpha1.LocalRouter{}, "east", "shop.front"); !apierrors.IsNotFound(err) {
-		t.Errorf("the other is not: %v", err)
+	return int32(len(clusters))
+}
+
+// count ends a decision: the Placement's status has the number of clusters.
+func count(t *testing.T, placement string, clusters int32) {
+	t.Helper()
+	p, err := get(t, &clusterv1beta1.Placement{}, "shop", placement)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Status.NumberOfSelectedClusters = clusters
+	meta.SetStatusCondition(&p.Status.Conditions, metav1.Condition{
+		Type: clusterv1beta1.PlacementConditionSatisfied, Status: metav1.ConditionTrue, Reason: "AllDecisionsScheduled",
+	})
+	if err := admin.Status().Update(t.Context(), p); err != nil {
+		t.Fatalf("count: %v", err)
 	}
 }
 

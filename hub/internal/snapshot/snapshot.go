@@ -15,6 +15,7 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	clusterv1beta1 "open-cluster-management.io/api/cluster/v1beta1"
@@ -41,10 +42,13 @@ type State struct {
 	Namespaces map[string]bool
 }
 
-// Reader looks at the hub.
+// Reader looks at the hub. One Read at a time.
 type Reader struct {
 	Client  client.Reader
 	Ledgers *ledger.Store
+
+	// decided is what each Placement had chosen when its decisions were last seen whole.
+	decided map[string][]string
 }
 
 // Read looks at everything that the planner may look at.
@@ -78,14 +82,19 @@ func (r *Reader) readClusters(ctx context.Context, state *State) error {
 }
 
 // readPlacements joins the decisions of each Placement: OCM splits them into several objects of up to 100 clusters.
+// While they are not whole, those that were last seen whole stand; before any were, the Placement has decided nothing.
 func (r *Reader) readPlacements(ctx context.Context, state *State) error {
-	var list clusterv1beta1.PlacementDecisionList
-	if err := r.list(ctx, &list); err != nil {
+	var placements clusterv1beta1.PlacementList
+	if err := r.list(ctx, &placements); err != nil {
+		return err
+	}
+	var decisions clusterv1beta1.PlacementDecisionList
+	if err := r.list(ctx, &decisions); err != nil {
 		return err
 	}
 	chosen := map[string]map[string]bool{}
-	for i := range list.Items {
-		decision := &list.Items[i]
+	for i := range decisions.Items {
+		decision := &decisions.Items[i]
 		placement, ok := decision.Labels[clusterv1beta1.PlacementLabel]
 		if !ok {
 			continue
@@ -98,11 +107,29 @@ func (r *Reader) readPlacements(ctx context.Context, state *State) error {
 			chosen[key][d.ClusterName] = true
 		}
 	}
-	state.Snapshot.Placements = make(map[string][]string, len(chosen))
-	for key, clusters := range chosen {
-		state.Snapshot.Placements[key] = slices.Sorted(maps.Keys(clusters))
+	decided := make(map[string][]string, len(placements.Items))
+	for i := range placements.Items {
+		placement := &placements.Items[i]
+		key := placement.Namespace + "/" + placement.Name
+		if whole(placement, chosen[key]) {
+			decided[key] = slices.Sorted(maps.Keys(chosen[key]))
+		} else if before, found := r.decided[key]; found {
+			decided[key] = before
+		}
 	}
+	r.decided, state.Snapshot.Placements = decided, decided
 	return nil
+}
+
+// whole tells whether the decisions of a Placement say all that was decided. OCM creates each object empty, fills it,
+// and counts in the Placement's status when all are filled. An empty object would read as "no cluster", which is
+// evidence to delete on. Who decides in OCM's place is not held to count.
+func whole(p *clusterv1beta1.Placement, chosen map[string]bool) bool {
+	if _, byOther := p.Annotations[clusterv1beta1.PlacementDisableAnnotation]; byOther {
+		return chosen != nil
+	}
+	counted := meta.FindStatusCondition(p.Status.Conditions, clusterv1beta1.PlacementConditionSatisfied) != nil
+	return counted && int(p.Status.NumberOfSelectedClusters) == len(chosen)
 }
 
 func (r *Reader) readNamespaces(ctx context.Context, state *State) error {

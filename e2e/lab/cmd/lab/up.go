@@ -20,7 +20,7 @@ func upCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Bring a lab up; what is in its directory is taken down first",
-		Long: `Up builds what is not built yet (Kubernetes' servers once, in 8 to 14 minutes on 2 cores),
+		Long: `Up builds what is not built yet (Kubernetes' servers and OCM once, in 12 to 20 minutes on 2 cores),
 starts the fleet and returns when it is ready. The clusters stay up until lab down.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -47,6 +47,7 @@ func sources(c cache.Cache, ledgers *ledger.Store) []source.TypedSource[Key] {
 		on(c, &spokev1alpha1.LocalRouter{}, changed[*spokev1alpha1.LocalRouter]),
 		on(c, &spokev1alpha1.InterconnectGateway{}, told),
 		on(c, &clusterv1.ManagedCluster{}, membership),
+		on(c, &clusterv1beta1.Placement{}, changed[*clusterv1beta1.Placement]),
 		on(c, &clusterv1beta1.PlacementDecision{}, decisions),
 		on(c, namespace, leaving),
 	}
@@ -66,7 +67,7 @@ func asked[O client.Object](old, updated O) bool {
 		controllerutil.ContainsFinalizer(old, networkv1alpha1.Finalizer) && !controllerutil.ContainsFinalizer(updated, networkv1alpha1.Finalizer)
 }
 
-// changed: any change of what a cluster was told, and of what it answers.
+// changed: any change of what a cluster was told, of what it answers, and of a Placement.
 func changed[O client.Object](old, updated O) bool {
 	return old.GetResourceVersion() != updated.GetResourceVersion()
 }
