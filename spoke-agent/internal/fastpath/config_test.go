@@ -229,7 +229,15 @@ func (m compiled) want(cfg Config, devices map[string]device) {
 		}
 	}
 	for _, c := range cfg.Clusters {
-		m.entry(gatewayMapTomboloClusters, encodeUint64(clusterID(c.Name)), clusterEntry{name: c.Name, endpoints: firstOf(c.Endpoints), encrypted: c.Encrypted}.encode())
+		way := devices[cfg.Underlay.Interface]
+		if c.Encrypted {
+			way = devices[cfg.Underlay.Tunnel]
+		}
+		mtu := way.mtu
+		if c.MTU != 0 {
+			mtu = min(mtu, c.MTU)
+		}
+		m.entry(gatewayMapTomboloClusters, encodeUint64(clusterID(c.Name)), clusterEntry{name: c.Name, endpoints: firstOf(c.Endpoints), encrypted: c.Encrypted, mtu: uint32(mtu)}.encode())
 		for _, a := range c.Senders {
 			m.sender(a, c.Name)
 		}

@@ -69,6 +69,7 @@ type recordStory struct {
 	program  *ebpf.Program
 	ifname   string
 	packet   []byte
+	context  skbContext
 	sampling func(*samplingEntry)
 	want     *Record
 }
@@ -76,14 +77,14 @@ type recordStory struct {
 func (s recordStory) run(t *testing.T, ns *linktest.Namespace, f *Fastpath, reader *ringbuf.Reader) {
 	t.Helper()
 	sampleAll(t, f, s.sampling)
-	runStory(t, ns, f, s.program, s.ifname, s.packet, skbContext{})
+	runStory(t, ns, f, s.program, s.ifname, s.packet, s.context)
 	got := readAll(t, f, reader)
+	if coverage != nil {
+		return // runStory has sent it more often, with failures of the kernel's helpers: TestRecords itself compares
+	}
 	var want []Record
 	if s.want != nil {
 		want = []Record{*s.want}
-		if coverage != nil { // runStory sends it two times more
-			want = append(want, *s.want, *s.want)
-		}
 	}
 	ipv4 := cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
 	if diff := cmp.Diff(want, got, ipv4, cmpopts.IgnoreFields(Record{}, "Time")); diff != "" {
@@ -272,7 +273,6 @@ func testLostRecords(t *testing.T, ns *linktest.Namespace, f *Fastpath, reader *
 		t.Fatal(err)
 	}
 	const packets = 20_000 // with its header each takes 56 of the ring's 2^20 octets
-	want := packets
 	ns.MustDo(t, func() error {
 		devices, _, err := findDevices(storyConfig())
 		if err != nil {
@@ -282,7 +282,6 @@ func testLostRecords(t *testing.T, ns *linktest.Namespace, f *Fastpath, reader *
 		if _, err := p.Run(&ebpf.RunOptions{Data: packet, Context: context, Repeat: packets}); err != nil || coverage == nil {
 			return err
 		}
-		want += 2
 		return coverage.run(f, p, packet, context)
 	})
 	got := len(readAll(t, f, reader))
@@ -290,7 +289,8 @@ func testLostRecords(t *testing.T, ns *linktest.Namespace, f *Fastpath, reader *
 	if err != nil {
 		t.Fatal(err)
 	}
-	if lost := int(after - before); lost == 0 || got+lost != want {
-		t.Errorf("%d records and %d lost of %d packets", got, lost, want)
+	lost := int(after - before)
+	if lost == 0 || coverage == nil && got+lost != packets { // coverage sends more
+		t.Errorf("%d records and %d lost of %d packets", got, lost, packets)
 	}
 }
