@@ -36,10 +36,6 @@ func runDump(cmd *cobra.Command, o options.Dump) error {
 }
 
 func dumpMaps(_ context.Context, o options.Dump) (string, error) {
-	pins := controllers.PinPath(o.BPFFS)
-	if _, err := os.Stat(pins); err != nil { // opening would make them
-		return "", fmt.Errorf("find maps: %w: is this node a gateway, or has it pods of Vpcs, and is --bpffs its bpf file system?", err)
-	}
 	programs, err := openPins(o.BPFFS)
 	if err != nil {
 		return "", err
@@ -52,7 +48,7 @@ func dumpMaps(_ context.Context, o options.Dump) (string, error) {
 func openPins(bpffs string) (*fastpath.Fastpath, error) {
 	pins := controllers.PinPath(bpffs)
 	if _, err := os.Stat(pins); err != nil { // opening would make them
-		return nil, fmt.Errorf("find maps: %w: is this node a gateway, and is --bpffs its bpf file system?", err)
+		return nil, fmt.Errorf("find maps: %w: is this node a gateway, or has it pods of Vpcs, and is --bpffs its bpf file system?", err)
 	}
 	return fastpath.Open(fastpath.Options{PinPath: pins, Logger: logr.Discard()})
 }
