@@ -46,7 +46,7 @@ func main() {
 	isShort := flag.Bool("short", false, "fewer and shorter rounds: less than two minutes")
 	rounds := flag.Int("rounds", 0, "number of rounds; 0 is 9, or 3 with -short")
 	cpu := flag.Int("cpu", runtime.NumCPU()-1, "the core that all loads run on")
-	only := flag.String("run", "", "regular expression: only measures whose names begin so (and gates)")
+	only := flag.String("run", "", "regular expressions: only measures (and gates) whose names begin so, /, only variants whose names begin so")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -76,11 +76,13 @@ func main() {
 
 func run(ctx context.Context, o options, only string) (r *report.Report, err error) {
 	r = report.New(o.rounds)
-	expression, err := regexp.Compile("^(?:" + only + ")")
-	if err != nil {
+	only, variant, _ := strings.Cut(only, "/")
+	if o.only, err = regexp.Compile("^(?:" + only + ")"); err != nil {
 		return r, fmt.Errorf("flag -run: %w", err)
 	}
-	o.only = expression
+	if o.variant, err = regexp.Compile("^(?:" + variant + ")"); err != nil {
+		return r, fmt.Errorf("flag -run: %w", err)
+	}
 	progress("building")
 	ground, err := topology.Break(ctx)
 	if err != nil {

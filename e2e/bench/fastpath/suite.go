@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"regexp"
 	"slices"
 	"time"
 
@@ -47,7 +48,12 @@ func (s *suite) close() error {
 	return errors.Join(errs...)
 }
 
-func (s *suite) add(t measure.Task) { s.tasks = append(s.tasks, t) }
+// add leaves out the variants that options does not ask for.
+func (s *suite) add(t measure.Task) {
+	if s.options.variant.MatchString(t.Variant) {
+		s.tasks = append(s.tasks, t)
+	}
+}
 
 func (s *suite) wants(measures ...string) bool {
 	return slices.ContainsFunc(measures, s.options.only.MatchString)
@@ -142,11 +148,13 @@ func (s *suite) run(ctx context.Context, name string, kind load.Kind, p *topolog
 	}
 }
 
-// stations adds what a gateway costs per packet, by what it does. The product's XDP program, and the ratios that name it,
-// wait for a generator whose interface takes frames back from XDP.
+// stations adds what a gateway costs per packet, by what it does.
 func (s *suite) stations(ctx context.Context) error {
 	if s.wants(string(topology.Base)) {
-		if err := s.station(string(topology.Base), "none", one(topology.BaseStation(ctx))); err != nil {
+		if err := errors.Join(
+			s.station(string(topology.Base), "tcx", one(topology.BaseStation(ctx, false))),
+			s.station(string(topology.Base), "xdp", one(topology.BaseStation(ctx, true))),
+		); err != nil {
 			return err
 		}
 	}
@@ -158,11 +166,14 @@ func (s *suite) stations(ctx context.Context) error {
 		err := errors.Join(
 			s.station(name, "vxlan", one(topology.KernelStation(ctx, role, false))),
 			s.station(name, "vxlan-ct", one(topology.KernelStation(ctx, role, true))),
-			s.station(name, "tombolo", one(topology.ProductStation(ctx, role, []netip.Prefix{topology.Remote}))),
+			s.station(name, "tombolo", one(topology.ProductStation(ctx, role, []netip.Prefix{topology.Remote}, false))),
 		)
 		if err != nil {
 			return err
 		}
+	}
+	if name := string(topology.Transit); s.wants(name) {
+		return s.station(name, "tombolo-xdp", one(topology.ProductStation(ctx, topology.Transit, []netip.Prefix{topology.Remote}, true)))
 	}
 	return nil
 }
@@ -198,28 +209,34 @@ func (s *suite) bench(station *topology.Station) (*frames.Bench, error) {
 	return b, err
 }
 
-// scale adds encapsulation with few and with many prefixes in the product's maps.
+// scale adds what the product's maps cost with few and with many prefixes: encapsulation in tcx, transit in XDP.
 func (s *suite) scale(ctx context.Context) error {
-	for _, n := range []int{10, 1_000, 100_000} {
-		uniform, zipf := fmt.Sprintf("lpm_%s_uniform", short(n)), fmt.Sprintf("lpm_%s_zipf", short(n))
-		if !s.wants(uniform, zipf) {
-			continue
-		}
-		prefixes := frames.Prefixes(n)
-		station, err := topology.ProductStation(ctx, topology.Encap, prefixes)
-		if err != nil {
-			return err
-		}
-		bench, err := s.bench(station)
-		if err != nil {
-			return err
-		}
-		err = errors.Join(
-			s.frames(uniform, "tombolo", bench, frames.Draw(prefixes, false)),
-			s.frames(zipf, "tombolo", bench, frames.Draw(prefixes, true)),
-		)
-		if err != nil {
-			return err
+	for _, v := range []struct {
+		variant string
+		role    topology.Role
+		xdp     bool
+	}{{"tombolo", topology.Encap, false}, {"tombolo-xdp", topology.Transit, true}} {
+		for _, n := range []int{10, 1_000, 100_000} {
+			uniform, zipf := fmt.Sprintf("lpm_%s_uniform", short(n)), fmt.Sprintf("lpm_%s_zipf", short(n))
+			if !s.wants(uniform, zipf) {
+				continue
+			}
+			prefixes := frames.Prefixes(n)
+			station, err := topology.ProductStation(ctx, v.role, prefixes, v.xdp)
+			if err != nil {
+				return err
+			}
+			bench, err := s.bench(station)
+			if err != nil {
+				return err
+			}
+			err = errors.Join(
+				s.frames(uniform, v.variant, bench, frames.Draw(prefixes, false)),
+				s.frames(zipf, v.variant, bench, frames.Draw(prefixes, true)),
+			)
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -242,7 +259,7 @@ func (s *suite) frames(name, variant string, bench *frames.Bench, to []netip.Add
 	}
 	s.open = append(s.open, traffic)
 	s.add(measure.Task{Measure: name, Variant: variant, Run: func(context.Context) ([]measure.Value, error) {
-		r, err := traffic.Run(s.options.cpu, s.options.frames)
+		r, err := traffic.Run(s.options.cpu, s.options.frames, s.options.duration/2)
 		if err != nil {
 			return nil, err
 		}
@@ -277,5 +294,6 @@ func (s *suite) gates(ctx context.Context) ([]gate.Result, error) {
 type options struct {
 	rounds, cpu, frames, swaps int
 	duration                   time.Duration
-	only                       interface{ MatchString(string) bool }
+	// only has the names of measures, or gates; variant those of variants.
+	only, variant *regexp.Regexp
 }

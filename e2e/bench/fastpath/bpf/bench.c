@@ -203,5 +203,14 @@ int bench_arrive(struct __sk_buff *skb)
 	return TCX_DROP;
 }
 
+// bench_return counts frames that XDP sends back to where they were made, and that no skb was ever made of.
+SEC("xdp")
+int bench_return(struct xdp_md *ctx)
+{
+	if ((void *)(long)ctx->data_end - (void *)(long)ctx->data == expected)
+		arrived++;
+	return XDP_DROP;
+}
+
 // No helper used here is for GPL programs only.
 char _license[] SEC("license") = "Apache-2.0";

@@ -24,6 +24,7 @@ const (
 	benchProgBenchFromPod     = "bench_from_pod"
 	benchProgBenchFromTunnel  = "bench_from_tunnel"
 	benchProgBenchGenerate    = "bench_generate"
+	benchProgBenchReturn      = "bench_return"
 	benchVarArrived           = "arrived"
 	benchVarExpected          = "expected"
 	benchVarOutIfindex        = "out_ifindex"
@@ -78,6 +79,7 @@ type benchProgramSpecs struct {
 	BenchFromPod    *ebpf.ProgramSpec `ebpf:"bench_from_pod"`
 	BenchFromTunnel *ebpf.ProgramSpec `ebpf:"bench_from_tunnel"`
 	BenchGenerate   *ebpf.ProgramSpec `ebpf:"bench_generate"`
+	BenchReturn     *ebpf.ProgramSpec `ebpf:"bench_return"`
 }
 
 // benchMapSpecs contains maps before they are loaded into the kernel.
@@ -157,6 +159,7 @@ type benchPrograms struct {
 	BenchFromPod    *ebpf.Program `ebpf:"bench_from_pod"`
 	BenchFromTunnel *ebpf.Program `ebpf:"bench_from_tunnel"`
 	BenchGenerate   *ebpf.Program `ebpf:"bench_generate"`
+	BenchReturn     *ebpf.Program `ebpf:"bench_return"`
 }
 
 func (p *benchPrograms) Close() error {
@@ -165,6 +168,7 @@ func (p *benchPrograms) Close() error {
 		p.BenchFromPod,
 		p.BenchFromTunnel,
 		p.BenchGenerate,
+		p.BenchReturn,
 	)
 }
 

@@ -117,15 +117,21 @@ type Counter struct {
 	objects *benchObjects
 }
 
-// Count counts frames of that length, in bytes with the Ethernet header.
-func Count(ifindex, length int) (*Counter, error) {
+// Count counts frames of that length, in bytes with the Ethernet header: in XDP, which makes a veth take what the other
+// end's XDP sends, or when they have become skbs.
+func Count(ifindex, length int, xdp bool) (*Counter, error) {
 	objects, err := load(map[string]uint32{benchVarExpected: uint32(length)})
 	if err != nil {
 		return nil, err
 	}
-	l, err := attach(ifindex, objects.BenchArrive)
+	var l link.Link
+	if xdp {
+		l, err = link.AttachXDP(link.XDPOptions{Interface: ifindex, Program: objects.BenchReturn})
+	} else {
+		l, err = attach(ifindex, objects.BenchArrive)
+	}
 	if err != nil {
-		return nil, errors.Join(err, objects.Close())
+		return nil, errors.Join(fmt.Errorf("attach counter: %w", err), objects.Close())
 	}
 	return &Counter{closers{objects, l}, objects}, nil
 }

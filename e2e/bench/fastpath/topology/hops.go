@@ -92,8 +92,8 @@ func buildProductChain(ctx context.Context, name string) (*Path, error) {
 	portA := b.router("ra", nodeTunnelA, gatewayTunnelA, subnetB)
 	portB := b.router("rb", nodeTunnelB, gatewayTunnelB, subnetA)
 	b.product(
-		gateway{"ga", b.config(underA, endpointA, endpointB, portA, end{"ra", "tbo0"}, subnetA, subnetB)},
-		gateway{"gb", b.config(underB, endpointB, endpointA, portB, end{"rb", "tbo0"}, subnetB, subnetA)},
+		gateway{"ga", b.config(underA, siteA, siteB, portA, end{"ra", "tbo0"})},
+		gateway{"gb", b.config(underB, siteB, siteA, portB, end{"rb", "tbo0"})},
 	)
 	return b.finish()
 }

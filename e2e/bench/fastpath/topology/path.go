@@ -20,9 +20,6 @@ const (
 	// PodMTU is what VXLAN over IPv4 (RFC 7348: 50 bytes) leaves of it.
 	PodMTU = UnderlayMTU - 50
 
-	// PairHops is how many gateways the packets of Pairs meet, but for veth's.
-	PairHops = 2
-
 	vxlanPort = 4789
 )
 
@@ -39,6 +36,8 @@ type Path struct {
 	Name string
 	// Client and Server are the pods.
 	Client, Server Pod
+	// Routers is how many routers packets meet between the pods. The product's gateways are none.
+	Routers int
 
 	ctx context.Context
 	// hosts between the pods, by their short names.
@@ -68,7 +67,7 @@ func Pairs() []Variant {
 		{"vxlan", "kernel VXLAN device and routes, as Submariner", buildVXLAN},
 		{"vxlan-ct", "the same, and nftables with connection tracking", buildConntrack},
 		{"collect-md", "kernel VXLAN device that eBPF tells the endpoint, as Cilium", buildCollect},
-		{"tombolo", "the product", buildTombolo},
+		{"tombolo", "the product's gateways, with pods at their ports", buildTomboloGateway},
 	}
 }
 
