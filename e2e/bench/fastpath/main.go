@@ -8,6 +8,7 @@
 //	topology  pods, gateways, and what carries packets between them
 //	load      what pods send to each other, and what CPU time it takes
 //	frames    what a gateway costs per packet
+//	tunnel    wireguard-go, which carries packets in user space
 //	measure   rounds, and ratios of what the same round has given
 //	gate      what may not be given up for speed
 //	report    JSON, text, a drawing, floors
@@ -30,11 +31,12 @@ import (
 	"github.com/tombolo-io/tombolo/e2e/bench/fastpath/measure"
 	"github.com/tombolo-io/tombolo/e2e/bench/fastpath/report"
 	"github.com/tombolo-io/tombolo/e2e/bench/fastpath/topology"
+	"github.com/tombolo-io/tombolo/e2e/bench/fastpath/tunnel"
 )
 
 func main() {
-	if load.Asked(os.Args[1:]) {
-		if err := load.Serve(os.Stdin, os.Stdout); err != nil {
+	if served, err := serve(os.Args[1:]); served {
+		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -72,6 +74,17 @@ func main() {
 		fmt.Fprintln(os.Stderr, "fastpath:", err)
 		os.Exit(1)
 	}
+}
+
+// serve does the work of a process that this one has started, if args say that this is one.
+func serve(args []string) (served bool, err error) {
+	switch {
+	case load.Asked(args):
+		return true, load.Serve(os.Stdin, os.Stdout)
+	case tunnel.Asked(args):
+		return true, tunnel.Serve(os.Stdin, os.Stdout)
+	}
+	return false, nil
 }
 
 func run(ctx context.Context, o options, only string) (r *report.Report, err error) {

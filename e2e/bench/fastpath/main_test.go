@@ -11,13 +11,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tombolo-io/tombolo/e2e/bench/fastpath/load"
 	"github.com/tombolo-io/tombolo/e2e/lab/netns"
 )
 
 func TestMain(m *testing.M) {
-	if load.Asked(os.Args[1:]) {
-		if err := load.Serve(os.Stdin, os.Stdout); err != nil {
+	if served, err := serve(os.Args[1:]); served {
+		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -10,8 +10,11 @@ import (
 	"io"
 	"maps"
 	"net/netip"
+	"time"
 
 	"github.com/vishvananda/netlink"
+
+	"github.com/tombolo-io/tombolo/e2e/bench/fastpath/tunnel"
 )
 
 const (
@@ -47,6 +50,8 @@ type Path struct {
 	podLink []end
 	// open is what is attached as long as this process runs.
 	open []io.Closer
+	// processes carry packets in user space.
+	processes []*tunnel.Process
 	// restart makes the product set its state anew, as often as asked, on every gateway.
 	restart func(times int) error
 }
@@ -68,6 +73,8 @@ func Pairs() []Variant {
 		{"vxlan-ct", "the same, and nftables with connection tracking", buildConntrack},
 		{"collect-md", "kernel VXLAN device that eBPF tells the endpoint, as Cilium", buildCollect},
 		{"tombolo", "the product's gateways, with pods at their ports", buildTomboloGateway},
+		{"wireguard-go", "wireguard-go and routes", buildWireGuard},
+		{"tombolo-wireguard", "the product's gateways, which encrypt with wireguard-go", buildTomboloWireGuard},
 	}
 }
 
@@ -124,6 +131,21 @@ func (p *Path) SetPodChecksums(offload bool) error {
 		}
 	}
 	return nil
+}
+
+// UserSpace says whether processes carry the packets.
+func (p *Path) UserSpace() bool { return len(p.processes) > 0 }
+
+// CPU time until now of the processes that carry packets of the path in user space.
+func (p *Path) CPU() (total time.Duration, err error) {
+	for _, process := range p.processes {
+		spent, err := process.CPU()
+		if err != nil {
+			return 0, err
+		}
+		total += spent
+	}
+	return total, nil
 }
 
 // Restarts says whether there is something that Restart restarts.

@@ -27,6 +27,8 @@ type gatewayConfig struct {
 	Routers map[string]string
 	// SlowPath gives the kernel what the programs leave.
 	SlowPath bool
+	// Encryption is nil for none.
+	Encryption *encryption `json:",omitempty"`
 }
 
 // relay lets packets of a VNI pass from one cluster to another.
@@ -42,6 +44,7 @@ type underlay struct {
 	Interface, Address string
 	UDPPort            uint16
 	XDP                bool
+	Tunnel             string
 }
 
 type port struct {
@@ -64,6 +67,7 @@ type remote struct {
 type cluster struct {
 	Name      string
 	Endpoints []string
+	Encrypted bool
 }
 
 // gateway is a host that the product runs on.
@@ -80,7 +84,7 @@ func (p *Path) apply(g gateway, times int) error {
 	}
 	var stderr bytes.Buffer
 	cmd := exec.CommandContext(p.ctx, driverPath(),
-		"-pins", filepath.Join(pinsDirectory(), p.Name+"-"+g.host), "-times", strconv.Itoa(times))
+		"-pins", p.pins(g.host), "-times", strconv.Itoa(times))
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(in), &stderr
 	if err := netns.Do(p.namespace(g.host), cmd.Start); err != nil {
 		return fmt.Errorf("start the product on %s: %w", g.host, err)
@@ -90,6 +94,8 @@ func (p *Path) apply(g gateway, times int) error {
 	}
 	return nil
 }
+
+func (p *Path) pins(host string) string { return filepath.Join(pinsDirectory(), p.Name+"-"+host) }
 
 // productVNI is the Vpc's on both ends.
 const productVNI = 100
@@ -113,7 +119,7 @@ var (
 func (b *builder) config(under end, here, there site, at, router end) gatewayConfig {
 	return gatewayConfig{
 		Underlay: underlay{Interface: under.name, Address: here.endpoint, UDPPort: vxlanPort},
-		Clusters: []cluster{{there.cluster, []string{there.endpoint}}},
+		Clusters: []cluster{{Name: there.cluster, Endpoints: []string{there.endpoint}}},
 		Ports: []port{{
 			Interface: at.name, Vpc: "bench/vpc", VNI: productVNI,
 			GatewayMAC: b.mac(at).String(), RouterMAC: b.mac(router).String(),

@@ -175,8 +175,10 @@ func ProductStation(ctx context.Context, role Role, remotes []netip.Prefix, xdp 
 		b.neighbour(stationIn, next, generatorEnd)
 		s.OutNamespace, s.Out, s.XDP = s.InNamespace, s.In, xdp
 		cfg = gatewayConfig{
-			Underlay: underlay{stationIn.name, TunnelTo.String(), s.TunnelPort(), xdp},
-			Clusters: []cluster{{"from", []string{TunnelFrom.String()}}, {"to", []string{next}}},
+			Underlay: underlay{Interface: stationIn.name, Address: TunnelTo.String(), UDPPort: s.TunnelPort(), XDP: xdp},
+			Clusters: []cluster{
+				{Name: "from", Endpoints: []string{TunnelFrom.String()}}, {Name: "to", Endpoints: []string{next}},
+			},
 			Relays:   []relay{{VNI: TunnelVNI, From: "from", Sources: []string{Near.String() + "/32"}, To: "to", Destinations: prefixes}},
 			SlowPath: true,
 		}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/fastpath"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/link"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/wireguard"
 )
 
 // input is a fastpath.Config, and what the slow path needs besides.
@@ -30,32 +31,80 @@ type input struct {
 	Routers map[string]netip.Addr
 	// SlowPath is false for the programs alone.
 	SlowPath bool
+	// Encryption is nil when there is no Underlay.Tunnel.
+	Encryption *encryption
+}
+
+// encryption is what wireguard.Config has, with keys as they are stored and written.
+type encryption struct {
+	Interface string
+	MTU       int
+	Port      uint16
+	// KeyDirectory is that of wireguard.OpenKeys.
+	KeyDirectory string
+	// Peers are public keys by endpoint.
+	Peers map[netip.Addr]string
 }
 
 func main() {
 	pins := flag.String("pins", "", "directory in a bpffs that is this network namespace's")
 	times := flag.Int("times", 1, "how often to open, set and close, as an agent that restarts")
+	stay := flag.Bool("stay", false, "run until the input ends, as an embedded WireGuard needs")
 	flag.Parse()
-	if err := run(os.Stdin, *pins, *times); err != nil {
+	if err := run(os.Stdin, *pins, *times, *stay); err != nil {
 		fmt.Fprintln(os.Stderr, "fastpath-apply:", err)
 		os.Exit(1)
 	}
-	fmt.Println("OK")
 }
 
-func run(in io.Reader, pins string, times int) error {
+func run(in io.Reader, pins string, times int, stay bool) error {
 	var want input
 	decoder := json.NewDecoder(in)
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&want); err != nil {
 		return fmt.Errorf("read config: %w", err)
 	}
+	if want.Encryption != nil {
+		tunnel := wireguard.New(logr.Discard())
+		defer tunnel.Close()
+		cfg, err := want.tunnel()
+		if err == nil {
+			err = tunnel.Set(cfg)
+		}
+		if err != nil {
+			return fmt.Errorf("set tunnel: %w", err)
+		}
+	}
 	for range times {
 		if err := apply(pins, want); err != nil {
 			return err
 		}
 	}
-	return nil
+	fmt.Println("OK")
+	if !stay {
+		return nil
+	}
+	_, err := io.Copy(io.Discard, in)
+	return err
+}
+
+func (in input) tunnel() (wireguard.Config, error) {
+	e := in.Encryption
+	cfg := wireguard.Config{Interface: e.Interface, MTU: e.MTU, ListenPort: e.Port, GuardedPort: in.Underlay.UDPPort}
+	keys, err := wireguard.OpenKeys(e.KeyDirectory)
+	if err != nil {
+		return cfg, err
+	}
+	cfg.Key = keys.Current()
+	for address, text := range e.Peers {
+		key, err := wireguard.ParsePublicKey(text)
+		if err != nil {
+			return cfg, err
+		}
+		cfg.Peers = append(cfg.Peers, wireguard.Peer{Key: key, Address: address, Port: e.Port})
+		cfg.Guarded = append(cfg.Guarded, address)
+	}
+	return cfg, nil
 }
 
 // apply has the agent's order: programs look at all that goes to the kernel's VXLAN device and comes from it before the
@@ -87,9 +136,13 @@ func apply(pins string, want input) error {
 func (in input) slowPath() link.SlowPath {
 	under := in.Underlay
 	out := link.SlowPath{VXLAN: link.VXLAN{Port: under.UDPPort, Address: under.Address, Underlay: under.Interface}}
-	endpoints := map[string][]netip.Addr{}
+	clusters := map[string]link.SlowRemote{}
 	for _, c := range in.Clusters {
-		endpoints[c.Name] = c.Endpoints
+		slow := link.SlowRemote{Endpoints: c.Endpoints}
+		if c.Encrypted {
+			slow.EncryptedMTU = in.Encryption.MTU - link.VXLANOverhead
+		}
+		clusters[c.Name] = slow
 	}
 	for _, p := range in.Ports {
 		if p.Interface == "" {
@@ -99,7 +152,9 @@ func (in input) slowPath() link.SlowPath {
 			Interface: p.Interface, VNI: p.VNI, Router: in.Routers[p.Interface], RouterMAC: p.RouterMAC, Local: p.Local,
 		}
 		for _, r := range p.Remotes {
-			vpc.Remotes = append(vpc.Remotes, link.SlowRemote{VNI: r.VNI, Endpoints: endpoints[r.Cluster], Prefixes: r.Prefixes})
+			slow := clusters[r.Cluster]
+			slow.VNI, slow.Prefixes = r.VNI, r.Prefixes
+			vpc.Remotes = append(vpc.Remotes, slow)
 		}
 		out.Vpcs = append(out.Vpcs, vpc)
 	}
