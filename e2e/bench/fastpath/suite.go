@@ -61,8 +61,8 @@ func (s *suite) wants(measures ...string) bool {
 
 func (s *suite) pairs(ctx context.Context) error {
 	for _, v := range topology.Pairs() {
-		if !s.wants("rr", "udp", "tcp", "tcp_wire") {
-			return nil
+		if !s.options.variant.MatchString(v.Name) || !s.wants("rr", "udp", "tcp", "tcp_wire") {
+			continue
 		}
 		p, err := v.Build(ctx, v.Name)
 		if err != nil {
@@ -83,8 +83,8 @@ func (s *suite) pairs(ctx context.Context) error {
 
 func (s *suite) chains(ctx context.Context) error {
 	for _, v := range topology.Chains() {
-		if !s.wants("hops4_rr", "hops4_udp") {
-			return nil
+		if !s.options.variant.MatchString(v.Name) || !s.wants("hops4_rr", "hops4_udp") {
+			continue
 		}
 		p, err := v.Build(ctx, "hops-"+v.Name)
 		if err != nil {

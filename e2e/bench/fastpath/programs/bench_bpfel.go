@@ -20,11 +20,13 @@ const (
 	benchMapBenchFrame        = "bench_frame"
 	benchMapBenchPeers        = "bench_peers"
 	benchMapBenchPods         = "bench_pods"
+	benchMapBenchSwitchPorts  = "bench_switch_ports"
 	benchProgBenchArrive      = "bench_arrive"
 	benchProgBenchFromPod     = "bench_from_pod"
 	benchProgBenchFromTunnel  = "bench_from_tunnel"
 	benchProgBenchGenerate    = "bench_generate"
 	benchProgBenchReturn      = "bench_return"
+	benchProgBenchSwitch      = "bench_switch"
 	benchVarArrived           = "arrived"
 	benchVarExpected          = "expected"
 	benchVarOutIfindex        = "out_ifindex"
@@ -80,6 +82,7 @@ type benchProgramSpecs struct {
 	BenchFromTunnel *ebpf.ProgramSpec `ebpf:"bench_from_tunnel"`
 	BenchGenerate   *ebpf.ProgramSpec `ebpf:"bench_generate"`
 	BenchReturn     *ebpf.ProgramSpec `ebpf:"bench_return"`
+	BenchSwitch     *ebpf.ProgramSpec `ebpf:"bench_switch"`
 }
 
 // benchMapSpecs contains maps before they are loaded into the kernel.
@@ -90,6 +93,7 @@ type benchMapSpecs struct {
 	BenchFrame        *ebpf.MapSpec `ebpf:"bench_frame"`
 	BenchPeers        *ebpf.MapSpec `ebpf:"bench_peers"`
 	BenchPods         *ebpf.MapSpec `ebpf:"bench_pods"`
+	BenchSwitchPorts  *ebpf.MapSpec `ebpf:"bench_switch_ports"`
 }
 
 // benchVariableSpecs contains global variables before they are loaded into the kernel.
@@ -128,6 +132,7 @@ type benchMaps struct {
 	BenchFrame        *ebpf.Map `ebpf:"bench_frame"`
 	BenchPeers        *ebpf.Map `ebpf:"bench_peers"`
 	BenchPods         *ebpf.Map `ebpf:"bench_pods"`
+	BenchSwitchPorts  *ebpf.Map `ebpf:"bench_switch_ports"`
 }
 
 func (m *benchMaps) Close() error {
@@ -136,6 +141,7 @@ func (m *benchMaps) Close() error {
 		m.BenchFrame,
 		m.BenchPeers,
 		m.BenchPods,
+		m.BenchSwitchPorts,
 	)
 }
 
@@ -160,6 +166,7 @@ type benchPrograms struct {
 	BenchFromTunnel *ebpf.Program `ebpf:"bench_from_tunnel"`
 	BenchGenerate   *ebpf.Program `ebpf:"bench_generate"`
 	BenchReturn     *ebpf.Program `ebpf:"bench_return"`
+	BenchSwitch     *ebpf.Program `ebpf:"bench_switch"`
 }
 
 func (p *benchPrograms) Close() error {
@@ -169,6 +176,7 @@ func (p *benchPrograms) Close() error {
 		p.BenchFromTunnel,
 		p.BenchGenerate,
 		p.BenchReturn,
+		p.BenchSwitch,
 	)
 }
 

@@ -111,6 +111,36 @@ func (t Tunnel) Attach() (io.Closer, error) {
 	return open, nil
 }
 
+// Switch joins interfaces as a switch joins machines.
+type Switch []SwitchPort
+
+// SwitchPort is one port, and the MAC address of the interface at its other end, which is in another namespace.
+type SwitchPort struct {
+	Ifindex int
+	MAC     net.HardwareAddr
+}
+
+// Attach makes the switch forward until the Closer is closed.
+func (s Switch) Attach() (io.Closer, error) {
+	objects, err := load(nil)
+	if err != nil {
+		return nil, err
+	}
+	open := closers{objects}
+	for _, port := range s {
+		err := objects.BenchSwitchPorts.Put([]byte(port.MAC), uint32(port.Ifindex))
+		var l link.Link
+		if err == nil {
+			l, err = attach(port.Ifindex, objects.BenchSwitch)
+		}
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("make switch: %w", err), open.Close())
+		}
+		open = append(open, l)
+	}
+	return open, nil
+}
+
 // Counter counts the frames that arrive at an interface, which ends their way.
 type Counter struct {
 	closers

@@ -72,7 +72,8 @@ func Pairs() []Variant {
 		{"vxlan", "kernel VXLAN device and routes, as Submariner", buildVXLAN},
 		{"vxlan-ct", "the same, and nftables with connection tracking", buildConntrack},
 		{"collect-md", "kernel VXLAN device that eBPF tells the endpoint, as Cilium", buildCollect},
-		{"tombolo", "the product's gateways, with pods at their ports", buildTomboloGateway},
+		{"tombolo", "the product: pods send by themselves, and a bridge and routers stand for OVN", buildTombolo},
+		{"tombolo-gateway", "the product's gateways alone, with pods at their ports", buildTomboloGateway},
 		{"wireguard-go", "wireguard-go and routes", buildWireGuard},
 		{"tombolo-wireguard", "the product's gateways, which encrypt with wireguard-go", buildTomboloWireGuard},
 	}

@@ -23,6 +23,8 @@ type gatewayConfig struct {
 	Ports    []port
 	Clusters []cluster
 	Relays   []relay
+	Pods     []pod
+	Own      own
 	// Routers are the addresses of the other ends of Ports, by interface.
 	Routers map[string]string
 	// SlowPath gives the kernel what the programs leave.
@@ -67,7 +69,29 @@ type remote struct {
 type cluster struct {
 	Name      string
 	Endpoints []string
+	Senders   []string
 	Encrypted bool
+}
+
+// pod is one of the node's.
+type pod struct {
+	Interface      string
+	VNI            uint32
+	Address        string
+	MAC, RouterMAC string
+}
+
+// own is the node's own cluster.
+type own struct {
+	Name            string
+	Gateways, Nodes []string
+	Hosts           []host
+}
+
+// host is the node that has a pod.
+type host struct {
+	VNI           uint32
+	Address, Node string
 }
 
 // gateway is a host that the product runs on.
