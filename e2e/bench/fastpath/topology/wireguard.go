@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
 
 	"github.com/vishvananda/netlink"
 
@@ -132,7 +131,6 @@ func (b *builder) key(host string) (dir, public string) {
 // stay applies g in a process that stays: wireguard-go, in it, ends with it.
 func (b *builder) stay(g gateway) error {
 	cmd := exec.CommandContext(b.ctx, driverPath(), "-pins", b.path.pins(g.host), "-stay")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	start := func() error { return netns.Do(b.path.namespace(g.host), cmd.Start) }
 	p, err := tunnel.StartCommand(cmd, start, g.cfg)
 	if err != nil {

@@ -56,12 +56,12 @@ type Process struct {
 // Start starts this program again as the tunnel r.
 func Start(ctx context.Context, r Request) (*Process, error) {
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", command)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	return StartCommand(cmd, cmd.Start, r)
 }
 
 // StartCommand calls start, which starts cmd, gives it r as JSON, and waits until it says OK. It is to end when its
-// standard input does.
+// standard input does, and so with this process. (A signal at the parent's death would come when the thread ends that
+// started it, and threads end here.)
 func StartCommand(cmd *exec.Cmd, start func() error, r any) (*Process, error) {
 	in, err := json.Marshal(r)
 	if err != nil {
@@ -73,6 +73,7 @@ func StartCommand(cmd *exec.Cmd, start func() error, r any) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt of the terminal is this process's to handle
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
