@@ -34,11 +34,10 @@ import (
 	"github.com/tombolo-io/tombolo/e2e/bench/fastpath/tunnel"
 )
 
-// full and short are the two lengths of a run. How many frames are sent at a time is the same: what a run begins with would
-// count differently.
+// full and short are the two lengths of a run.
 var (
-	full  = options{rounds: 9, sparse: 1, attempts: 1, frames: 100_000, swaps: 40, duration: 400 * time.Millisecond}
-	short = options{rounds: 5, sparse: 3, attempts: 1, frames: 50_000, swaps: 40, duration: 100 * time.Millisecond}
+	full  = options{rounds: 9, sparse: 1, attempts: 1, frames: 20_000, swaps: 40, duration: 400 * time.Millisecond}
+	short = options{rounds: 5, sparse: 5, attempts: 1, frames: 20_000, swaps: 40, duration: 100 * time.Millisecond}
 )
 
 func main() {

@@ -164,7 +164,7 @@ func (s *suite) run(ctx context.Context, name string, kind load.Kind, p *topolog
 		return nil, err
 	}
 	s.realTime = s.realTime && r.RealTime
-	each := float64(r.CPU+after-before) / float64(r.Count) // nanoseconds
+	each := r.Each + float64(after-before)/float64(r.Count) // nanoseconds
 	switch kind {
 	case load.RR:
 		return []measure.Value{
@@ -294,18 +294,18 @@ func (s *suite) frames(name, variant string, bench *frames.Bench, to []netip.Add
 		if err != nil {
 			return nil, err
 		}
-		return []measure.Value{{Measure: name, Unit: "ns CPU/packet", Value: float64(r.CPU) / float64(r.Arrived)}}, nil
+		return []measure.Value{{Measure: name, Unit: "ns CPU/packet", Value: r.Each}}, nil
 	}})
 	return nil
 }
 
 // gates tries what may not be given up, on paths of its own.
 func (s *suite) gates(ctx context.Context) ([]gate.Result, error) {
+	if !s.wants("gates") {
+		return nil, nil
+	}
 	var out []gate.Result
-	for _, v := range topology.Pairs() {
-		if v.Name != "vxlan" && v.Name != "tombolo" || !s.wants("gates") {
-			continue
-		}
+	for _, v := range topology.Gated() {
 		p, err := v.Build(ctx, "gate-"+v.Name)
 		if err != nil {
 			return nil, err

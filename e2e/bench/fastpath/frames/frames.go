@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -71,8 +72,9 @@ func (t *Traffic) Close() error { return t.generator.Close() }
 // Result of a run.
 type Result struct {
 	Sent, Arrived int
-	// CPU time of all work on them, the generator's and the counter's among it.
-	CPU time.Duration
+	// Each is the CPU time of all work on one that arrived, the generator's and the counter's among it, in nanoseconds: the
+	// median over those sent at a time.
+	Each float64
 }
 
 // Run sends frames on one core, n at a time, until their CPU time is atLeast, after as many as there are destinations: what
@@ -103,7 +105,7 @@ func (t *Traffic) Run(cpu, n int, atLeast time.Duration) (Result, error) {
 }
 
 func (t *Traffic) run(cpu, n int, atLeast time.Duration) (Result, error) {
-	if err := t.generator.Run(max(t.destinations, n/8)); err != nil {
+	if err := t.generator.Run(max(t.destinations, n)); err != nil {
 		return Result{}, err
 	}
 	before, err := t.counter.Arrived()
@@ -114,19 +116,29 @@ func (t *Traffic) run(cpu, n int, atLeast time.Duration) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	sent, begin, spent := 0, load.ThreadTime(), time.Duration(0)
-	for ; spent < atLeast || sent == 0; spent = load.ThreadTime() - begin {
+	var costs []float64
+	r, last := Result{}, before
+	for total := time.Duration(0); total < atLeast || len(costs) < 5; {
+		begin := load.ThreadTime()
 		if err := t.generator.Run(n); err != nil {
 			return Result{}, err
 		}
-		sent += n
+		spent := load.ThreadTime() - begin
+		now, err := t.counter.Arrived()
+		if err != nil {
+			return Result{}, err
+		}
+		costs = append(costs, float64(spent)/max(float64(now-last), 1))
+		total, last, r.Sent = total+spent, now, r.Sent+n
 	}
 	after, err := load.SoftirqTime(cpu)
 	if err != nil {
 		return Result{}, err
 	}
-	arrived, err := t.counter.Arrived()
-	return Result{Sent: sent, Arrived: int(arrived - before), CPU: spent + after - softirq}, err
+	r.Arrived = int(last - before)
+	slices.Sort(costs)
+	r.Each = costs[len(costs)/2] + float64(after-softirq)/max(float64(r.Arrived), 1)
+	return r, nil
 }
 
 // frame is what the generator sends, but for the inner destination.

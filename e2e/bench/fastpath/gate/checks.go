@@ -45,6 +45,9 @@ func superDatagrams(p *topology.Path, _ int) (string, error) {
 
 // pathMTU sends packets that fit the pod's interface and not the tunnel, with "don't fragment".
 func pathMTU(p *topology.Path, _ int) (_ string, err error) {
+	if !p.HasPodMTU() {
+		return "", errNotHere
+	}
 	if err := p.SetPodMTU(topology.UnderlayMTU); err != nil {
 		return "", err
 	}
@@ -157,7 +160,7 @@ func offender(fd int) (netip.Addr, error) {
 
 // swaps restarts the product under a stream of datagrams.
 func swaps(p *topology.Path, times int) (string, error) {
-	if !p.Restarts() {
+	if p.Restarts() == 0 {
 		return "", errNotHere
 	}
 	r, err := receive(p, 7105, 100)
@@ -172,16 +175,16 @@ func swaps(p *topology.Path, times int) (string, error) {
 	defer conn.Close()
 	stop, done := make(chan struct{}), make(chan int64)
 	go func() { done <- stream(conn, stop) }()
-	err = p.Restart(times)
+	err = p.Restart(max(times/p.Restarts(), 1))
 	close(stop)
 	sent := <-done
 	if err != nil {
 		return "", err
 	}
 	if got := r.total(sent); got != sent {
-		return "", fmt.Errorf("%d of %d datagrams arrived over %d restarts of either gateway", got, sent, times)
+		return "", fmt.Errorf("%d of %d datagrams arrived over %d restarts of %d nodes", got, sent, times, p.Restarts())
 	}
-	return fmt.Sprintf("%d datagrams over %d restarts of either gateway", sent, times), nil
+	return fmt.Sprintf("%d datagrams over %d restarts of %d nodes", sent, times, p.Restarts()), nil
 }
 
 // stream sends two datagrams per millisecond until stop, and returns how many.

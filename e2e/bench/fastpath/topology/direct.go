@@ -85,26 +85,22 @@ func (b *builder) plug(e end) {
 	b.try(func() error { return netns.SetMaster(b.path.namespace(e.host), e.name, bridge) })
 }
 
-// overlay joins the bridges of two hosts by VXLAN, on a port that is not the product's.
-func (b *builder) overlay(a, z end, addressA, addressZ string) {
-	for _, side := range []struct {
-		end
-		local, remote string
-	}{{a, addressA, addressZ}, {z, addressZ, addressA}} {
-		b.try(func() error {
-			return b.path.in(side.host, func(h *netlink.Handle) error {
-				device := &netlink.Vxlan{
-					LinkAttrs: netlink.LinkAttrs{Name: overlay, MTU: PodMTU},
-					VxlanId:   productVNI, Port: nodeTunnelPort, SrcAddr: net.ParseIP(side.local), Group: net.ParseIP(side.remote),
-				}
-				if err := h.LinkAdd(device); err != nil {
-					return fmt.Errorf("add overlay of %s: %w", side.host, err)
-				}
-				return h.LinkSetUp(device)
-			})
+// overlay makes the bridge's port to another node: VXLAN, on a UDP port that is not the product's.
+func (b *builder) overlay(at end, local, remote string) {
+	under := b.index(end{at.host, "ul0"})
+	b.try(func() error {
+		return b.path.in(at.host, func(h *netlink.Handle) error {
+			device := &netlink.Vxlan{
+				LinkAttrs: netlink.LinkAttrs{Name: at.name, MTU: PodMTU}, VtepDevIndex: under,
+				VxlanId: productVNI, Port: nodeTunnelPort, SrcAddr: net.ParseIP(local), Group: net.ParseIP(remote),
+			}
+			if err := h.LinkAdd(device); err != nil {
+				return fmt.Errorf("add overlay of %s: %w", at.host, err)
+			}
+			return h.LinkSetUp(device)
 		})
-		b.plug(end{side.host, overlay})
-	}
+	})
+	b.plug(at)
 }
 
 // podOf is the pod of r, as its node knows it.
@@ -123,6 +119,8 @@ func buildTombolo(ctx context.Context, name string) (*Path, error) {
 	var gateways []gateway
 	for i, r := range racks {
 		b.rack(r, racks[1-i])
+		// No other node is there, but the overlay's port is, which makes the bridge ask its pods for room in front of packets.
+		b.overlay(end{r.gate, overlay}, r.endpoint, nodeAddressA)
 		cfg := b.config(end{r.gate, "ul0"}, r.site, racks[1-i].site, r.gatePort(), r.routerPort())
 		cfg.Pods, cfg.Own.Name = []pod{b.podOf(r)}, r.cluster
 		gateways = append(gateways, gateway{r.gate, cfg})

@@ -119,7 +119,8 @@ func buildProductChain(ctx context.Context, name string, direct bool) (*Path, er
 	for i, r := range spread {
 		other := spread[1-i]
 		b.rack(r, other)
-		b.overlay(end{r.node, overlay}, end{r.gate, overlay}, nodeOf[r.cluster], r.endpoint)
+		b.overlay(end{r.node, overlay}, nodeOf[r.cluster], r.endpoint)
+		b.overlay(end{r.gate, overlay}, r.endpoint, nodeOf[r.cluster])
 		senders := []string{other.endpoint}
 		if direct {
 			senders = append(senders, nodeOf[other.cluster])
@@ -152,7 +153,6 @@ func buildProductChain(ctx context.Context, name string, direct bool) (*Path, er
 		return nil, fmt.Errorf("build path %s: %w", name, b.err)
 	}
 	b.path.Routers = 2
-	b.path.podLink = []end{spread[0].pod, spread[0].podEnd()}
 	b.product(gateways...)
 	return b.finish()
 }

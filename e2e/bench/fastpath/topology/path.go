@@ -52,8 +52,9 @@ type Path struct {
 	open []io.Closer
 	// processes carry packets in user space.
 	processes []*tunnel.Process
-	// restart makes the product set its state anew, as often as asked, on every gateway.
-	restart func(times int) error
+	// restart makes the product set its state anew, as often as asked, on each of its nodes, products in number.
+	restart  func(times int) error
+	products int
 }
 
 // Variant builds one kind of path.
@@ -76,6 +77,17 @@ func Pairs() []Variant {
 		{"tombolo-gateway", "the product's gateways alone, with pods at their ports", buildTomboloGateway},
 		{"wireguard-go", "wireguard-go and routes", buildWireGuard},
 		{"tombolo-wireguard", "the product's gateways, which encrypt with wireguard-go", buildTomboloWireGuard},
+	}
+}
+
+// Gated are the variants that gates are tried on: the kernel, which must pass them all, and what the product has on nodes
+// that are gateways and on those that are not.
+func Gated() []Variant {
+	return []Variant{
+		{"vxlan", "", buildVXLAN},
+		{"tombolo", "", buildTombolo},
+		{"tombolo-gateway", "", buildTomboloGateway},
+		{"tombolo-hops4", "", buildGatewayChain},
 	}
 }
 
@@ -106,6 +118,9 @@ func (p *Path) Wire(on bool) error {
 	}
 	return nil
 }
+
+// HasPodMTU is false where a pod's MTU can't change: no larger packet gets through the overlay between nodes.
+func (p *Path) HasPodMTU() bool { return len(p.podLink) > 0 }
 
 // SetPodMTU changes the MTU between the client and its gateway.
 func (p *Path) SetPodMTU(mtu int) error {
@@ -149,10 +164,10 @@ func (p *Path) CPU() (total time.Duration, err error) {
 	return total, nil
 }
 
-// Restarts says whether there is something that Restart restarts.
-func (p *Path) Restarts() bool { return p.restart != nil }
+// Restarts says how many nodes Restart restarts.
+func (p *Path) Restarts() int { return p.products }
 
-// Restart opens, sets and closes the product so many times on each of its gateways, with all their state pinned.
+// Restart opens, sets and closes the product so many times on each of its nodes, with all their state pinned.
 func (p *Path) Restart(times int) error { return p.restart(times) }
 
 // Close detaches what is attached. The namespaces go with their Ground.

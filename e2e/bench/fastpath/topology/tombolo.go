@@ -158,6 +158,7 @@ func (b *builder) config(under end, here, there site, at, router end) gatewayCon
 
 // product makes all of these gateways the product's.
 func (b *builder) product(gateways ...gateway) {
+	b.path.products = len(gateways)
 	b.path.restart = func(times int) error {
 		for _, g := range gateways {
 			if err := b.path.apply(g, times); err != nil {

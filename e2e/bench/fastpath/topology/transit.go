@@ -179,12 +179,12 @@ func ProductStation(ctx context.Context, role Role, remotes []netip.Prefix, xdp 
 			Clusters: []cluster{
 				{Name: "from", Endpoints: []string{TunnelFrom.String()}}, {Name: "to", Endpoints: []string{next}},
 			},
-			Relays:   []relay{{VNI: TunnelVNI, From: "from", Sources: []string{Near.String() + "/32"}, To: "to", Destinations: prefixes}},
-			SlowPath: true,
+			Relays: []relay{{VNI: TunnelVNI, From: "from", Sources: []string{Near.String() + "/32"}, To: "to", Destinations: prefixes}},
 		}
 	default:
 		return nil, fmt.Errorf("build path %s: the product has no %s", b.path.Name, role)
 	}
+	cfg.SlowPath = len(remotes) == 1 // the maps are looked at, not 100,000 routes of the kernel
 	b.product(gateway{"gw", cfg})
 	_, err := b.finish()
 	return s, err
