@@ -75,6 +75,7 @@ func mapsByName(m *gatewayMaps) map[string]*ebpf.Map {
 		gatewayMapTomboloFlows:    m.TomboloFlows,
 		gatewayMapTomboloLocals:   m.TomboloLocals,
 		gatewayMapTomboloLookups:  m.TomboloLookups,
+		gatewayMapTomboloNextHops: m.TomboloNextHops,
 		gatewayMapTomboloOrigins:  m.TomboloOrigins,
 		gatewayMapTomboloPlaces:   m.TomboloPlaces,
 		gatewayMapTomboloPods:     m.TomboloPods,

@@ -23,6 +23,7 @@ const (
 	gatewayMapTomboloFlows     = "tombolo_flows"
 	gatewayMapTomboloLocals    = "tombolo_locals"
 	gatewayMapTomboloLookups   = "tombolo_lookups"
+	gatewayMapTomboloNextHops  = "tombolo_next_hops"
 	gatewayMapTomboloOrigins   = "tombolo_origins"
 	gatewayMapTomboloPlaces    = "tombolo_places"
 	gatewayMapTomboloPods      = "tombolo_pods"
@@ -104,6 +105,7 @@ type gatewayMapSpecs struct {
 	TomboloFlows    *ebpf.MapSpec `ebpf:"tombolo_flows"`
 	TomboloLocals   *ebpf.MapSpec `ebpf:"tombolo_locals"`
 	TomboloLookups  *ebpf.MapSpec `ebpf:"tombolo_lookups"`
+	TomboloNextHops *ebpf.MapSpec `ebpf:"tombolo_next_hops"`
 	TomboloOrigins  *ebpf.MapSpec `ebpf:"tombolo_origins"`
 	TomboloPlaces   *ebpf.MapSpec `ebpf:"tombolo_places"`
 	TomboloPods     *ebpf.MapSpec `ebpf:"tombolo_pods"`
@@ -149,6 +151,7 @@ type gatewayMaps struct {
 	TomboloFlows    *ebpf.Map `ebpf:"tombolo_flows"`
 	TomboloLocals   *ebpf.Map `ebpf:"tombolo_locals"`
 	TomboloLookups  *ebpf.Map `ebpf:"tombolo_lookups"`
+	TomboloNextHops *ebpf.Map `ebpf:"tombolo_next_hops"`
 	TomboloOrigins  *ebpf.Map `ebpf:"tombolo_origins"`
 	TomboloPlaces   *ebpf.Map `ebpf:"tombolo_places"`
 	TomboloPods     *ebpf.Map `ebpf:"tombolo_pods"`
@@ -170,6 +173,7 @@ func (m *gatewayMaps) Close() error {
 		m.TomboloFlows,
 		m.TomboloLocals,
 		m.TomboloLookups,
+		m.TomboloNextHops,
 		m.TomboloOrigins,
 		m.TomboloPlaces,
 		m.TomboloPods,

@@ -153,6 +153,9 @@ func runStory(t testing.TB, ns *linktest.Namespace, f *Fastpath, p *ebpf.Program
 			return err
 		}
 		ctx.Ifindex = uint32(devices[ifname].index)
+		if err := forgetNextHops(f); err != nil {
+			return err
+		}
 		before, flows := counters(t, f), flowsByName(t, f)
 		if out.Verdict, out.Packet, err = runProgram(p, packet, ctx); err != nil {
 			return err
@@ -170,6 +173,17 @@ func runStory(t testing.TB, ns *linktest.Namespace, f *Fastpath, p *ebpf.Program
 		return nil
 	})
 	return out
+}
+
+// forgetNextHops makes a story not depend on the time since the one before.
+func forgetNextHops(f *Fastpath) error {
+	m := f.maps[gatewayMapTomboloNextHops]
+	keys := make([]uint32, m.MaxEntries())
+	for i := range keys {
+		keys[i] = uint32(i)
+	}
+	_, err := m.BatchUpdate(keys, make([][32]byte, len(keys)*ebpf.MustPossibleCPU()), nil)
+	return err
 }
 
 func grown(before, after map[string]uint64) map[string]uint64 {

@@ -99,8 +99,7 @@ int tombolo_out(struct __sk_buff *skb)
 	// An interface of layer 3: the kernel takes the outer Ethernet header off again.
 	if (cluster->encrypted)
 		return bpf_redirect(underlay->tunnel, 0);
-	// The kernel finds the next hop and its MAC address, as for a packet of its own.
-	return bpf_redirect_neigh(underlay->ifindex, NULL, 0, 0);
+	return send(skb, underlay, endpoint);
 }
 
 // congestion makes the inner header say what a router between the clusters marked (RFC 6040 section 4.2).
@@ -218,7 +217,7 @@ static __always_inline int take(struct __sk_buff *skb)
 		if (refused != ADMITTED)
 			return drop(refused);
 		count_hop(&hop, packets, bytes);
-		return pass(o, underlay, hop.endpoint);
+		return pass(skb, o, underlay, hop.endpoint);
 	}
 	if (refused != ADMITTED)
 		return drop(refused);
@@ -231,7 +230,7 @@ static __always_inline int take(struct __sk_buff *skb)
 		if (node) {
 			flow.path = PATH_NODE;
 			count_flow(&flow, packets, bytes);
-			return pass(o, underlay, node);
+			return pass(skb, o, underlay, node);
 		}
 		if (refused != ADMITTED)
 			return drop(refused);

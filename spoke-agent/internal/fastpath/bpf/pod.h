@@ -6,6 +6,7 @@
 #pragma once
 
 #include "encap.h"
+#include "nexthop.h"
 #include "slow.h"
 
 // routine says that no router has to look at the packet: it has no options, and its TTL does not end here.
@@ -123,7 +124,7 @@ int tombolo_pod(struct __sk_buff *skb)
 	if (failed) // for the verifier
 		return drop(DROP_ENCAPSULATE);
 	count_flow(&flow, packets, bytes);
-	return bpf_redirect_neigh(underlay->ifindex, NULL, 0, 0);
+	return send(skb, underlay, endpoint);
 }
 
 // tombolo_switch is on the node's end of the second pair, where a pod has one: what the integration bridge sends to the pod.
