@@ -99,6 +99,7 @@ func serve(args []string) (served bool, err error) {
 
 func run(ctx context.Context, o options, only string) (r *report.Report, err error) {
 	r = report.New(o.rounds)
+	r.Busy = o.busy
 	only, variant, _ := strings.Cut(only, "/")
 	if o.only, err = regexp.Compile("^(?:" + only + ")"); err != nil {
 		return r, fmt.Errorf("flag -run: %w", err)

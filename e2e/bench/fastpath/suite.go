@@ -327,6 +327,8 @@ type options struct {
 	duration                   time.Duration
 	// sparse is how many rounds there are from one measurement to the next of what no floor needs.
 	sparse int
+	// busy asks for floors that hold on a busy machine.
+	busy bool
 	// attempts at a ratio that is below its floor.
 	attempts int
 	// only has the names of measures, or gates; variant those of variants.

@@ -32,6 +32,8 @@ type Report struct {
 	Started    time.Time `json:"started"`
 	Seconds    float64   `json:"seconds"`
 	Rounds     int       `json:"rounds"`
+	// Busy asks for what holds on machines that do other things meanwhile.
+	Busy bool `json:"busy,omitempty"`
 	// RealTime says that the loads had their core to themselves.
 	RealTime bool      `json:"real_time"`
 	Measures []Measure `json:"measures"`
@@ -135,7 +137,7 @@ func (r *Report) String() string {
 	fmt.Fprintln(table, "RATIO\t\tMIN\tMEDIAN\tMAX\tWANT")
 	for _, q := range ratios {
 		if got, ok := r.Ranges[q.key]; ok {
-			want := q.want(got.Median)
+			want := r.asked(q).want(got.Median)
 			if n := r.Attempts[q.key]; n > 0 {
 				want += fmt.Sprintf(" (best of %d attempts)", n)
 			}

@@ -85,6 +85,24 @@ func TestAgain(t *testing.T) {
 	}
 }
 
+func TestBusy(t *testing.T) {
+	tests := table(map[string]map[string]float64{
+		"rr": {"vxlan": 13, "tombolo": 10}, "transit": {"vxlan": 20, "tombolo": 10},
+		"lpm_10_zipf": {"tombolo": 10}, "lpm_100k_zipf": {"tombolo": 14},
+	})
+	for busy, want := range map[bool][]string{
+		false: {"transit_kernel_over_tcx", "rr_over_kernel_vxlan", "lpm_100k_over_10_tcx"},
+		true:  {"transit_kernel_over_tcx"},
+	} {
+		r := New(1)
+		r.Busy = busy
+		r.Fill(tests, nil, true)
+		if diff := cmp.Diff(want, r.Doubtful()); diff != "" {
+			t.Errorf("busy is %v (-want +got):\n%s", busy, diff)
+		}
+	}
+}
+
 func TestDecides(t *testing.T) {
 	for variant, want := range map[string]bool{"veth": true, "vxlan": true, "tombolo": true, "vxlan-ct": false, "wireguard-go": false} {
 		if got := Decides("rr", variant); got != want {
