@@ -225,7 +225,9 @@ func sealed(question, epoch uint64, answer remoteEntry) []byte {
 }
 
 // cacheSlot is slot_of of bpf/cache.h.
-func cacheSlot(question uint64) uint32 { return uint32(question * 0x9e3779b97f4a7c15 >> (64 - cacheBits)) }
+func cacheSlot(question uint64) uint32 {
+	return uint32(question * 0x9e3779b97f4a7c15 >> (64 - cacheBits))
+}
 
 // TestHalfWritten has maps that name what other maps lack, as they may for an instant while Set changes them.
 func TestHalfWritten(t *testing.T) {

@@ -103,7 +103,7 @@ func TestCoverage(t *testing.T) {
 	}()
 	for name, story := range map[string]func(*testing.T){
 		"in": TestIn, "out": TestOut, "out slow": TestOutSlow, "in slow": TestInSlow, "no slow path": TestOutWithoutTunnel, "clamp": TestClamp, "slow real packets": coverSlow, "encrypted": TestEncrypted, "relay": TestRelay, "xdp": TestXDPPasses, "cache": TestCacheSlots, "maps": TestHalfWritten, "real packets": coverReal,
-		"direct in": TestDirectIn, "direct out": TestDirectOut, "switch": TestSwitch, "learn": TestLearn, "direct maps": TestDirectHalfWritten, "direct real packets": coverDirect,
+		"direct in": TestDirectIn, "direct out": TestDirectOut, "switch": TestSwitch, "learn": TestLearn, "memo": TestMemo, "direct maps": TestDirectHalfWritten, "direct real packets": coverDirect,
 	} {
 		t.Run(name, story)
 	}

@@ -30,7 +30,9 @@ const (
 	gatewayMapTomboloPorts     = "tombolo_ports"
 	gatewayMapTomboloRelays    = "tombolo_relays"
 	gatewayMapTomboloRemotes   = "tombolo_remotes"
+	gatewayMapTomboloSent      = "tombolo_sent"
 	gatewayMapTomboloSources   = "tombolo_sources"
+	gatewayMapTomboloTaken     = "tombolo_taken"
 	gatewayMapTomboloTransit   = "tombolo_transit"
 	gatewayMapTomboloUnderlay  = "tombolo_underlay"
 	gatewayMapTomboloVnis      = "tombolo_vnis"
@@ -112,7 +114,9 @@ type gatewayMapSpecs struct {
 	TomboloPorts    *ebpf.MapSpec `ebpf:"tombolo_ports"`
 	TomboloRelays   *ebpf.MapSpec `ebpf:"tombolo_relays"`
 	TomboloRemotes  *ebpf.MapSpec `ebpf:"tombolo_remotes"`
+	TomboloSent     *ebpf.MapSpec `ebpf:"tombolo_sent"`
 	TomboloSources  *ebpf.MapSpec `ebpf:"tombolo_sources"`
+	TomboloTaken    *ebpf.MapSpec `ebpf:"tombolo_taken"`
 	TomboloTransit  *ebpf.MapSpec `ebpf:"tombolo_transit"`
 	TomboloUnderlay *ebpf.MapSpec `ebpf:"tombolo_underlay"`
 	TomboloVnis     *ebpf.MapSpec `ebpf:"tombolo_vnis"`
@@ -158,7 +162,9 @@ type gatewayMaps struct {
 	TomboloPorts    *ebpf.Map `ebpf:"tombolo_ports"`
 	TomboloRelays   *ebpf.Map `ebpf:"tombolo_relays"`
 	TomboloRemotes  *ebpf.Map `ebpf:"tombolo_remotes"`
+	TomboloSent     *ebpf.Map `ebpf:"tombolo_sent"`
 	TomboloSources  *ebpf.Map `ebpf:"tombolo_sources"`
+	TomboloTaken    *ebpf.Map `ebpf:"tombolo_taken"`
 	TomboloTransit  *ebpf.Map `ebpf:"tombolo_transit"`
 	TomboloUnderlay *ebpf.Map `ebpf:"tombolo_underlay"`
 	TomboloVnis     *ebpf.Map `ebpf:"tombolo_vnis"`
@@ -180,7 +186,9 @@ func (m *gatewayMaps) Close() error {
 		m.TomboloPorts,
 		m.TomboloRelays,
 		m.TomboloRemotes,
+		m.TomboloSent,
 		m.TomboloSources,
+		m.TomboloTaken,
 		m.TomboloTransit,
 		m.TomboloUnderlay,
 		m.TomboloVnis,

@@ -153,7 +153,7 @@ func runStory(t testing.TB, ns *linktest.Namespace, f *Fastpath, p *ebpf.Program
 			return err
 		}
 		ctx.Ifindex = uint32(devices[ifname].index)
-		if err := forgetNextHops(f); err != nil {
+		if err := forget[[32]byte](f, gatewayMapTomboloNextHops); err != nil {
 			return err
 		}
 		before, flows := counters(t, f), flowsByName(t, f)
@@ -175,14 +175,15 @@ func runStory(t testing.TB, ns *linktest.Namespace, f *Fastpath, p *ebpf.Program
 	return out
 }
 
-// forgetNextHops makes a story not depend on the time since the one before.
-func forgetNextHops(f *Fastpath) error {
-	m := f.maps[gatewayMapTomboloNextHops]
+// forget empties a map that only programs write, whose values are of type V, so that what comes next does not depend on the
+// time since what came before.
+func forget[V any](f *Fastpath, name string) error {
+	m := f.maps[name]
 	keys := make([]uint32, m.MaxEntries())
 	for i := range keys {
 		keys[i] = uint32(i)
 	}
-	_, err := m.BatchUpdate(keys, make([][32]byte, len(keys)*ebpf.MustPossibleCPU()), nil)
+	_, err := m.BatchUpdate(keys, make([]V, len(keys)*ebpf.MustPossibleCPU()), nil)
 	return err
 }
 

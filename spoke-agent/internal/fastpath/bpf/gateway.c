@@ -177,7 +177,9 @@ static __always_inline int take(struct __sk_buff *skb)
 	enum event refused = DROP_UNKNOWN_VNI;
 	struct outer *o;
 	struct iphdr *ip;
+	struct taken *taken = NULL;
 	__be32 origin, from, node;
+	__u64 epoch;
 	__u32 length;
 	int verdict;
 
@@ -194,6 +196,20 @@ static __always_inline int take(struct __sk_buff *skb)
 		return disguised(skb) ? drop(DROP_NOT_ENCRYPTED) : TCX_NEXT;
 
 	vni = bpf_ntohl(o->vxlan.vni) >> 8;
+	epoch = this_epoch();
+	ip = (void *)(o + 1);
+	if ((void *)(ip + 1) <= (void *)(long)skb->data_end) {
+		taken = taken_of(ip);
+		if (!taken) // for the verifier
+			return TCX_NEXT;
+		place = &taken->place;
+		length = wire_length(skb, ip, sizeof(*o));
+		if (recalls(taken, skb->ifindex, epoch, vni, o, ip) && is_here(place, ip, length)) {
+			flow = taken->flow;
+			goto here;
+		}
+	}
+	full_barrier(); // the epoch is read before the maps are
 	delivery = bpf_map_lookup_elem(&tombolo_vnis, &vni);
 	sender = bpf_map_lookup_elem(&tombolo_sources, &o->ip.saddr);
 	if (!sender) {
@@ -236,6 +252,7 @@ static __always_inline int take(struct __sk_buff *skb)
 			return drop(refused);
 		place = NULL;
 	}
+here:
 	// adjust_room leaves the mark of a tunnel on the super-packet: TCP bears it, UDP would be lost without a count.
 	if (skb->gso_size && ip->protocol != IPPROTO_TCP)
 		return to_tunnel(skb, underlay, SLOW_GSO_NOT_TCP, DROP_GSO_NOT_TCP);
@@ -247,12 +264,19 @@ static __always_inline int take(struct __sk_buff *skb)
 	if (place) {
 		origin = origin_of(o);
 		from = ip->saddr;
-		if (unwrap(skb, place))
+		if (!taken) // for the verifier
+			return drop(DROP_MALFORMED);
+		if (place != &taken->place)
+			remember_taken(taken, skb->ifindex, epoch, o, ip, &flow, place);
+		if (unwrap(skb, &taken->place))
 			return to_tunnel(skb, underlay, SLOW_DECAPSULATE, DROP_DECAPSULATE);
-		if (origin)
+		if (origin && (origin != taken->origin || taken->until < bpf_jiffies64())) {
 			learn(&flow, from, origin);
+			taken->origin = origin;
+			taken->until = bpf_jiffies64() + MEMO_TICKS;
+		}
 		count_flow(&flow, packets, bytes);
-		return bpf_redirect_peer(place->ifindex, 0);
+		return bpf_redirect_peer(taken->place.ifindex, 0);
 	}
 	verdict = deliver(skb, underlay, delivery);
 	if (verdict == TCX_REDIRECT)
