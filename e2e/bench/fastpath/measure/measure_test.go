@@ -27,10 +27,10 @@ func TestRounds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff("rr/a rr/b udp/a rr/b rr/a udp/a", strings.Join(order, " ")); diff != "" {
+	if diff := cmp.Diff("rr/a rr/b udp/a rr/b rr/b rr/a udp/a", strings.Join(order, " ")); diff != "" {
 		t.Errorf("what is compared follows each other, and takes turns in being first (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(map[int]float64{0: 1, 1: 5}, table.Find("rr", "a").Rounds); diff != "" {
+	if diff := cmp.Diff(map[int]float64{0: 1, 1: 6}, table.Find("rr", "a").Rounds); diff != "" {
 		t.Errorf("rr of a (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(map[int]float64{0: 2}, table.Find("rr", "b").Rounds); diff != "" {

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"golang.org/x/sys/unix"
 	"golang.zx2c4.com/wireguard/conn"
 	"golang.zx2c4.com/wireguard/device"
 	"golang.zx2c4.com/wireguard/tun"
@@ -18,7 +19,7 @@ import (
 	"github.com/tombolo-io/tombolo/e2e/lab/netns"
 )
 
-// open makes both ends as upstream's own program does: a TUN interface that takes super-packets.
+// open makes both ends with all that upstream's own program has: TUN interfaces that take super-packets.
 func open(r Request) ([]*device.Device, error) {
 	var keys [2]*ecdh.PrivateKey
 	for i := range keys {
@@ -45,18 +46,58 @@ func open(r Request) ([]*device.Device, error) {
 	return devices, nil
 }
 
-// openEnd must run in the end's namespace: TUN interface and socket are made in it. The interface is set up by somebody
-// else afterwards, else wireguard-go would open its socket on a thread of any namespace.
+// openEnd must run in the end's namespace: TUN interface and socket are made in it. Nothing watches the interface, or
+// wireguard-go would close its socket while that is down, and open another one on a thread of any namespace.
 func openEnd(r Request, configuration string) (*device.Device, error) {
-	t, err := tun.CreateTUN(r.Name, r.MTU)
+	fd, err := openTUN(r)
 	if err != nil {
 		return nil, err
+	}
+	t, _, err := tun.CreateUnmonitoredTUNFromFD(fd)
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("open TUN interface %s: %w", r.Name, err)
 	}
 	d := device.NewDevice(t, conn.NewDefaultBind(), device.NewLogger(device.LogLevelSilent, ""))
 	if err := d.IpcSet(configuration); err != nil {
 		return nil, err
 	}
 	return d, d.Up()
+}
+
+func openTUN(r Request) (int, error) {
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, fmt.Errorf("open /dev/net/tun: %w; load the kernel's module tun", err)
+	}
+	request, err := unix.NewIfreq(r.Name)
+	if err == nil {
+		request.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
+		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, request)
+	}
+	if err == nil {
+		err = setMTU(r)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return 0, fmt.Errorf("make TUN interface %s: %w", r.Name, err)
+	}
+	return fd, nil
+}
+
+// setMTU comes before wireguard-go reads it.
+func setMTU(r Request) error {
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(s)
+	request, err := unix.NewIfreq(r.Name)
+	if err != nil {
+		return err
+	}
+	request.SetUint32(uint32(r.MTU))
+	return unix.IoctlIfreq(s, unix.SIOCSIFMTU, request)
 }
 
 // configuration is in the protocol of https://www.wireguard.com/xplatform/#configuration-protocol.
