@@ -8,6 +8,7 @@
 //	topology  pods, gateways, and what carries packets between them
 //	load      what pods send to each other, and what CPU time it takes
 //	frames    what a gateway costs per packet
+//	tunnel    wireguard-go, which carries packets in user space
 //	measure   rounds, and ratios of what the same round has given
 //	gate      what may not be given up for speed
 //	report    JSON, text, a drawing, floors
@@ -30,11 +31,18 @@ import (
 	"github.com/tombolo-io/tombolo/e2e/bench/fastpath/measure"
 	"github.com/tombolo-io/tombolo/e2e/bench/fastpath/report"
 	"github.com/tombolo-io/tombolo/e2e/bench/fastpath/topology"
+	"github.com/tombolo-io/tombolo/e2e/bench/fastpath/tunnel"
+)
+
+// full and short are the two lengths of a run.
+var (
+	full  = options{rounds: 9, sparse: 1, attempts: 1, frames: 20_000, swaps: 40, duration: 400 * time.Millisecond}
+	short = options{rounds: 5, sparse: 5, attempts: 1, frames: 20_000, swaps: 40, duration: 100 * time.Millisecond}
 )
 
 func main() {
-	if load.Asked(os.Args[1:]) {
-		if err := load.Serve(os.Stdin, os.Stdout); err != nil {
+	if served, err := serve(os.Args[1:]); served {
+		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -44,16 +52,20 @@ func main() {
 	svgFile := flag.String("svg", "", "file to draw the medians into")
 	floors := flag.Bool("floors", false, "exit with 1 when a ratio is below its floor, or a gate is not passed, and say which")
 	isShort := flag.Bool("short", false, "fewer and shorter rounds: less than two minutes")
-	rounds := flag.Int("rounds", 0, "number of rounds; 0 is 9, or 3 with -short")
+	rounds := flag.Int("rounds", 0, "number of rounds; 0 is 9, or 5 with -short")
 	cpu := flag.Int("cpu", runtime.NumCPU()-1, "the core that all loads run on")
-	only := flag.String("run", "", "regular expression: only measures whose names begin so (and gates)")
+	only := flag.String("run", "", "regular expressions: only measures (and gates) whose names begin so, /, only variants whose names begin so")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 
-	o := options{rounds: 9, cpu: *cpu, frames: 200_000, swaps: 40, duration: 400 * time.Millisecond}
+	o := full
 	if *isShort {
-		o.rounds, o.frames, o.duration = 3, 100_000, 150*time.Millisecond
+		o = short
+	}
+	o.cpu = *cpu
+	if *floors {
+		o.attempts = 3
 	}
 	if *rounds > 0 {
 		o.rounds = *rounds
@@ -74,13 +86,27 @@ func main() {
 	}
 }
 
+// serve does the work of a process that this one has started, if args say that this is one.
+func serve(args []string) (served bool, err error) {
+	switch {
+	case load.Asked(args):
+		return true, load.Serve(os.Stdin, os.Stdout)
+	case tunnel.Asked(args):
+		return true, tunnel.Serve(os.Stdin, os.Stdout)
+	}
+	return false, nil
+}
+
 func run(ctx context.Context, o options, only string) (r *report.Report, err error) {
 	r = report.New(o.rounds)
-	expression, err := regexp.Compile("^(?:" + only + ")")
-	if err != nil {
+	r.Busy = o.busy
+	only, variant, _ := strings.Cut(only, "/")
+	if o.only, err = regexp.Compile("^(?:" + only + ")"); err != nil {
 		return r, fmt.Errorf("flag -run: %w", err)
 	}
-	o.only = expression
+	if o.variant, err = regexp.Compile("^(?:" + variant + ")"); err != nil {
+		return r, fmt.Errorf("flag -run: %w", err)
+	}
 	progress("building")
 	ground, err := topology.Break(ctx)
 	if err != nil {
@@ -102,7 +128,9 @@ func run(ctx context.Context, o options, only string) (r *report.Report, err err
 		return r, err
 	}
 	r.Fill(table, gates, s.realTime)
-	return r, nil
+	err = s.again(ctx, r)
+	r.End()
+	return r, err
 }
 
 func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, "fastpath: "+format+"\n", args...) }

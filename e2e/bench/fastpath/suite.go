@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"regexp"
 	"slices"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/tombolo-io/tombolo/e2e/bench/fastpath/gate"
 	"github.com/tombolo-io/tombolo/e2e/bench/fastpath/load"
 	"github.com/tombolo-io/tombolo/e2e/bench/fastpath/measure"
+	"github.com/tombolo-io/tombolo/e2e/bench/fastpath/report"
 	"github.com/tombolo-io/tombolo/e2e/bench/fastpath/topology"
 )
 
@@ -47,7 +49,32 @@ func (s *suite) close() error {
 	return errors.Join(errs...)
 }
 
-func (s *suite) add(t measure.Task) { s.tasks = append(s.tasks, t) }
+// add leaves out the variants that options does not ask for.
+func (s *suite) add(t measure.Task) {
+	if !s.options.variant.MatchString(t.Variant) {
+		return
+	}
+	if !report.Decides(t.Measure, t.Variant) {
+		t.Every = s.options.sparse
+	}
+	s.tasks = append(s.tasks, t)
+}
+
+// again measures what is below its floor, or above its ceiling, once more, until nothing is or options has enough of it.
+func (s *suite) again(ctx context.Context, r *report.Report) error {
+	for range s.options.attempts - 1 {
+		for _, key := range r.Doubtful() {
+			progress("%s again", key)
+			tasks := slices.DeleteFunc(slices.Clone(s.tasks), func(t measure.Task) bool { return !report.Needs(key, t.Measure, t.Variant) })
+			table, err := measure.Rounds(ctx, s.options.rounds, tasks, func(int) {})
+			if err != nil {
+				return err
+			}
+			r.Again(key, table)
+		}
+	}
+	return nil
+}
 
 func (s *suite) wants(measures ...string) bool {
 	return slices.ContainsFunc(measures, s.options.only.MatchString)
@@ -55,8 +82,8 @@ func (s *suite) wants(measures ...string) bool {
 
 func (s *suite) pairs(ctx context.Context) error {
 	for _, v := range topology.Pairs() {
-		if !s.wants("rr", "udp", "tcp", "tcp_wire") {
-			return nil
+		if !s.options.variant.MatchString(v.Name) || !s.wants("rr", "udp", "tcp", "tcp_wire") {
+			continue
 		}
 		p, err := v.Build(ctx, v.Name)
 		if err != nil {
@@ -64,7 +91,9 @@ func (s *suite) pairs(ctx context.Context) error {
 		}
 		s.open = append(s.open, p)
 		s.load("rr", v.Name, load.RR, p)
-		s.load("udp", v.Name, load.UDP, p)
+		if !p.UserSpace() { // which the sender would drown
+			s.load("udp", v.Name, load.UDP, p)
+		}
 		s.load("tcp", v.Name, load.TCP, p)
 		if v.Name != "veth" {
 			s.wire(v.Name, p)
@@ -75,8 +104,8 @@ func (s *suite) pairs(ctx context.Context) error {
 
 func (s *suite) chains(ctx context.Context) error {
 	for _, v := range topology.Chains() {
-		if !s.wants("hops4_rr", "hops4_udp") {
-			return nil
+		if !s.options.variant.MatchString(v.Name) || !s.wants("hops4_rr", "hops4_udp") {
+			continue
 		}
 		p, err := v.Build(ctx, "hops-"+v.Name)
 		if err != nil {
@@ -119,6 +148,10 @@ func (s *suite) run(ctx context.Context, name string, kind load.Kind, p *topolog
 	if kind == load.TCP {
 		duration *= 2 // copies and caches make it the noisiest of all
 	}
+	before, err := p.CPU()
+	if err != nil {
+		return nil, err
+	}
 	r, err := load.Run(ctx, load.Request{
 		Kind: kind, From: p.Client.Namespace, To: p.Server.Namespace, Address: p.Server.Address, Port: 7000,
 		CPU: s.options.cpu, Duration: duration,
@@ -126,8 +159,12 @@ func (s *suite) run(ctx context.Context, name string, kind load.Kind, p *topolog
 	if err != nil {
 		return nil, err
 	}
+	after, err := p.CPU()
+	if err != nil {
+		return nil, err
+	}
 	s.realTime = s.realTime && r.RealTime
-	each := float64(r.CPU) / float64(r.Count) // nanoseconds
+	each := r.Each + float64(after-before)/float64(r.Count) // nanoseconds
 	switch kind {
 	case load.RR:
 		return []measure.Value{
@@ -142,11 +179,13 @@ func (s *suite) run(ctx context.Context, name string, kind load.Kind, p *topolog
 	}
 }
 
-// stations adds what a gateway costs per packet, by what it does. The product's XDP program, and the ratios that name it,
-// wait for a generator whose interface takes frames back from XDP.
+// stations adds what a gateway costs per packet, by what it does.
 func (s *suite) stations(ctx context.Context) error {
 	if s.wants(string(topology.Base)) {
-		if err := s.station(string(topology.Base), "none", one(topology.BaseStation(ctx))); err != nil {
+		if err := errors.Join(
+			s.station(string(topology.Base), "tcx", one(topology.BaseStation(ctx, false))),
+			s.station(string(topology.Base), "xdp", one(topology.BaseStation(ctx, true))),
+		); err != nil {
 			return err
 		}
 	}
@@ -158,11 +197,14 @@ func (s *suite) stations(ctx context.Context) error {
 		err := errors.Join(
 			s.station(name, "vxlan", one(topology.KernelStation(ctx, role, false))),
 			s.station(name, "vxlan-ct", one(topology.KernelStation(ctx, role, true))),
-			s.station(name, "tombolo", one(topology.ProductStation(ctx, role, []netip.Prefix{topology.Remote}))),
+			s.station(name, "tombolo", one(topology.ProductStation(ctx, role, []netip.Prefix{topology.Remote}, false))),
 		)
 		if err != nil {
 			return err
 		}
+	}
+	if name := string(topology.Transit); s.wants(name) {
+		return s.station(name, "tombolo-xdp", one(topology.ProductStation(ctx, topology.Transit, []netip.Prefix{topology.Remote}, true)))
 	}
 	return nil
 }
@@ -198,34 +240,40 @@ func (s *suite) bench(station *topology.Station) (*frames.Bench, error) {
 	return b, err
 }
 
-// scale adds encapsulation with few and with many prefixes in the product's maps.
+// scale adds what the product's maps cost with few and with many prefixes: encapsulation in tcx, transit in XDP.
 func (s *suite) scale(ctx context.Context) error {
-	for _, n := range []int{10, 1_000, 100_000} {
-		uniform, zipf := fmt.Sprintf("lpm_%s_uniform", short(n)), fmt.Sprintf("lpm_%s_zipf", short(n))
-		if !s.wants(uniform, zipf) {
-			continue
-		}
-		prefixes := frames.Prefixes(n)
-		station, err := topology.ProductStation(ctx, topology.Encap, prefixes)
-		if err != nil {
-			return err
-		}
-		bench, err := s.bench(station)
-		if err != nil {
-			return err
-		}
-		err = errors.Join(
-			s.frames(uniform, "tombolo", bench, frames.Draw(prefixes, false)),
-			s.frames(zipf, "tombolo", bench, frames.Draw(prefixes, true)),
-		)
-		if err != nil {
-			return err
+	for _, v := range []struct {
+		variant string
+		role    topology.Role
+		xdp     bool
+	}{{"tombolo", topology.Encap, false}, {"tombolo-xdp", topology.Transit, true}} {
+		for _, n := range []int{10, 1_000, 100_000} {
+			uniform, zipf := fmt.Sprintf("lpm_%s_uniform", brief(n)), fmt.Sprintf("lpm_%s_zipf", brief(n))
+			if !s.wants(uniform, zipf) {
+				continue
+			}
+			prefixes := frames.Prefixes(n)
+			station, err := topology.ProductStation(ctx, v.role, prefixes, v.xdp)
+			if err != nil {
+				return err
+			}
+			bench, err := s.bench(station)
+			if err != nil {
+				return err
+			}
+			err = errors.Join(
+				s.frames(uniform, v.variant, bench, frames.Draw(prefixes, false)),
+				s.frames(zipf, v.variant, bench, frames.Draw(prefixes, true)),
+			)
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func short(n int) string {
+func brief(n int) string {
 	if n >= 1000 {
 		return fmt.Sprintf("%dk", n/1000)
 	}
@@ -242,22 +290,22 @@ func (s *suite) frames(name, variant string, bench *frames.Bench, to []netip.Add
 	}
 	s.open = append(s.open, traffic)
 	s.add(measure.Task{Measure: name, Variant: variant, Run: func(context.Context) ([]measure.Value, error) {
-		r, err := traffic.Run(s.options.cpu, s.options.frames)
+		r, err := traffic.Run(s.options.cpu, s.options.frames, s.options.duration/2)
 		if err != nil {
 			return nil, err
 		}
-		return []measure.Value{{Measure: name, Unit: "ns CPU/packet", Value: float64(r.CPU) / float64(r.Arrived)}}, nil
+		return []measure.Value{{Measure: name, Unit: "ns CPU/packet", Value: r.Each}}, nil
 	}})
 	return nil
 }
 
 // gates tries what may not be given up, on paths of its own.
 func (s *suite) gates(ctx context.Context) ([]gate.Result, error) {
+	if !s.wants("gates") {
+		return nil, nil
+	}
 	var out []gate.Result
-	for _, v := range topology.Pairs() {
-		if v.Name != "vxlan" && v.Name != "tombolo" || !s.wants("gates") {
-			continue
-		}
+	for _, v := range topology.Gated() {
 		p, err := v.Build(ctx, "gate-"+v.Name)
 		if err != nil {
 			return nil, err
@@ -277,5 +325,12 @@ func (s *suite) gates(ctx context.Context) ([]gate.Result, error) {
 type options struct {
 	rounds, cpu, frames, swaps int
 	duration                   time.Duration
-	only                       interface{ MatchString(string) bool }
+	// sparse is how many rounds there are from one measurement to the next of what no floor needs.
+	sparse int
+	// busy asks for floors that hold on a busy machine.
+	busy bool
+	// attempts at a ratio that is below its floor.
+	attempts int
+	// only has the names of measures, or gates; variant those of variants.
+	only, variant *regexp.Regexp
 }

@@ -231,7 +231,9 @@ func sealedWords(question, epoch uint64, words []byte) []byte {
 }
 
 // cacheSlot is slot_of of bpf/cache.h.
-func cacheSlot(question uint64) uint32 { return uint32(question * 0x9e3779b97f4a7c15 >> (64 - 17)) }
+func cacheSlot(question uint64) uint32 {
+	return uint32(question * 0x9e3779b97f4a7c15 >> (64 - cacheBits))
+}
 
 // TestHalfWritten has maps that name what other maps lack, as they may for an instant while Set changes them.
 func TestHalfWritten(t *testing.T) {

@@ -14,12 +14,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// isCached has the maps whose answers the programs cache: of tombolo_sources, that an origin may be believed.
+// isCached has the maps whose answers the programs cache, or remember of a pair of addresses (bpf/memo.h): all that say who
+// may send what where.
 var isCached = map[string]bool{
-	gatewayMapTomboloLocals:  true,
-	gatewayMapTomboloRemotes: true,
-	gatewayMapTomboloSources: true,
-	gatewayMapTomboloTransit: true,
+	gatewayMapTomboloClusters: true,
+	gatewayMapTomboloLocals:   true,
+	gatewayMapTomboloPlaces:   true,
+	gatewayMapTomboloPods:     true,
+	gatewayMapTomboloRemotes:  true,
+	gatewayMapTomboloSources:  true,
+	gatewayMapTomboloTransit:  true,
+	gatewayMapTomboloUnderlay: true,
+	gatewayMapTomboloVnis:     true,
 }
 
 // epoch is the word of tombolo_epoch, in the kernel's own memory.

@@ -90,6 +90,9 @@ func mapsByName(m *gatewayMaps) map[string]*ebpf.Map {
 		gatewayMapTomboloTransit:     m.TomboloTransit,
 		gatewayMapTomboloUnderlay:    m.TomboloUnderlay,
 		gatewayMapTomboloVnis:        m.TomboloVnis,
+		gatewayMapTomboloNextHops:    m.TomboloNextHops,
+		gatewayMapTomboloSent:        m.TomboloSent,
+		gatewayMapTomboloTaken:       m.TomboloTaken,
 	}
 }
 

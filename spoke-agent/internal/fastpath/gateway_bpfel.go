@@ -24,6 +24,7 @@ const (
 	gatewayMapTomboloLocals      = "tombolo_locals"
 	gatewayMapTomboloLookups     = "tombolo_lookups"
 	gatewayMapTomboloNames       = "tombolo_names"
+	gatewayMapTomboloNextHops    = "tombolo_next_hops"
 	gatewayMapTomboloObservation = "tombolo_observation"
 	gatewayMapTomboloOrigins     = "tombolo_origins"
 	gatewayMapTomboloPlaces      = "tombolo_places"
@@ -33,7 +34,9 @@ const (
 	gatewayMapTomboloRelays      = "tombolo_relays"
 	gatewayMapTomboloRemotes     = "tombolo_remotes"
 	gatewayMapTomboloSampling    = "tombolo_sampling"
+	gatewayMapTomboloSent        = "tombolo_sent"
 	gatewayMapTomboloSources     = "tombolo_sources"
+	gatewayMapTomboloTaken       = "tombolo_taken"
 	gatewayMapTomboloTransit     = "tombolo_transit"
 	gatewayMapTomboloUnderlay    = "tombolo_underlay"
 	gatewayMapTomboloVnis        = "tombolo_vnis"
@@ -109,6 +112,7 @@ type gatewayMapSpecs struct {
 	TomboloLocals      *ebpf.MapSpec `ebpf:"tombolo_locals"`
 	TomboloLookups     *ebpf.MapSpec `ebpf:"tombolo_lookups"`
 	TomboloNames       *ebpf.MapSpec `ebpf:"tombolo_names"`
+	TomboloNextHops    *ebpf.MapSpec `ebpf:"tombolo_next_hops"`
 	TomboloObservation *ebpf.MapSpec `ebpf:"tombolo_observation"`
 	TomboloOrigins     *ebpf.MapSpec `ebpf:"tombolo_origins"`
 	TomboloPlaces      *ebpf.MapSpec `ebpf:"tombolo_places"`
@@ -118,7 +122,9 @@ type gatewayMapSpecs struct {
 	TomboloRelays      *ebpf.MapSpec `ebpf:"tombolo_relays"`
 	TomboloRemotes     *ebpf.MapSpec `ebpf:"tombolo_remotes"`
 	TomboloSampling    *ebpf.MapSpec `ebpf:"tombolo_sampling"`
+	TomboloSent        *ebpf.MapSpec `ebpf:"tombolo_sent"`
 	TomboloSources     *ebpf.MapSpec `ebpf:"tombolo_sources"`
+	TomboloTaken       *ebpf.MapSpec `ebpf:"tombolo_taken"`
 	TomboloTransit     *ebpf.MapSpec `ebpf:"tombolo_transit"`
 	TomboloUnderlay    *ebpf.MapSpec `ebpf:"tombolo_underlay"`
 	TomboloVnis        *ebpf.MapSpec `ebpf:"tombolo_vnis"`
@@ -158,6 +164,7 @@ type gatewayMaps struct {
 	TomboloLocals      *ebpf.Map `ebpf:"tombolo_locals"`
 	TomboloLookups     *ebpf.Map `ebpf:"tombolo_lookups"`
 	TomboloNames       *ebpf.Map `ebpf:"tombolo_names"`
+	TomboloNextHops    *ebpf.Map `ebpf:"tombolo_next_hops"`
 	TomboloObservation *ebpf.Map `ebpf:"tombolo_observation"`
 	TomboloOrigins     *ebpf.Map `ebpf:"tombolo_origins"`
 	TomboloPlaces      *ebpf.Map `ebpf:"tombolo_places"`
@@ -167,7 +174,9 @@ type gatewayMaps struct {
 	TomboloRelays      *ebpf.Map `ebpf:"tombolo_relays"`
 	TomboloRemotes     *ebpf.Map `ebpf:"tombolo_remotes"`
 	TomboloSampling    *ebpf.Map `ebpf:"tombolo_sampling"`
+	TomboloSent        *ebpf.Map `ebpf:"tombolo_sent"`
 	TomboloSources     *ebpf.Map `ebpf:"tombolo_sources"`
+	TomboloTaken       *ebpf.Map `ebpf:"tombolo_taken"`
 	TomboloTransit     *ebpf.Map `ebpf:"tombolo_transit"`
 	TomboloUnderlay    *ebpf.Map `ebpf:"tombolo_underlay"`
 	TomboloVnis        *ebpf.Map `ebpf:"tombolo_vnis"`
@@ -183,6 +192,7 @@ func (m *gatewayMaps) Close() error {
 		m.TomboloLocals,
 		m.TomboloLookups,
 		m.TomboloNames,
+		m.TomboloNextHops,
 		m.TomboloObservation,
 		m.TomboloOrigins,
 		m.TomboloPlaces,
@@ -192,7 +202,9 @@ func (m *gatewayMaps) Close() error {
 		m.TomboloRelays,
 		m.TomboloRemotes,
 		m.TomboloSampling,
+		m.TomboloSent,
 		m.TomboloSources,
+		m.TomboloTaken,
 		m.TomboloTransit,
 		m.TomboloUnderlay,
 		m.TomboloVnis,

@@ -74,6 +74,14 @@ func (l learner) answerTo(t *testing.T, dst string) string {
 	return netip.AddrFrom4([4]byte(after[30:34])).String()
 }
 
+// forget is what some ticks of the clock do: until then a memo may keep the programs from learning again what they know.
+func (l learner) forget(t *testing.T) {
+	t.Helper()
+	if err := forget[[88]byte](l.f, gatewayMapTomboloTaken); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // chosen is the gateway of west for the pod's packet to dst.
 func chosen(dst string) string {
 	endpoint, _ := to(flowHash("10.1.1.2", dst, udp, 1000, 53), "198.51.100.1", "198.51.100.2")
@@ -172,6 +180,7 @@ func (l learner) testAge(t *testing.T) {
 		if err := l.f.maps[gatewayMapTomboloOrigins].Put(e.slot(), e.encode()); err != nil {
 			t.Fatal(err)
 		}
+		l.forget(t)
 		return e.since
 	}
 	since := func() time.Duration {
@@ -222,6 +231,7 @@ func (l learner) testSlots(t *testing.T) {
 		if err := l.f.maps[name].Put(slot, value); err != nil {
 			t.Fatal(err)
 		}
+		l.forget(t)
 	}
 	older := at(100, pod, epoch)
 	older.since -= time.Second

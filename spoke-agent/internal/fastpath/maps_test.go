@@ -59,6 +59,13 @@ func TestLayout(t *testing.T) {
 		}
 		delete(spec.Maps, name)
 	}
+	// What programs alone read and write, each CPU its own, begins anew with each set of programs.
+	for _, name := range []string{gatewayMapTomboloNextHops, gatewayMapTomboloTaken, gatewayMapTomboloSent} {
+		if m := spec.Maps[name]; m == nil || m.Pinning != ebpf.PinNone || m.Type != ebpf.PerCPUArray {
+			t.Errorf("%s: programs of another layout must not find it: %v", name, m)
+		}
+		delete(spec.Maps, name)
+	}
 	for name := range spec.Maps {
 		t.Errorf("map %s is in no test", name)
 	}

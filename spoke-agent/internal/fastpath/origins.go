@@ -18,7 +18,7 @@ const originFresh = 5 * time.Second
 
 // cacheBits is CACHE_BITS of bpf/maps.h, and trieLearned is LEARNED.
 const (
-	cacheBits   = 17
+	cacheBits   = 18
 	trieLearned = 4
 )
 

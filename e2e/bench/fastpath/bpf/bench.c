@@ -132,6 +132,35 @@ int bench_from_tunnel(struct __sk_buff *skb)
 	return bpf_redirect_peer(pod->ifindex, 0);
 }
 
+// ---- The switch between nodes: the destination's MAC address → the port that leads to it.
+
+struct mac {
+	__u8 octets[6];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 64);
+	__type(key, struct mac);
+	__type(value, __u32);
+} bench_switch_ports SEC(".maps");
+
+// bench_switch is on each port of the switch. Its packets go to the other end of a port as if they had come by that.
+SEC("tcx/ingress")
+int bench_switch(struct __sk_buff *skb)
+{
+	struct mac mac;
+	__u32 *port;
+
+	if (bpf_skb_load_bytes(skb, 0, &mac, sizeof(mac)))
+		return TCX_DROP;
+	port = bpf_map_lookup_elem(&bench_switch_ports, &mac);
+	if (!port)
+		return TCX_DROP;
+	bpf_skb_change_type(skb, 0); // PACKET_HOST: Linux before 6.15 asks whom it was for by the port's own address
+	return bpf_redirect_peer(*port, 0);
+}
+
 // ---- The generator, which BPF_PROG_TEST_RUN runs with live frames, and the end of the packets' way.
 
 #define SHORT_FRAME 64
@@ -201,6 +230,15 @@ int bench_arrive(struct __sk_buff *skb)
 	if (skb->len == expected)
 		arrived++;
 	return TCX_DROP;
+}
+
+// bench_return counts frames that XDP sends back to where they were made, and that no skb was ever made of.
+SEC("xdp")
+int bench_return(struct xdp_md *ctx)
+{
+	if ((void *)(long)ctx->data_end - (void *)(long)ctx->data == expected)
+		arrived++;
+	return XDP_DROP;
 }
 
 // No helper used here is for GPL programs only.

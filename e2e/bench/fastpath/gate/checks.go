@@ -45,6 +45,9 @@ func superDatagrams(p *topology.Path, _ int) (string, error) {
 
 // pathMTU sends packets that fit the pod's interface and not the tunnel, with "don't fragment".
 func pathMTU(p *topology.Path, _ int) (_ string, err error) {
+	if !p.HasPodMTU() {
+		return "", errNotHere
+	}
 	if err := p.SetPodMTU(topology.UnderlayMTU); err != nil {
 		return "", err
 	}
@@ -77,30 +80,50 @@ func pathMTU(p *topology.Path, _ int) (_ string, err error) {
 	return fmt.Sprintf("the pod learns %d", mtu), nil
 }
 
-// hops sends packets that die at the first gateway, and at the second.
+// hops sends packets that die at each router of the Vpcs (between clusters is a wire, whatever carries it), and one that
+// just arrives.
 func hops(p *topology.Path, _ int) (string, error) {
-	var from []string
-	for ttl := range topology.PairHops {
-		conn, err := dial(p, 7103)
-		if err != nil {
-			return "", err
-		}
-		defer conn.Close()
-		if err := errors.Join(
-			option(conn, unix.IPPROTO_IP, unix.IP_TTL, ttl+1), option(conn, unix.IPPROTO_IP, unix.IP_RECVERR, 1),
-		); err != nil {
-			return "", err
-		}
-		if _, err := conn.Write([]byte("hop")); err != nil {
-			return "", err
-		}
-		var who netip.Addr
-		if err := control(conn, func(fd int) (err error) { who, err = offender(fd); return err }); err != nil {
-			return "", fmt.Errorf("TTL %d: %w", ttl+1, err)
-		}
-		from = append(from, who.String())
+	const text = "hop"
+	r, err := receive(p, 7103, len(text))
+	if err != nil {
+		return "", err
 	}
-	return fmt.Sprintf("answered by %v", from), nil
+	defer r.conn.Close()
+	var from []string
+	for ttl := 1; ttl <= p.Routers+1; ttl++ {
+		who, err := farewell(p, ttl, text)
+		if ttl <= p.Routers && err != nil {
+			return "", fmt.Errorf("TTL %d: %w", ttl, err)
+		}
+		if ttl > p.Routers && (err == nil || r.total(1) != 1) {
+			return "", fmt.Errorf("TTL %d: %d packets arrived, and %v has answered", ttl, r.total(1), who)
+		}
+		if ttl <= p.Routers {
+			from = append(from, who.String())
+		}
+	}
+	return fmt.Sprintf("answered by %v; TTL %d arrives", from, p.Routers+1), nil
+}
+
+// farewell sends a packet with a TTL and returns who says that it has ended.
+func farewell(p *topology.Path, ttl int, text string) (who netip.Addr, err error) {
+	conn, err := dial(p, 7103)
+	if err != nil {
+		return who, err
+	}
+	defer conn.Close()
+	if err := errors.Join(
+		option(conn, unix.IPPROTO_IP, unix.IP_TTL, ttl), option(conn, unix.IPPROTO_IP, unix.IP_RECVERR, 1),
+	); err != nil {
+		return who, err
+	}
+	if _, err := conn.Write([]byte(text)); err != nil {
+		return who, err
+	}
+	if failed := control(conn, func(fd int) (_ error) { who, err = offender(fd); return nil }); failed != nil {
+		return who, failed
+	}
+	return who, err
 }
 
 // offender waits for an ICMP error and returns who sent it (ip(7), IP_RECVERR).
@@ -137,7 +160,7 @@ func offender(fd int) (netip.Addr, error) {
 
 // swaps restarts the product under a stream of datagrams.
 func swaps(p *topology.Path, times int) (string, error) {
-	if !p.Restarts() {
+	if p.Restarts() == 0 {
 		return "", errNotHere
 	}
 	r, err := receive(p, 7105, 100)
@@ -152,16 +175,16 @@ func swaps(p *topology.Path, times int) (string, error) {
 	defer conn.Close()
 	stop, done := make(chan struct{}), make(chan int64)
 	go func() { done <- stream(conn, stop) }()
-	err = p.Restart(times)
+	err = p.Restart(max(times/p.Restarts(), 1))
 	close(stop)
 	sent := <-done
 	if err != nil {
 		return "", err
 	}
 	if got := r.total(sent); got != sent {
-		return "", fmt.Errorf("%d of %d datagrams arrived over %d restarts of either gateway", got, sent, times)
+		return "", fmt.Errorf("%d of %d datagrams arrived over %d restarts of %d nodes", got, sent, times, p.Restarts())
 	}
-	return fmt.Sprintf("%d datagrams over %d restarts of either gateway", sent, times), nil
+	return fmt.Sprintf("%d datagrams over %d restarts of %d nodes", sent, times, p.Restarts()), nil
 }
 
 // stream sends two datagrams per millisecond until stop, and returns how many.

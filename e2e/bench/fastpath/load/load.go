@@ -54,6 +54,8 @@ type Result struct {
 	Sent int64
 	// CPU time of both threads and of the core's ksoftirqd, to which the kernel may leave what it has too much of.
 	CPU time.Duration
+	// Each is the CPU time of one of Count, in nanoseconds: the median over slices of the run.
+	Each float64
 	// Softirq is ksoftirqd's part of CPU.
 	Softirq time.Duration
 	// Wall time.

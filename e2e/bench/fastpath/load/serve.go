@@ -67,7 +67,14 @@ func serve(r Request) (Result, error) {
 		Softirq:  after - softirq,
 		Wall:     max(a.result.Wall, z.result.Wall),
 		P50:      max(a.result.P50, z.result.P50),
+		Each:     a.result.Each + z.result.Each,
 		RealTime: a.result.RealTime && z.result.RealTime,
+	}
+	if out.Count > 0 {
+		if out.Sent > 0 {
+			out.Each *= float64(out.Sent) / float64(out.Count) // what was lost has been paid for
+		}
+		out.Each += float64(out.Softirq) / float64(out.Count)
 	}
 	return out, err
 }
@@ -176,6 +183,7 @@ func ask(r Request, _ chan<- struct{}) (Result, error) {
 	}
 	buf, took := make([]byte, 1), make([]time.Duration, 0, 1<<20)
 	start, begin := time.Now(), ThreadTime()
+	m := newMeter(start)
 	for last := start; ; {
 		if _, err := transfer(unix.SYS_WRITE, fd, buf); err != nil {
 			return Result{}, fmt.Errorf("write question: %w", err)
@@ -185,11 +193,12 @@ func ask(r Request, _ chan<- struct{}) (Result, error) {
 		}
 		now := time.Now()
 		took = append(took, now.Sub(last))
+		m.look(now, int64(len(took)))
 		if last = now; now.Sub(start) >= r.Duration {
 			break
 		}
 	}
-	result := Result{Count: int64(len(took)), CPU: ThreadTime() - begin, Wall: time.Since(start)}
+	result := Result{Count: int64(len(took)), CPU: ThreadTime() - begin, Wall: time.Since(start), Each: m.cost()}
 	slices.Sort(took)
 	result.P50 = took[len(took)/2]
 	return result, nil
@@ -202,16 +211,17 @@ func drain(r Request, ready chan<- struct{}) (Result, error) {
 	}
 	defer unix.Close(fd)
 	buf := make([]byte, 64<<10)
-	begin, total := ThreadTime(), int64(0)
+	begin, total, m := ThreadTime(), int64(0), newMeter(time.Now())
 	for {
 		n, err := transfer(unix.SYS_READ, fd, buf)
 		if err != nil {
 			return Result{}, fmt.Errorf("read stream: %w", err)
 		}
 		if n == 0 {
-			return Result{Count: total, CPU: ThreadTime() - begin}, nil
+			return Result{Count: total, CPU: ThreadTime() - begin, Each: m.cost()}, nil
 		}
 		total += int64(n)
+		m.look(time.Now(), total)
 	}
 }
 
@@ -273,7 +283,9 @@ func flood(r Request, _ chan<- struct{}) (Result, error) {
 	defer unix.Close(fd)
 	buf := make([]byte, 18)
 	start, begin, sent := time.Now(), ThreadTime(), int64(0)
-	for time.Since(start) < r.Duration {
+	m := newMeter(start)
+	for now := start; now.Sub(start) < r.Duration; now = time.Now() {
+		m.look(now, sent)
 		for range 64 {
 			if _, err := transfer(unix.SYS_WRITE, fd, buf); err != nil {
 				return Result{}, fmt.Errorf("write datagram: %w", err)
@@ -281,5 +293,5 @@ func flood(r Request, _ chan<- struct{}) (Result, error) {
 		}
 		sent += 64
 	}
-	return Result{Sent: sent, CPU: ThreadTime() - begin, Wall: time.Since(start)}, nil
+	return Result{Sent: sent, CPU: ThreadTime() - begin, Wall: time.Since(start), Each: m.cost()}, nil
 }

@@ -23,7 +23,9 @@ type Value struct {
 // Task measures one variant once. Tasks of the same Measure are compared.
 type Task struct {
 	Measure, Variant string
-	Run              func(context.Context) ([]Value, error)
+	// Every is how many rounds there are from one run to the next. 0 is 1.
+	Every int
+	Run   func(context.Context) ([]Value, error)
 }
 
 // Series is one measure of one variant, by the number of the round. A round that failed has none.
@@ -60,17 +62,21 @@ func (t *Table) add(round int, variant string, v Value) {
 	s.Rounds[round] = v.Value
 }
 
-// Rounds runs all tasks so many times. Within a round the tasks of one measure follow each other, and which of them
-// comes first changes from round to round: what disturbs the machine for a while disturbs all alike. progress is
-// called before each round.
+// Rounds runs all tasks in so many rounds, each in those that are its. Within a round the tasks of one measure follow each other, and which of them
+// comes first changes from round to round: what disturbs the machine for a while disturbs all alike. A task that fails is run
+// once more. progress is called before each round.
 func Rounds(ctx context.Context, rounds int, tasks []Task, progress func(round int)) (*Table, error) {
 	t := &Table{}
 	for round := range rounds {
 		progress(round)
-		for _, group := range groups(tasks) {
+		due := slices.DeleteFunc(slices.Clone(tasks), func(t Task) bool { return round%max(t.Every, 1) != 0 })
+		for _, group := range groups(due) {
 			for i := range group {
 				task := group[(i+round)%len(group)]
 				values, err := task.Run(ctx)
+				if err != nil && ctx.Err() == nil { // a busy machine may keep somebody waiting too long, once
+					values, err = task.Run(ctx)
+				}
 				if ctx.Err() != nil {
 					return nil, context.Cause(ctx)
 				}
@@ -101,9 +107,9 @@ func groups(tasks []Task) [][]Task {
 	return out
 }
 
-// Ratio is the median, over the rounds that have both, of a over b. ok is false when fewer than half of the rounds of
-// either have both: what fails most of the time has no ratio.
-func Ratio(a, b *Series) (ratio Summary, ok bool) {
+// Ratio is the median, over the rounds that have both, of a over b. ok is false when fewer rounds than atLeast have both:
+// what fails most of the time has no ratio.
+func Ratio(a, b *Series, atLeast int) (ratio Summary, ok bool) {
 	if a == nil || b == nil {
 		return Summary{}, false
 	}
@@ -113,7 +119,7 @@ func Ratio(a, b *Series) (ratio Summary, ok bool) {
 			all = append(all, value/other)
 		}
 	}
-	if len(all) == 0 || 2*len(all) < max(len(a.Rounds), len(b.Rounds)) {
+	if len(all) < max(atLeast, 1) {
 		return Summary{}, false
 	}
 	slices.Sort(all)

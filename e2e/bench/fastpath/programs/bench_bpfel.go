@@ -20,10 +20,13 @@ const (
 	benchMapBenchFrame        = "bench_frame"
 	benchMapBenchPeers        = "bench_peers"
 	benchMapBenchPods         = "bench_pods"
+	benchMapBenchSwitchPorts  = "bench_switch_ports"
 	benchProgBenchArrive      = "bench_arrive"
 	benchProgBenchFromPod     = "bench_from_pod"
 	benchProgBenchFromTunnel  = "bench_from_tunnel"
 	benchProgBenchGenerate    = "bench_generate"
+	benchProgBenchReturn      = "bench_return"
+	benchProgBenchSwitch      = "bench_switch"
 	benchVarArrived           = "arrived"
 	benchVarExpected          = "expected"
 	benchVarOutIfindex        = "out_ifindex"
@@ -78,6 +81,8 @@ type benchProgramSpecs struct {
 	BenchFromPod    *ebpf.ProgramSpec `ebpf:"bench_from_pod"`
 	BenchFromTunnel *ebpf.ProgramSpec `ebpf:"bench_from_tunnel"`
 	BenchGenerate   *ebpf.ProgramSpec `ebpf:"bench_generate"`
+	BenchReturn     *ebpf.ProgramSpec `ebpf:"bench_return"`
+	BenchSwitch     *ebpf.ProgramSpec `ebpf:"bench_switch"`
 }
 
 // benchMapSpecs contains maps before they are loaded into the kernel.
@@ -88,6 +93,7 @@ type benchMapSpecs struct {
 	BenchFrame        *ebpf.MapSpec `ebpf:"bench_frame"`
 	BenchPeers        *ebpf.MapSpec `ebpf:"bench_peers"`
 	BenchPods         *ebpf.MapSpec `ebpf:"bench_pods"`
+	BenchSwitchPorts  *ebpf.MapSpec `ebpf:"bench_switch_ports"`
 }
 
 // benchVariableSpecs contains global variables before they are loaded into the kernel.
@@ -126,6 +132,7 @@ type benchMaps struct {
 	BenchFrame        *ebpf.Map `ebpf:"bench_frame"`
 	BenchPeers        *ebpf.Map `ebpf:"bench_peers"`
 	BenchPods         *ebpf.Map `ebpf:"bench_pods"`
+	BenchSwitchPorts  *ebpf.Map `ebpf:"bench_switch_ports"`
 }
 
 func (m *benchMaps) Close() error {
@@ -134,6 +141,7 @@ func (m *benchMaps) Close() error {
 		m.BenchFrame,
 		m.BenchPeers,
 		m.BenchPods,
+		m.BenchSwitchPorts,
 	)
 }
 
@@ -157,6 +165,8 @@ type benchPrograms struct {
 	BenchFromPod    *ebpf.Program `ebpf:"bench_from_pod"`
 	BenchFromTunnel *ebpf.Program `ebpf:"bench_from_tunnel"`
 	BenchGenerate   *ebpf.Program `ebpf:"bench_generate"`
+	BenchReturn     *ebpf.Program `ebpf:"bench_return"`
+	BenchSwitch     *ebpf.Program `ebpf:"bench_switch"`
 }
 
 func (p *benchPrograms) Close() error {
@@ -165,6 +175,8 @@ func (p *benchPrograms) Close() error {
 		p.BenchFromPod,
 		p.BenchFromTunnel,
 		p.BenchGenerate,
+		p.BenchReturn,
+		p.BenchSwitch,
 	)
 }
 

@@ -111,21 +111,57 @@ func (t Tunnel) Attach() (io.Closer, error) {
 	return open, nil
 }
 
+// Switch joins interfaces as a switch joins machines.
+type Switch []SwitchPort
+
+// SwitchPort is one port, and the MAC address of the interface at its other end, which is in another namespace.
+type SwitchPort struct {
+	Ifindex int
+	MAC     net.HardwareAddr
+}
+
+// Attach makes the switch forward until the Closer is closed.
+func (s Switch) Attach() (io.Closer, error) {
+	objects, err := load(nil)
+	if err != nil {
+		return nil, err
+	}
+	open := closers{objects}
+	for _, port := range s {
+		err := objects.BenchSwitchPorts.Put([]byte(port.MAC), uint32(port.Ifindex))
+		var l link.Link
+		if err == nil {
+			l, err = attach(port.Ifindex, objects.BenchSwitch)
+		}
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("make switch: %w", err), open.Close())
+		}
+		open = append(open, l)
+	}
+	return open, nil
+}
+
 // Counter counts the frames that arrive at an interface, which ends their way.
 type Counter struct {
 	closers
 	objects *benchObjects
 }
 
-// Count counts frames of that length, in bytes with the Ethernet header.
-func Count(ifindex, length int) (*Counter, error) {
+// Count counts frames of that length, in bytes with the Ethernet header: in XDP, which makes a veth take what the other
+// end's XDP sends, or when they have become skbs.
+func Count(ifindex, length int, xdp bool) (*Counter, error) {
 	objects, err := load(map[string]uint32{benchVarExpected: uint32(length)})
 	if err != nil {
 		return nil, err
 	}
-	l, err := attach(ifindex, objects.BenchArrive)
+	var l link.Link
+	if xdp {
+		l, err = link.AttachXDP(link.XDPOptions{Interface: ifindex, Program: objects.BenchReturn})
+	} else {
+		l, err = attach(ifindex, objects.BenchArrive)
+	}
 	if err != nil {
-		return nil, errors.Join(err, objects.Close())
+		return nil, errors.Join(fmt.Errorf("attach counter: %w", err), objects.Close())
 	}
 	return &Counter{closers{objects, l}, objects}, nil
 }

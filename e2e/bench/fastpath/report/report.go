@@ -32,6 +32,8 @@ type Report struct {
 	Started    time.Time `json:"started"`
 	Seconds    float64   `json:"seconds"`
 	Rounds     int       `json:"rounds"`
+	// Busy asks for what holds on machines that do other things meanwhile.
+	Busy bool `json:"busy,omitempty"`
 	// RealTime says that the loads had their core to themselves.
 	RealTime bool      `json:"real_time"`
 	Measures []Measure `json:"measures"`
@@ -39,6 +41,8 @@ type Report struct {
 	// is what many prefixes cost). Ranges are their extremes.
 	Ratios map[string]float64         `json:"ratios"`
 	Ranges map[string]measure.Summary `json:"ratio_ranges"`
+	// Attempts are how often a ratio was measured that was below its floor at first. The best attempt is in Ratios.
+	Attempts map[string]int `json:"attempts,omitempty"`
 	// NotMeasured are ratios and variants that this run does not have, each with its reason in Reasons.
 	NotMeasured []string          `json:"not_measured"`
 	Reasons     map[string]string `json:"not_measured_reasons,omitempty"`
@@ -65,7 +69,12 @@ func New(rounds int) *Report {
 	return r
 }
 
-// Fill ends it.
+// End says when and under what load it ended.
+func (r *Report) End() {
+	r.LoadAfter, r.Seconds = loadAverage(), time.Since(r.Started).Round(time.Second).Seconds()
+}
+
+// Fill takes in what was measured.
 func (r *Report) Fill(t *measure.Table, gates []gate.Result, realTime bool) {
 	r.Gates, r.Errors, r.RealTime = gates, t.Errors, realTime
 	for _, s := range t.Series {
@@ -78,7 +87,6 @@ func (r *Report) Fill(t *measure.Table, gates []gate.Result, realTime bool) {
 	}
 	slices.SortStableFunc(r.Measures, func(a, b Measure) int { return cmp.Compare(order[a.Measure], order[b.Measure]) })
 	r.fillRatios(t)
-	r.LoadAfter, r.Seconds = loadAverage(), time.Since(r.Started).Round(time.Second).Seconds()
 }
 
 func cpu() string {
@@ -129,7 +137,11 @@ func (r *Report) String() string {
 	fmt.Fprintln(table, "RATIO\t\tMIN\tMEDIAN\tMAX\tWANT")
 	for _, q := range ratios {
 		if got, ok := r.Ranges[q.key]; ok {
-			fmt.Fprintf(table, "%s\t\t%.3f\t%.3f\t%.3f\t%s\n", q.key, got.Min, got.Median, got.Max, q.want(got.Median))
+			want := r.asked(q).want(got.Median)
+			if n := r.Attempts[q.key]; n > 0 {
+				want += fmt.Sprintf(" (best of %d attempts)", n)
+			}
+			fmt.Fprintf(table, "%s\t\t%.3f\t%.3f\t%.3f\t%s\n", q.key, got.Min, got.Median, got.Max, want)
 		}
 	}
 	table.Flush()

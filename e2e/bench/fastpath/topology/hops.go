@@ -6,10 +6,8 @@ package topology
 import (
 	"context"
 	"fmt"
-	"os"
 
-	"github.com/vishvananda/netlink"
-
+	"github.com/tombolo-io/tombolo/e2e/bench/fastpath/programs"
 	"github.com/tombolo-io/tombolo/e2e/lab/netns"
 )
 
@@ -18,126 +16,143 @@ import (
 //	pa ──── na ════════ ga ════════ gb ════════ nb ──── pb
 //	            node tunnel   between    node tunnel
 //
-// nodeEnd is the node's end of the wire to its gateway, insideEnd the gateway's.
-var (
-	nodeA, nodeB     = end{"na", "eth0"}, end{"nb", "eth0"}
-	insideA, insideB = end{"ga", "in0"}, end{"gb", "in0"}
-)
-
+// All nodes have one underlay interface, ul0, whose other end is a port of the switch.
 const (
-	nodeAddressA, insideAddressA = "198.18.1.2", "198.18.1.1"
-	nodeAddressB, insideAddressB = "198.18.2.2", "198.18.2.1"
+	nodeAddressA, nodeAddressB = "192.0.2.11", "192.0.2.12"
 
 	// nodeTunnelPort is the one that Submariner has for its VXLAN inside a cluster.
 	nodeTunnelPort = 4800
+	switchHost     = "sw"
 )
 
-// nodes makes pods, nodes and gateways, without what carries packets.
-func (b *builder) nodes() {
-	b.hosts("pa", "na", "ga", "gb", "nb", "pb")
-	for _, side := range []struct {
-		pod, node, inside                end
-		address, router, nodeIP, insider string
-	}{
-		{clientEnd, nodeA, insideA, clientAddress, routerA, nodeAddressA, insideAddressA},
-		{serverEnd, nodeB, insideB, serverAddress, routerB, nodeAddressB, insideAddressB},
-	} {
-		at := end{side.node.host, "pod0"}
-		b.join(side.pod, at, PodMTU)
-		b.link(side.pod, side.address+"/24", at, side.router+"/24")
-		b.route(side.pod.host, "0.0.0.0/0", side.router, "eth0")
-		b.underlay(side.node, side.inside)
-		b.link(side.node, side.nodeIP+"/24", side.inside, side.insider+"/24")
-	}
-	b.underlay(underA, underB)
-	b.link(underA, endpointA+"/24", underB, endpointB+"/24")
-	b.pods()
-	b.path.between = []string{"na", "ga", "gb", "nb"}
+// nodeAddresses are all underlay addresses of a chain.
+var nodeAddresses = []struct{ host, address string }{
+	{"na", nodeAddressA}, {"ga", endpointA}, {"gb", endpointB}, {"nb", nodeAddressB},
 }
 
-// The ends of the tunnels between node and gateway.
-var (
-	nodeTunnelA, gatewayTunnelA = tunnelEnd{end{"na", "vx1"}, "240.0.1.2", nodeAddressA, subnetA},
-		tunnelEnd{end{"ga", "vx1"}, "240.0.1.1", insideAddressA, subnetB}
-	nodeTunnelB, gatewayTunnelB = tunnelEnd{end{"nb", "vx1"}, "240.0.2.2", nodeAddressB, subnetB},
-		tunnelEnd{end{"gb", "vx1"}, "240.0.2.1", insideAddressB, subnetA}
-)
+// nodes makes pods, nodes and gateways, without what carries packets. The switch hands a frame to the interface that it is
+// for at once, past all queues: it costs next to nothing, and all variants the same.
+func (b *builder) nodes() {
+	b.hosts("pa", "na", "ga", "gb", "nb", "pb", switchHost)
+	var fabric programs.Switch
+	for _, n := range nodeAddresses {
+		at, port := end{n.host, "ul0"}, end{switchHost, "to-" + n.host}
+		b.underlay(at, port)
+		b.address(at, n.address+"/24")
+		fabric = append(fabric, programs.SwitchPort{Ifindex: b.index(port), MAC: b.mac(at)})
+	}
+	for _, n := range nodeAddresses {
+		for _, other := range nodeAddresses {
+			if other != n {
+				b.neighbour(end{n.host, "ul0"}, other.address, end{other.host, "ul0"})
+			}
+		}
+	}
+	b.try(func() error {
+		return netns.Do(b.path.namespace(switchHost), func() error {
+			attached, err := fabric.Attach()
+			if err == nil {
+				b.path.open = append(b.path.open, attached)
+			}
+			return err
+		})
+	})
+	b.pods()
+}
 
 // Chains are the variants with four hops.
 func Chains() []Variant {
 	return []Variant{
 		{"vxlan", "kernel VXLAN inside clusters and between them, as Submariner", buildKernelChain},
-		{"tombolo", "kernel VXLAN inside clusters, where OVN's Geneve would be, and the product between them", buildProductChain},
+		{"tombolo", "the product: nodes send through their gateways", buildGatewayChain},
+		{"tombolo-direct", "the product: nodes reach each other, and answers go from node to node", buildDirectChain},
 	}
 }
 
 func buildKernelChain(ctx context.Context, name string) (*Path, error) {
 	b := newBuilder(ctx, name)
 	b.nodes()
-	b.tunnel(nodeTunnelA, gatewayTunnelA, 100, nodeTunnelPort)
-	b.tunnel(nodeTunnelB, gatewayTunnelB, 100, nodeTunnelPort)
-	a := tunnelEnd{end{"ga", "vx0"}, "241.0.0.1", endpointA, subnetA}
-	z := tunnelEnd{end{"gb", "vx0"}, "241.0.0.2", endpointB, subnetB}
-	b.tunnel(a, z, 1000, vxlanPort)
+	for _, side := range []struct {
+		pod, at         end
+		address, router string
+	}{
+		{clientEnd, end{"na", "pod0"}, clientAddress, routerA},
+		{serverEnd, end{"nb", "pod0"}, serverAddress, routerB},
+	} {
+		b.join(side.pod, side.at, PodMTU)
+		b.link(side.pod, side.address+"/24", side.at, side.router+"/24")
+		b.route(side.pod.host, "0.0.0.0/0", side.router, "eth0")
+	}
+	b.path.between = []string{"na", "ga", "gb", "nb"}
+	b.tunnel(
+		tunnelEnd{end{"na", "vx1"}, "240.0.1.2", nodeAddressA, subnetA},
+		tunnelEnd{end{"ga", "vx1"}, "240.0.1.1", endpointA, subnetB}, 100, nodeTunnelPort)
+	b.tunnel(
+		tunnelEnd{end{"nb", "vx1"}, "240.0.2.2", nodeAddressB, subnetB},
+		tunnelEnd{end{"gb", "vx1"}, "240.0.2.1", endpointB, subnetA}, 100, nodeTunnelPort)
+	b.tunnel(
+		tunnelEnd{end{"ga", "vx0"}, "241.0.0.1", endpointA, subnetA},
+		tunnelEnd{end{"gb", "vx0"}, "241.0.0.2", endpointB, subnetB}, 1000, vxlanPort)
 	return b.finish()
 }
 
-// buildProductChain has the Vpc's router of each gateway, OVN's in the product, in a namespace of its own: the node's
-// tunnel ends there, and the gateway port begins.
-func buildProductChain(ctx context.Context, name string) (*Path, error) {
+// spread are two clusters, each with a node and a gateway that has no pods.
+var spread = [2]rack{
+	{siteA, "na", "ga", "ra", clientEnd, clientAddress, routerA},
+	{siteB, "nb", "gb", "rb", serverEnd, serverAddress, routerB},
+}
+
+func buildGatewayChain(ctx context.Context, name string) (*Path, error) {
+	return buildProductChain(ctx, name, false)
+}
+
+func buildDirectChain(ctx context.Context, name string) (*Path, error) {
+	return buildProductChain(ctx, name, true)
+}
+
+func buildProductChain(ctx context.Context, name string, direct bool) (*Path, error) {
 	b := newBuilder(ctx, name)
 	b.nodes()
 	b.hosts("ra", "rb")
-	b.path.between = append(b.path.between, "ra", "rb")
-	portA := b.router("ra", nodeTunnelA, gatewayTunnelA, subnetB)
-	portB := b.router("rb", nodeTunnelB, gatewayTunnelB, subnetA)
-	b.product(
-		gateway{"ga", b.config(underA, endpointA, endpointB, portA, end{"ra", "tbo0"}, subnetA, subnetB)},
-		gateway{"gb", b.config(underB, endpointB, endpointA, portB, end{"rb", "tbo0"}, subnetB, subnetA)},
-	)
-	return b.finish()
-}
+	nodeOf := map[string]string{"a": nodeAddressA, "b": nodeAddressB}
+	var gateways []gateway
+	for i, r := range spread {
+		other := spread[1-i]
+		b.rack(r, other)
+		b.overlay(end{r.node, overlay}, nodeOf[r.cluster], r.endpoint)
+		b.overlay(end{r.gate, overlay}, r.endpoint, nodeOf[r.cluster])
+		senders := []string{other.endpoint}
+		if direct {
+			senders = append(senders, nodeOf[other.cluster])
+		}
 
-// router makes a namespace with the gateway's end of the node tunnel, whose packets travel in the gateway's namespace,
-// and with the other end of the gateway port, which it returns.
-func (b *builder) router(host string, node, gateway tunnelEnd, beyond string) end {
-	const link = "169.254.0."
-	tbg, tbo := end{gateway.host, "tbg0"}, end{host, "tbo0"}
-	b.join(tbg, tbo, PodMTU)
-	b.address(tbo, link+"1/29")
-	b.neighbour(tbo, link+"2", tbg)
-	b.route(host, beyond, link+"2", tbo.name)
-	for _, e := range []tunnelEnd{node, gateway} {
-		b.vxlanDevice(e.end, 100, nodeTunnelPort, e.endpoint)
+		gate := b.config(end{r.gate, "ul0"}, r.site, other.site, r.gatePort(), r.routerPort())
+		gate.Clusters[0].Senders = senders
+		gate.Own = own{
+			Name: r.cluster, Nodes: []string{nodeOf[r.cluster]},
+			Hosts: []host{{productVNI, r.address, nodeOf[r.cluster]}},
+		}
+		gate.Relays = []relay{{
+			VNI: productVNI, From: r.cluster, Sources: []string{r.subnet}, To: other.cluster, Destinations: []string{other.subnet},
+		}}
+
+		node := b.config(end{r.node, "ul0"}, r.site, other.site, r.gatePort(), r.routerPort())
+		node.Underlay.Address = nodeOf[r.cluster]
+		node.Routers = nil
+		port := &node.Ports[0]
+		port.Interface, port.GatewayMAC, port.RouterMAC, port.Address = "", "", "", ""
+		if !direct {
+			node.Clusters[0].Endpoints = []string{r.endpoint}
+		}
+		node.Clusters[0].Senders = senders
+		node.Pods = []pod{b.podOf(r)}
+		node.Own = own{Name: r.cluster, Gateways: []string{r.endpoint}, Nodes: []string{r.endpoint}}
+		gateways = append(gateways, gateway{r.gate, gate}, gateway{r.node, node})
 	}
-	inside := gateway
-	inside.host = host
-	b.move(gateway.end, host)
-	b.address(node.end, node.address+"/8")
-	b.address(inside.end, inside.address+"/8")
-	b.reach(node, inside)
-	b.reach(inside, node)
-	return tbg
-}
-
-// move takes a device to another host; its tunnel stays where it was made.
-func (b *builder) move(e end, host string) {
-	b.try(func() error {
-		target, err := os.Open(netns.Path(b.path.namespace(host)))
-		if err != nil {
-			return err
-		}
-		defer target.Close()
-		err = b.path.in(e.host, func(h *netlink.Handle) error {
-			l, err := h.LinkByName(e.name)
-			if err != nil {
-				return err
-			}
-			return h.LinkSetNsFd(l, int(target.Fd()))
-		})
-		if err != nil {
-			return fmt.Errorf("move %s to %s: %w", e.name, host, err)
-		}
-		return netns.LinkUp(b.path.namespace(host), e.name)
-	})
+	if b.err != nil {
+		return nil, fmt.Errorf("build path %s: %w", name, b.err)
+	}
+	b.path.Routers = 2
+	b.product(gateways...)
+	return b.finish()
 }

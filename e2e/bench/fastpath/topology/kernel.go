@@ -67,6 +67,7 @@ func (b *builder) gateways() {
 
 // routers makes the gateways routers of their pods' subnets.
 func (b *builder) routers() {
+	b.path.Routers = 2
 	b.address(podA, routerA+"/24")
 	b.address(podB, routerB+"/24")
 	b.neighbour(podA, clientAddress, clientEnd)

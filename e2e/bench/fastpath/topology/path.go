@@ -10,8 +10,11 @@ import (
 	"io"
 	"maps"
 	"net/netip"
+	"time"
 
 	"github.com/vishvananda/netlink"
+
+	"github.com/tombolo-io/tombolo/e2e/bench/fastpath/tunnel"
 )
 
 const (
@@ -19,9 +22,6 @@ const (
 	UnderlayMTU = 1500
 	// PodMTU is what VXLAN over IPv4 (RFC 7348: 50 bytes) leaves of it.
 	PodMTU = UnderlayMTU - 50
-
-	// PairHops is how many gateways the packets of Pairs meet, but for veth's.
-	PairHops = 2
 
 	vxlanPort = 4789
 )
@@ -39,6 +39,8 @@ type Path struct {
 	Name string
 	// Client and Server are the pods.
 	Client, Server Pod
+	// Routers is how many routers packets meet between the pods. The product's gateways are none.
+	Routers int
 
 	ctx context.Context
 	// hosts between the pods, by their short names.
@@ -48,8 +50,11 @@ type Path struct {
 	podLink []end
 	// open is what is attached as long as this process runs.
 	open []io.Closer
-	// restart makes the product set its state anew, as often as asked, on every gateway.
-	restart func(times int) error
+	// processes carry packets in user space.
+	processes []*tunnel.Process
+	// restart makes the product set its state anew, as often as asked, on each of its nodes, products in number.
+	restart  func(times int) error
+	products int
 }
 
 // Variant builds one kind of path.
@@ -68,7 +73,21 @@ func Pairs() []Variant {
 		{"vxlan", "kernel VXLAN device and routes, as Submariner", buildVXLAN},
 		{"vxlan-ct", "the same, and nftables with connection tracking", buildConntrack},
 		{"collect-md", "kernel VXLAN device that eBPF tells the endpoint, as Cilium", buildCollect},
-		{"tombolo", "the product", buildTombolo},
+		{"tombolo", "the product: pods send by themselves, and a bridge and routers stand for OVN", buildTombolo},
+		{"tombolo-gateway", "the product's gateways alone, with pods at their ports", buildTomboloGateway},
+		{"wireguard-go", "wireguard-go and routes", buildWireGuard},
+		{"tombolo-wireguard", "the product's gateways, which encrypt with wireguard-go", buildTomboloWireGuard},
+	}
+}
+
+// Gated are the variants that gates are tried on: the kernel, which must pass them all, and what the product has on nodes
+// that are gateways and on those that are not.
+func Gated() []Variant {
+	return []Variant{
+		{"vxlan", "", buildVXLAN},
+		{"tombolo", "", buildTombolo},
+		{"tombolo-gateway", "", buildTomboloGateway},
+		{"tombolo-hops4", "", buildGatewayChain},
 	}
 }
 
@@ -100,6 +119,9 @@ func (p *Path) Wire(on bool) error {
 	return nil
 }
 
+// HasPodMTU is false where a pod's MTU can't change: no larger packet gets through the overlay between nodes.
+func (p *Path) HasPodMTU() bool { return len(p.podLink) > 0 }
+
 // SetPodMTU changes the MTU between the client and its gateway.
 func (p *Path) SetPodMTU(mtu int) error {
 	for _, e := range p.podLink {
@@ -127,10 +149,25 @@ func (p *Path) SetPodChecksums(offload bool) error {
 	return nil
 }
 
-// Restarts says whether there is something that Restart restarts.
-func (p *Path) Restarts() bool { return p.restart != nil }
+// UserSpace says whether processes carry the packets.
+func (p *Path) UserSpace() bool { return len(p.processes) > 0 }
 
-// Restart opens, sets and closes the product so many times on each of its gateways, with all their state pinned.
+// CPU time until now of the processes that carry packets of the path in user space.
+func (p *Path) CPU() (total time.Duration, err error) {
+	for _, process := range p.processes {
+		spent, err := process.CPU()
+		if err != nil {
+			return 0, err
+		}
+		total += spent
+	}
+	return total, nil
+}
+
+// Restarts says how many nodes Restart restarts.
+func (p *Path) Restarts() int { return p.products }
+
+// Restart opens, sets and closes the product so many times on each of its nodes, with all their state pinned.
 func (p *Path) Restart(times int) error { return p.restart(times) }
 
 // Close detaches what is attached. The namespaces go with their Ground.

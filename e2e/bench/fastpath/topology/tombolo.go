@@ -8,7 +8,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/netip"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -24,6 +23,14 @@ type gatewayConfig struct {
 	Ports    []port
 	Clusters []cluster
 	Relays   []relay
+	Pods     []pod
+	Own      own
+	// Routers are the addresses of the other ends of Ports, by interface.
+	Routers map[string]string
+	// SlowPath gives the kernel what the programs leave.
+	SlowPath bool
+	// Encryption is nil for none.
+	Encryption *encryption `json:",omitempty"`
 }
 
 // relay lets packets of a VNI pass from one cluster to another.
@@ -38,6 +45,8 @@ type relay struct {
 type underlay struct {
 	Interface, Address string
 	UDPPort            uint16
+	XDP                bool
+	Tunnel             string
 }
 
 type port struct {
@@ -60,6 +69,29 @@ type remote struct {
 type cluster struct {
 	Name      string
 	Endpoints []string
+	Senders   []string
+	Encrypted bool
+}
+
+// pod is one of the node's.
+type pod struct {
+	Interface      string
+	VNI            uint32
+	Address        string
+	MAC, RouterMAC string
+}
+
+// own is the node's own cluster.
+type own struct {
+	Name            string
+	Gateways, Nodes []string
+	Hosts           []host
+}
+
+// host is the node that has a pod.
+type host struct {
+	VNI           uint32
+	Address, Node string
 }
 
 // gateway is a host that the product runs on.
@@ -76,7 +108,7 @@ func (p *Path) apply(g gateway, times int) error {
 	}
 	var stderr bytes.Buffer
 	cmd := exec.CommandContext(p.ctx, driverPath(),
-		"-pins", filepath.Join(pinsDirectory(), p.Name+"-"+g.host), "-times", strconv.Itoa(times))
+		"-pins", p.pins(g.host), "-times", strconv.Itoa(times))
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(in), &stderr
 	if err := netns.Do(p.namespace(g.host), cmd.Start); err != nil {
 		return fmt.Errorf("start the product on %s: %w", g.host, err)
@@ -87,25 +119,46 @@ func (p *Path) apply(g gateway, times int) error {
 	return nil
 }
 
+func (p *Path) pins(host string) string { return filepath.Join(pinsDirectory(), p.Name+"-"+host) }
+
 // productVNI is the Vpc's on both ends.
 const productVNI = 100
 
-func (b *builder) config(under end, endpoint, other string, at, router end, local, remotePrefix string) gatewayConfig {
+// site is one of two clusters: its prefixes, and the addresses of what stands between them and the underlay.
+type site struct {
+	// cluster is its name, and subnet where its pods are.
+	cluster, subnet string
+	// link is between the Vpc's router and the gateway port, which has gateway there; router is the router's.
+	link, router, gateway string
+	// endpoint of its gateway on the underlay.
+	endpoint string
+}
+
+var (
+	siteA = site{"a", subnetA, "169.254.0.0/29", "169.254.0.1", "169.254.0.2", endpointA}
+	siteB = site{"b", subnetB, "169.254.0.8/29", "169.254.0.9", "169.254.0.10", endpointB}
+)
+
+// config is that of a gateway of the cluster here, whose port leads to router.
+func (b *builder) config(under end, here, there site, at, router end) gatewayConfig {
 	return gatewayConfig{
-		Underlay: underlay{under.name, endpoint, vxlanPort},
-		Clusters: []cluster{{"other", []string{other}}},
+		Underlay: underlay{Interface: under.name, Address: here.endpoint, UDPPort: vxlanPort},
+		Clusters: []cluster{{Name: there.cluster, Endpoints: []string{there.endpoint}}},
 		Ports: []port{{
 			Interface: at.name, Vpc: "bench/vpc", VNI: productVNI,
 			GatewayMAC: b.mac(at).String(), RouterMAC: b.mac(router).String(),
-			Address: netip.MustParsePrefix(local).Addr().Next().String(),
-			Local:   []string{local},
-			Remotes: []remote{{"bench/vpc", productVNI, "other", []string{remotePrefix}}},
+			Address: here.gateway,
+			Local:   []string{here.subnet, here.link},
+			Remotes: []remote{{"bench/vpc", productVNI, there.cluster, []string{there.subnet, there.link}}},
 		}},
+		Routers:  map[string]string{at.name: here.router},
+		SlowPath: true,
 	}
 }
 
-// product makes both gateways the product's.
+// product makes all of these gateways the product's.
 func (b *builder) product(gateways ...gateway) {
+	b.path.products = len(gateways)
 	b.path.restart = func(times int) error {
 		for _, g := range gateways {
 			if err := b.path.apply(g, times); err != nil {
@@ -117,12 +170,13 @@ func (b *builder) product(gateways ...gateway) {
 	b.try(func() error { return b.path.restart(1) })
 }
 
-func buildTombolo(ctx context.Context, name string) (*Path, error) {
+// buildTomboloGateway has pods where the gateway ports' routers would be: it is the transit alone.
+func buildTomboloGateway(ctx context.Context, name string) (*Path, error) {
 	b := newBuilder(ctx, name)
 	b.gateways()
 	b.product(
-		gateway{"ga", b.config(underA, endpointA, endpointB, podA, clientEnd, subnetA, subnetB)},
-		gateway{"gb", b.config(underB, endpointB, endpointA, podB, serverEnd, subnetB, subnetA)},
+		gateway{"ga", b.config(underA, siteA, siteB, podA, clientEnd)},
+		gateway{"gb", b.config(underB, siteB, siteA, podB, serverEnd)},
 	)
 	return b.finish()
 }

@@ -33,6 +33,8 @@ type Station struct {
 	// In is the interface that frames are given to, in the namespace InNamespace; Out where they arrive.
 	InNamespace, OutNamespace string
 	In, Out                   int
+	// XDP says that frames come to Out before the kernel has made skbs of them.
+	XDP bool
 	// InMAC is the gateway's, and TunnelMAC its tunnel device's: the destinations of the outer and inner Ethernet.
 	InMAC, TunnelMAC net.HardwareAddr
 }
@@ -128,45 +130,61 @@ func KernelStation(ctx context.Context, role Role, conntrack bool) (*Station, er
 	return s, err
 }
 
-// BaseStation is a gateway that ends all packets.
-func BaseStation(ctx context.Context) (*Station, error) {
-	b := newBuilder(ctx, string(Base))
+// BaseStation is a gateway that ends all packets, with xdp before the kernel makes skbs of them.
+func BaseStation(ctx context.Context, xdp bool) (*Station, error) {
+	name := string(Base)
+	if xdp {
+		name += "-xdp"
+	}
+	b := newBuilder(ctx, name)
 	s := b.station(Encap)
+	s.XDP = xdp
 	s.Role, s.OutNamespace, s.Out = Base, b.path.namespace("gw"), b.index(stationIn)
 	_, err := b.finish()
 	return s, err
 }
 
 // ProductStation is a gateway of the product's that knows these remote prefixes. In transit it has one underlay, so
-// packets leave by the interface that they came in by and are counted where they were made.
-func ProductStation(ctx context.Context, role Role, remotes []netip.Prefix) (*Station, error) {
-	b := newBuilder(ctx, fmt.Sprintf("tombolo-%s-%d", role, len(remotes)))
+// packets leave by the interface that they came in by and are counted where they were made; with xdp before the kernel
+// makes an skb of them.
+func ProductStation(ctx context.Context, role Role, remotes []netip.Prefix, xdp bool) (*Station, error) {
+	name := fmt.Sprintf("tombolo-%s-%d", role, len(remotes))
+	if xdp {
+		name += "-xdp"
+	}
+	b := newBuilder(ctx, name)
 	s := b.station(role)
 	s.TunnelMAC = make(net.HardwareAddr, 6)
 	prefixes := make([]string, len(remotes))
 	for i, r := range remotes {
 		prefixes[i] = r.String()
 	}
+	near := site{"near", "10.77.1.0/24", "169.254.0.0/29", "169.254.0.1", "169.254.0.2", tunnelOut + "1"}
+	far := site{"far", "10.77.2.0/24", "169.254.0.8/29", "169.254.0.9", "169.254.0.10", tunnelOut + "2"}
 	var cfg gatewayConfig
 	switch role {
 	case Encap:
-		cfg = b.config(stationOut, tunnelOut+"1", tunnelOut+"2", stationIn, generatorEnd, "10.77.1.0/24", "")
+		cfg = b.config(stationOut, near, far, stationIn, generatorEnd)
 		cfg.Ports[0].Remotes[0].Prefixes = prefixes
 	case Decap:
-		cfg = b.config(stationIn, TunnelTo.String(), TunnelFrom.String(), stationOut, arriveEnd, "10.77.2.0/24", "")
+		far.endpoint, near.endpoint = TunnelTo.String(), TunnelFrom.String()
+		cfg = b.config(stationIn, far, near, stationOut, arriveEnd)
 		cfg.Ports[0].Remotes[0].Prefixes = prefixes
 	case Transit:
 		const next = "192.0.3.3"
 		b.neighbour(stationIn, next, generatorEnd)
-		s.OutNamespace, s.Out = s.InNamespace, s.In
+		s.OutNamespace, s.Out, s.XDP = s.InNamespace, s.In, xdp
 		cfg = gatewayConfig{
-			Underlay: underlay{stationIn.name, TunnelTo.String(), s.TunnelPort()},
-			Clusters: []cluster{{"from", []string{TunnelFrom.String()}}, {"to", []string{next}}},
-			Relays:   []relay{{VNI: TunnelVNI, From: "from", Sources: []string{Near.String() + "/32"}, To: "to", Destinations: prefixes}},
+			Underlay: underlay{Interface: stationIn.name, Address: TunnelTo.String(), UDPPort: s.TunnelPort(), XDP: xdp},
+			Clusters: []cluster{
+				{Name: "from", Endpoints: []string{TunnelFrom.String()}}, {Name: "to", Endpoints: []string{next}},
+			},
+			Relays: []relay{{VNI: TunnelVNI, From: "from", Sources: []string{Near.String() + "/32"}, To: "to", Destinations: prefixes}},
 		}
 	default:
 		return nil, fmt.Errorf("build path %s: the product has no %s", b.path.Name, role)
 	}
+	cfg.SlowPath = len(remotes) == 1 // the maps are looked at, not 100,000 routes of the kernel
 	b.product(gateway{"gw", cfg})
 	_, err := b.finish()
 	return s, err

@@ -97,8 +97,7 @@ static __always_inline int give(struct __sk_buff *skb)
 	// An interface of layer 3: the kernel takes the outer Ethernet header off again.
 	if (cluster->encrypted)
 		return bpf_redirect(underlay->tunnel, 0);
-	// The kernel finds the next hop and its MAC address, as for a packet of its own.
-	return bpf_redirect_neigh(underlay->ifindex, NULL, 0, 0);
+	return send(skb, underlay, endpoint);
 }
 
 // tombolo_out takes what a Vpc's router sends to the gateway port.
@@ -108,24 +107,6 @@ int tombolo_out(struct __sk_buff *skb)
 	if (wanted_records())
 		sample_out(skb);
 	return recorded(give(skb));
-}
-
-// congestion makes the inner header say what a router between the clusters marked (RFC 6040 section 4.2).
-static __always_inline int congestion(__u8 outer_tos, struct iphdr *ip)
-{
-	__u32 sum;
-
-	if ((outer_tos & ECN_MASK) != ECN_CE || (ip->tos & ECN_MASK) == ECN_CE)
-		return 0;
-	if (!(ip->tos & ECN_MASK))
-		return -1;
-	// RFC 1624, equation 3. TOS is the low octet of the header's first word.
-	sum = (__u16)~bpf_ntohs(ip->check) + (__u16)~ip->tos + (ip->tos | ECN_CE);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	ip->check = bpf_htons(~sum);
-	ip->tos |= ECN_CE;
-	return 0;
 }
 
 static __always_inline int deliver(struct __sk_buff *skb, const struct underlay *underlay,
@@ -185,7 +166,9 @@ static __always_inline int take(struct __sk_buff *skb)
 	enum event refused = DROP_UNKNOWN_VNI;
 	struct outer *o;
 	struct iphdr *ip;
+	struct taken *taken = NULL;
 	__be32 origin, from, node;
+	__u64 epoch;
 	__u32 length;
 	int verdict;
 
@@ -202,6 +185,20 @@ static __always_inline int take(struct __sk_buff *skb)
 		return disguised(skb) ? drop(DROP_NOT_ENCRYPTED) : TCX_NEXT;
 
 	vni = bpf_ntohl(o->vxlan.vni) >> 8;
+	epoch = this_epoch();
+	ip = (void *)(o + 1);
+	if ((void *)(ip + 1) <= (void *)(long)skb->data_end) {
+		taken = taken_of(ip);
+		if (!taken) // for the verifier
+			return TCX_NEXT;
+		place = &taken->place;
+		length = wire_length(skb, ip, sizeof(*o));
+		if (recalls(taken, skb->ifindex, epoch, vni, o, ip) && length && is_here(place, ip, length)) {
+			flow = taken->flow;
+			goto here;
+		}
+	}
+	full_barrier(); // the epoch is read before the maps are
 	delivery = bpf_map_lookup_elem(&tombolo_vnis, &vni);
 	sender = bpf_map_lookup_elem(&tombolo_sources, &o->ip.saddr);
 	if (!sender) {
@@ -225,7 +222,7 @@ static __always_inline int take(struct __sk_buff *skb)
 		if (refused != ADMITTED)
 			return drop(refused);
 		count_hop(&hop, packets, bytes);
-		return pass(o, underlay, hop.endpoint);
+		return pass(skb, o, underlay, hop.endpoint);
 	}
 	if (refused != ADMITTED)
 		return drop(refused);
@@ -240,12 +237,13 @@ static __always_inline int take(struct __sk_buff *skb)
 		if (node) {
 			flow.path = PATH_NODE;
 			count_flow(&flow, packets, bytes);
-			return pass(o, underlay, node);
+			return pass(skb, o, underlay, node);
 		}
 		if (refused != ADMITTED)
 			return drop(refused);
 		place = NULL;
 	}
+here:
 	// adjust_room leaves the mark of a tunnel on the super-packet: TCP bears it, UDP would be lost without a count.
 	if (skb->gso_size && ip->protocol != IPPROTO_TCP)
 		return to_tunnel(skb, underlay, SLOW_GSO_NOT_TCP, DROP_GSO_NOT_TCP);
@@ -257,12 +255,19 @@ static __always_inline int take(struct __sk_buff *skb)
 	if (place) {
 		origin = origin_of(o);
 		from = ip->saddr;
-		if (unwrap(skb, place))
+		if (!taken) // for the verifier
+			return drop(DROP_MALFORMED);
+		if (place != &taken->place)
+			remember_taken(taken, skb->ifindex, epoch, o, ip, &flow, place);
+		if (unwrap(skb, &taken->place))
 			return to_tunnel(skb, underlay, SLOW_DECAPSULATE, DROP_DECAPSULATE);
-		if (origin)
+		if (origin && (origin != taken->origin || taken->until < bpf_jiffies64())) {
 			learn(&flow, from, origin);
+			taken->origin = origin;
+			taken->until = bpf_jiffies64() + MEMO_TICKS;
+		}
 		count_flow(&flow, packets, bytes);
-		return bpf_redirect_peer(place->ifindex, 0);
+		return bpf_redirect_peer(taken->place.ifindex, 0);
 	}
 	verdict = deliver(skb, underlay, delivery);
 	if (verdict == TCX_REDIRECT)

@@ -156,8 +156,8 @@ struct cached {
 	struct remote remote;
 };
 
-// CACHE_BITS: 131072 answers of 32 bytes make 4 MiB.
-#define CACHE_BITS 17
+// CACHE_BITS: 262144 answers of 32 bytes make 8 MiB.
+#define CACHE_BITS 18
 
 enum lookup {
 	LOOKUP_HIT,

@@ -54,8 +54,8 @@ static __always_inline __be32 next_node(const struct underlay *underlay, const s
 }
 
 // pass sends the packet on in place.
-static __always_inline int pass(struct outer *o, const struct underlay *underlay, __be32 node)
+static __always_inline int pass(struct __sk_buff *skb, struct outer *o, const struct underlay *underlay, __be32 node)
 {
 	rewrite(o, underlay, node);
-	return bpf_redirect_neigh(underlay->ifindex, NULL, 0, 0);
+	return send(skb, underlay, node);
 }

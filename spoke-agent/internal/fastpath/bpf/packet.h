@@ -166,6 +166,24 @@ static __always_inline __u16 header_checksum(const __u16 *words)
 	return ~sum;
 }
 
+// congestion makes the inner header say what a router between the clusters marked (RFC 6040 section 4.2).
+static __always_inline int congestion(__u8 outer_tos, struct iphdr *ip)
+{
+	__u32 sum;
+
+	if ((outer_tos & ECN_MASK) != ECN_CE || (ip->tos & ECN_MASK) == ECN_CE)
+		return 0;
+	if (!(ip->tos & ECN_MASK))
+		return -1;
+	// RFC 1624, equation 3. TOS is the low octet of the header's first word.
+	sum = (__u16)~bpf_ntohs(ip->check) + (__u16)~ip->tos + (ip->tos | ECN_CE);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	ip->check = bpf_htons(~sum);
+	ip->tos |= ECN_CE;
+	return 0;
+}
+
 // choose gives one endpoint to all packets of a flow. The cluster has at least one.
 static __always_inline __be32 choose(const struct cluster *cluster, __u64 hash)
 {

@@ -6,6 +6,8 @@
 #pragma once
 
 #include "encap.h"
+#include "memo.h"
+#include "nexthop.h"
 #include "record.h"
 #include "slow.h"
 
@@ -24,16 +26,16 @@ static __always_inline struct place *place_of(__u32 vni, __be32 address)
 }
 
 // on lets what a pod sends go where it would without this program: into the integration bridge.
-static __always_inline int on(const struct pod *pod)
+static __always_inline int on(__u32 other)
 {
-	return pod->other ? bpf_redirect(pod->other, 0) : TCX_NEXT;
+	return other ? bpf_redirect(other, 0) : TCX_NEXT;
 }
 
 // leave is on, for what goes to another cluster all the same.
-static __noinline int leave(const struct pod *pod, enum event reason)
+static __noinline int leave(__u32 other, enum event reason)
 {
 	count_event(reason);
-	return on(pod);
+	return on(other);
 }
 
 // to_tunnel leaves a packet to the kernel's VXLAN device, where tombolo_slow_in looks at it again.
@@ -70,41 +72,54 @@ static __always_inline int unwrap(struct __sk_buff *skb, const struct place *pla
 static __always_inline int take_pod(struct __sk_buff *skb)
 {
 	__u32 ifindex = skb->ifindex, zero = 0;
-	struct pod *pod = bpf_map_lookup_elem(&tombolo_pods, &ifindex);
-	__u32 packets = skb->gso_segs ?: 1, bytes = skb->len - ETH_HLEN, length;
-	struct underlay *underlay;
+	struct underlay *underlay = bpf_map_lookup_elem(&tombolo_underlay, &zero);
+	__u32 packets = skb->gso_segs ?: 1, bytes = skb->len - ETH_HLEN, length, other, mtu;
 	struct remote remote = {};
 	struct flow flow = {};
+	struct sent *sent = NULL;
 	struct cluster *cluster;
 	struct iphdr *ip;
+	struct pod *pod;
 	__be32 endpoint;
-	__u64 hash;
+	__u64 hash, epoch;
 	__u8 tos;
 	int failed;
 
-	if (!pod)
-		return TCX_NEXT;
-	underlay = bpf_map_lookup_elem(&tombolo_underlay, &zero);
 	if (!underlay) // for the verifier
 		return TCX_NEXT;
-	if (!untagged_ipv4(skb))
-		return on(pod);
-	ip = ip_header(skb);
+	ip = untagged_ipv4(skb) ? ip_header(skb) : NULL;
+	epoch = this_epoch();
+	if (ip) {
+		sent = sent_of(ip);
+		if (!sent) // for the verifier
+			return TCX_NEXT;
+		if (same_pair(sent, ifindex, epoch, ip) && !origin_for(sent->flow.remote_vni, ip->daddr, &endpoint)) {
+			other = sent->other;
+			if (!routine(ip) || ip->frag_off & bpf_htons(IP_MF | IP_OFFSET))
+				return leave(other, SLOW_ROUTER);
+			flow = sent->flow;
+			mtu = sent->mtu;
+			hash = flow_hash(skb, ip, 1);
+			goto known;
+		}
+	}
+	full_barrier(); // the epoch is read before the maps are
+	pod = bpf_map_lookup_elem(&tombolo_pods, &ifindex);
+	if (!pod)
+		return TCX_NEXT;
+	other = pod->other;
 	if (!ip || !same_mac((void *)ip - ETH_HLEN, pod->router_mac) || ip->saddr != pod->address)
-		return on(pod);
+		return on(other);
 	if (find(TRIE_REMOTES, pod->vni, ip->daddr, &remote) || remote.own)
-		return on(pod);
+		return on(other);
 	if (!routine(ip) || ip->frag_off & bpf_htons(IP_MF | IP_OFFSET))
-		return leave(pod, SLOW_ROUTER);
+		return leave(other, SLOW_ROUTER);
 	cluster = bpf_map_lookup_elem(&tombolo_clusters, &remote.cluster);
 	if (!cluster || !cluster->count)
-		return leave(pod, SLOW_NO_ENDPOINT);
+		return leave(other, SLOW_NO_ENDPOINT);
 	if (cluster->encrypted)
-		return leave(pod, SLOW_ENCRYPTED);
-	length = wire_length(skb, ip, ETH_HLEN);
-	if (length + OVERHEAD > cluster->mtu)
-		return leave(pod, SLOW_TOO_BIG);
-
+		return leave(other, SLOW_ENCRYPTED);
+	mtu = cluster->mtu;
 	flow.cluster = remote.cluster;
 	flow.vni = pod->vni;
 	flow.remote_vni = remote.vni;
@@ -113,16 +128,22 @@ static __always_inline int take_pod(struct __sk_buff *skb)
 	hash = flow_hash(skb, ip, 1);
 	if (origin_for(remote.vni, ip->daddr, &endpoint))
 		endpoint = choose(cluster, hash);
+	else
+		remember_sent(sent, ifindex, epoch, ip, &flow, pod, mtu);
+known:
+	length = wire_length(skb, ip, ETH_HLEN);
+	if (length + OVERHEAD > mtu)
+		return leave(other, SLOW_TOO_BIG);
 	tos = ip->tos;
-	if (ip->protocol == IPPROTO_TCP && clamp_mss(skb, sizeof(*ip), cluster->mtu))
+	if (ip->protocol == IPPROTO_TCP && clamp_mss(skb, sizeof(*ip), mtu))
 		return drop(DROP_MALFORMED);
-	failed = encapsulate(skb, underlay, endpoint, remote.vni, hash, tos, 1);
+	failed = encapsulate(skb, underlay, endpoint, flow.remote_vni, hash, tos, 1);
 	if (failed == REFUSED)
-		return leave(pod, SLOW_ENCAPSULATE);
+		return leave(other, SLOW_ENCAPSULATE);
 	if (failed) // for the verifier
 		return drop(DROP_ENCAPSULATE);
 	count_flow(&flow, packets, bytes);
-	return bpf_redirect_neigh(underlay->ifindex, NULL, 0, 0);
+	return send(skb, underlay, endpoint);
 }
 
 // tombolo_pod takes what a pod sends.

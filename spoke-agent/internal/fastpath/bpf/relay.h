@@ -6,6 +6,7 @@
 #pragma once
 
 #include "cache.h"
+#include "nexthop.h"
 #include "slow.h"
 
 // hop is where a packet goes next, and by which permission.
@@ -122,20 +123,6 @@ static __always_inline void count_hop(const struct hop *hop, __u64 packets, __u6
 	hop->count->bytes += bytes;
 }
 
-// next_hop asks the kernel for the MAC addresses on the way to the endpoint. It is not 0 when they are not known, when
-// the packet does not fit, or when the way is not through this interface.
-static __always_inline int next_hop(struct xdp_md *xdp, const struct outer *o, const struct underlay *underlay,
-				    const struct hop *hop, struct bpf_fib_lookup *fib)
-{
-	fib->family = AF_INET;
-	fib->l4_protocol = IPPROTO_UDP;
-	fib->tot_len = bpf_ntohs(o->ip.tot_len);
-	fib->ifindex = underlay->ifindex;
-	fib->ipv4_src = underlay->address;
-	fib->ipv4_dst = hop->endpoint;
-	return bpf_fib_lookup(xdp, fib, sizeof(*fib), BPF_FIB_LOOKUP_OUTPUT) || fib->ifindex != xdp->ingress_ifindex;
-}
-
 // tombolo_xdp relays what tombolo_in would relay, before the kernel makes an skb of it. All else goes on to the kernel,
 // and so to tombolo_in: what that drops, it counts.
 SEC("xdp.frags")
@@ -143,7 +130,7 @@ int tombolo_xdp(struct xdp_md *xdp)
 {
 	struct outer *o = (void *)(long)xdp->data;
 	struct iphdr *ip = (void *)(o + 1);
-	struct bpf_fib_lookup fib = {};
+	struct next_hop *next;
 	struct underlay *underlay;
 	struct delivery *delivery;
 	struct remote local;
@@ -167,11 +154,15 @@ int tombolo_xdp(struct xdp_md *xdp)
 		return XDP_PASS;
 	if (may_relay(o, ip, underlay, sender, DROP_NOT_LOCAL, &hop) != ADMITTED)
 		return XDP_PASS;
-	if (next_hop(xdp, o, underlay, &hop, &fib))
+	next = next_hop_of(hop.endpoint);
+	if (!next) // for the verifier
+		return XDP_PASS;
+	if (bpf_ntohs(o->ip.tot_len) > underlay->mtu)
+		return XDP_PASS;
+	if (!is_known(next, underlay, hop.endpoint) && ask_next_hop(xdp, underlay, hop.endpoint))
 		return XDP_PASS;
 	count_hop(&hop, 1, bpf_xdp_get_buff_len(xdp) - sizeof(*o));
 	rewrite(o, underlay, hop.endpoint);
-	__builtin_memcpy(o->eth.h_dest, fib.dmac, ETH_ALEN);
-	__builtin_memcpy(o->eth.h_source, fib.smac, ETH_ALEN);
+	write_frame(o, next);
 	return XDP_TX;
 }
