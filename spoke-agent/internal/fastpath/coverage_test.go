@@ -18,6 +18,10 @@ import (
 // wantCoverage of the branches of each program that a packet can take, in percent.
 const wantCoverage = 95
 
+// lessCoverage is for programs that have branches which no packet takes and C can't say so, as they are of functions that other
+// programs use too: tombolo_slow_in never ends with TCX_NEXT, and 3 of its 237 branches ask for that.
+var lessCoverage = map[string]float64{"tombolo_slow_in": 1.3}
+
 // notesSize is room for a note on each branch.
 const notesSize = 1 << 14
 
@@ -149,9 +153,9 @@ func TestCoverage(t *testing.T) {
 	for program, n := range all {
 		percent := 100 * float64(reached[program]+faulty[program]) / float64(n)
 		t.Logf("%s: %d of %d branches, and %d when a helper fails: %.1f %%", program, reached[program], n, faulty[program], percent)
-		if percent < wantCoverage {
-			t.Errorf("%s: the stories meet %.1f %% of its branches, want %d %%: add a story, or write %q behind a check that "+
-				"only the verifier needs", program, percent, wantCoverage, forVerifier)
+		if want := wantCoverage - lessCoverage[program]; percent < want {
+			t.Errorf("%s: the stories meet %.1f %% of its branches, want %.1f %%: add a story, or write %q behind a check that "+
+				"only the verifier needs", program, percent, want, forVerifier)
 		}
 	}
 }
