@@ -7,8 +7,8 @@
 #include "learn.h"
 #include "slow.h"
 
-// age takes one off the TTL, for the router that the packet does not meet (RFC 1624, equation 3). TTL is the first octet
-// of its word.
+// age takes one off the TTL, for the router that the packet does not meet (RFC 1624, equation 3). TTL is the first
+// octet of its word.
 static __always_inline void age(struct iphdr *ip)
 {
 	__u32 sum = (__u16)~ip->check + (__u16)~bpf_htons(ip->ttl << 8) + bpf_htons((ip->ttl - 1) << 8);

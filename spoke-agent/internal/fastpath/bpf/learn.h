@@ -1,8 +1,8 @@
 // Copyright The Tombolo Authors.
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 
-// Where the other clusters' pods are, as their packets say: the VXLAN header's 32 reserved bits have the underlay address of
-// the node that a packet began at, its origin, or 0.
+// Where the other clusters' pods are, as their packets say: the VXLAN header's 32 reserved bits have the underlay
+// address of the node that a packet began at, its origin, or 0.
 #pragma once
 
 #include "cache.h"

@@ -52,7 +52,7 @@ struct prefix {
 // own says of a prefix that it is no other cluster's.
 enum own {
 	OWN_ADDRESS = 1, // this node's link address
-	OWN_PREFIX,	 // a prefix of this cluster within a remote one
+	OWN_PREFIX,      // a prefix of this cluster within a remote one
 };
 
 // remote is the Vpc and cluster that a prefix belongs to, or an enum own.

@@ -1,9 +1,9 @@
 // Copyright The Tombolo Authors.
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 
-// What the maps have said of a pair of addresses, all of it in one place, for the packets that come next. Each CPU has its
-// own: programs on tcx run with bottom halves disabled, so nobody else reads or writes a memo meanwhile. As the cache, a memo
-// is of an epoch, which ends with any change of any map that it is made from.
+// What the maps have said of a pair of addresses, all of it in one place, for the packets that come next. Each CPU has
+// its own: programs on tcx run with bottom halves disabled, so nobody else reads or writes a memo meanwhile. As the
+// cache, a memo is of an epoch, which ends with any change of any map that it is made from.
 #pragma once
 
 #include "cache.h"
@@ -82,8 +82,8 @@ static __always_inline struct taken *taken_of(const struct iphdr *ip)
 }
 
 // recalls says whether a memo is of this packet. One condition, as most packets meet all.
-static __always_inline int recalls(const struct taken *taken, __u32 ifindex, __u64 epoch, __u32 vni, const struct outer *o,
-				   const struct iphdr *ip)
+static __always_inline int recalls(const struct taken *taken, __u32 ifindex, __u64 epoch, __u32 vni,
+				   const struct outer *o, const struct iphdr *ip)
 {
 	return ((taken->epoch ^ epoch) | (taken->from ^ ip->saddr) | (taken->to ^ ip->daddr) | (taken->flow.vni ^ vni) |
 		(taken->outer ^ o->ip.saddr) | (taken->ifindex ^ ifindex) | (o->inner.h_proto ^ bpf_htons(ETH_P_IP)) |

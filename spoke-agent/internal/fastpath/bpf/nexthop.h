@@ -1,8 +1,8 @@
 // Copyright The Tombolo Authors.
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 
-// The next hops of outer packets: the kernel's answers, kept for a moment. To ask for each packet costs as much as all else
-// that a program does.
+// The next hops of outer packets: the kernel's answers, kept for a moment. To ask for each packet costs as much as all
+// else that a program does.
 #pragma once
 
 #include "packet.h"
@@ -54,8 +54,8 @@ static __always_inline void write_frame(struct outer *o, const struct next_hop *
 	__builtin_memcpy(o->eth.h_source, next->from, ETH_ALEN);
 }
 
-// ask_next_hop writes down what the kernel knows. It is not 0 when the kernel does not know the neighbour, or when the way
-// is not through the underlay. A function of its own to the verifier: packets seldom go there.
+// ask_next_hop writes down what the kernel knows. It is not 0 when the kernel does not know the neighbour, or when the
+// way is not through the underlay. A function of its own to the verifier: packets seldom go there.
 static __noinline int ask_next_hop(void *ctx, const struct underlay *underlay, __be32 endpoint)
 {
 	struct next_hop *next = next_hop_of(endpoint);
@@ -79,8 +79,8 @@ static __noinline int ask_next_hop(void *ctx, const struct underlay *underlay, _
 	return fib.ifindex ^ underlay->ifindex;
 }
 
-// send gives an encapsulated packet to the underlay. Whenever an answer is over, one packet goes the kernel's own way: so
-// the kernel knows that the neighbour is in use, and looks after it.
+// send gives an encapsulated packet to the underlay. Whenever an answer is over, one packet goes the kernel's own way:
+// so the kernel knows that the neighbour is in use, and looks after it.
 static __always_inline int send(struct __sk_buff *skb, const struct underlay *underlay, __be32 endpoint)
 {
 	struct next_hop *next = next_hop_of(endpoint);

@@ -25,9 +25,9 @@ static __always_inline int is_here(const struct place *place, const struct iphdr
 	return place && place->ifindex && routine(ip) && length <= place->mtu;
 }
 
-// next_node is the node of this cluster that an admitted packet goes on to, or 0: then it is for the gateway port, or refused
-// says why not. What another node of the cluster has sent never goes to one again, so nothing goes in circles. What came
-// encrypted does not go on in the clear: the gateway port takes it.
+// next_node is the node of this cluster that an admitted packet goes on to, or 0: then it is for the gateway port, or
+// refused says why not. What another node of the cluster has sent never goes to one again, so nothing goes in circles.
+// What came encrypted does not go on in the clear: the gateway port takes it.
 static __always_inline __be32 next_node(const struct underlay *underlay, const struct delivery *delivery,
 					const struct source *sender, const struct place *place, const struct outer *o,
 					const struct iphdr *ip, __u32 length, enum event *refused)

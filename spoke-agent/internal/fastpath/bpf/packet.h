@@ -123,8 +123,8 @@ static __always_inline __u64 mix(__u64 h)
 	return h ^ h >> 33;
 }
 
-// flow_hash is equal for all packets of a flow: 5-tuple, or 3-tuple where there are no ports to read, as in fragments. The
-// kernel's own skb hash costs ten times as much when no device has set it, and differs between fragments.
+// flow_hash is equal for all packets of a flow: 5-tuple, or 3-tuple where there are no ports to read, as in fragments.
+// The kernel's own skb hash costs ten times as much when no device has set it, and differs between fragments.
 static __always_inline __u64 flow_hash(struct __sk_buff *skb, const struct iphdr *ip, int whole)
 {
 	__u64 h = mix((__u64)ip->saddr << 32 | ip->daddr);

@@ -168,7 +168,8 @@ int tombolo_switch(struct __sk_buff *skb)
 		return TCX_NEXT;
 	if (bpf_skb_load_bytes(skb, offsetof(struct ethhdr, h_dest), to, sizeof(to))) // for the verifier
 		return TCX_NEXT;
-	// What is for others too, or for somebody else, the pod must be able to tell from its own: that takes the queue.
+	// What is for others too, or for somebody else, the pod must be able to tell from its own: that takes the
+	// queue.
 	if (!same_mac(to, pod->mac))
 		return bpf_redirect(pod->other, 0);
 	// The kernel does it itself since 6.15.
