@@ -58,7 +58,8 @@ func TestConditions(t *testing.T) {
 		},
 		{
 			func() { f.world.set(func(w *world) { w.failures, w.mtu = map[string]error{}, 1449 }) },
-			"DataPathReady FirstOnHooks SlowPathReady MTUSufficient=MTUTooSmall", "True MTUTooSmall gateway node e1: MTUSufficient: wan0 has an MTU of 1449 bytes", serving,
+			"DataPathReady FirstOnHooks SlowPathReady MTUSufficient=MTUTooSmall", "True MTUTooSmall gateway node e1: MTUSufficient: wan0 has an MTU of 1449 bytes",
+			strings.ReplaceAll(serving, "192.0.2.20 mtu 1500", "192.0.2.20 mtu 1449"),
 		},
 		{
 			func() {
