@@ -194,7 +194,9 @@ func (p *Plan) makePaths(in Inputs, own *spokev1alpha1.InterconnectGateway, endp
 	}
 	port := uint16(own.Spec.Port)
 	p.Fastpath.Underlay = fastpath.Underlay{Interface: in.Underlay, Address: address, UDPPort: port, VXLAN: link.VXLANName(port)}
-	p.Echoes = tunnelprobe.Config{Address: address, Port: port}
+	if p.Role == RoleGateway {
+		p.Echoes = tunnelprobe.Config{Address: address, Port: port}
+	}
 	p.SlowPath.VXLAN = link.VXLAN{Port: port, Address: address, Underlay: in.Underlay}
 	referenced := map[string]bool{}
 	for _, port := range p.Ports {

@@ -193,7 +193,7 @@ static __always_inline int take(struct __sk_buff *skb)
 			return TCX_NEXT;
 		place = &taken->place;
 		length = wire_length(skb, ip, sizeof(*o));
-		if (recalls(taken, skb->ifindex, epoch, vni, o, ip) && length && is_here(place, ip, length)) {
+		if (epoch && recalls(taken, skb->ifindex, epoch, vni, o, ip) && length && is_here(place, ip, length)) {
 			flow = taken->flow;
 			goto here;
 		}

@@ -63,7 +63,7 @@ static __always_inline __u32 memo_of(__be32 from, __be32 to)
 	return ((__u64)from << 32 | to) * 0x9e3779b97f4a7c15ULL >> (64 - MEMO_BITS);
 }
 
-// this_epoch is to be read before the maps are.
+// this_epoch is to be read before the maps are. 0 is none: nothing is remembered then.
 static __always_inline __u64 this_epoch(void)
 {
 	__u32 zero = 0;

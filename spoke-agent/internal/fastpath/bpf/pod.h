@@ -93,7 +93,8 @@ static __always_inline int take_pod(struct __sk_buff *skb)
 		sent = sent_of(ip);
 		if (!sent) // for the verifier
 			return TCX_NEXT;
-		if (same_pair(sent, ifindex, epoch, ip) && !origin_for(sent->flow.remote_vni, ip->daddr, &endpoint)) {
+		if (epoch && same_pair(sent, ifindex, epoch, ip) &&
+		    !origin_for(sent->flow.remote_vni, ip->daddr, &endpoint)) {
 			other = sent->other;
 			if (!routine(ip) || ip->frag_off & bpf_htons(IP_MF | IP_OFFSET))
 				return leave(other, SLOW_ROUTER);
