@@ -220,7 +220,7 @@ func TestCacheSlots(t *testing.T) {
 	}
 }
 
-// sealed is struct cached of bpf/maps.h, with the seal of bpf/cache.h.
+// sealed is struct cached of bpf/layout.h, with the seal of bpf/cache.h.
 func sealed(question, epoch uint64, answer remoteEntry) []byte {
 	return sealedWords(question, epoch, answer.encode())
 }

@@ -30,11 +30,16 @@
 // Config.Pods send by themselves: tombolo_pod encapsulates what they send to other clusters,
 // and tombolo_in puts what comes into their namespaces. See docs/decisions/0011.
 //
-//	bpf/maps.h     what lies in the maps; maps.go writes the same bytes
-//	bpf/gateway.c  tombolo_out, tombolo_in, tombolo_in_tunnel and tombolo_slow_in
+//	bpf/layout.h   what lies in the maps; maps.go writes the same bytes
+//	bpf/maps.h     the maps
+//	bpf/gateway.c  tombolo_out, tombolo_in and tombolo_in_tunnel
+//	bpf/admit.h    the law of who may send what to whom
+//	bpf/slow_in.h  tombolo_slow_in
 //	bpf/slow.h     what goes to the kernel, and ICMP
 //	bpf/relay.h    what only passes, and tombolo_xdp
 //	bpf/cache.h    longest matches
+//	bpf/memo.h     what the maps say of a pair of addresses
+//	bpf/nexthop.h  next hops, for a moment
 //	bpf/pod.h      tombolo_pod and tombolo_switch
 //	bpf/learn.h    where other clusters' pods are
 //	bpf/own.h      what goes on to another node of the cluster

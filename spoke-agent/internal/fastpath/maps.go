@@ -12,11 +12,11 @@ import (
 	"net/netip"
 )
 
-// layoutVersion is the version of bpf/maps.h. Maps of another version are left to the programs that still use them,
+// layoutVersion is the version of bpf/layout.h. Maps of another version are left to the programs that still use them,
 // until Set has filled new ones and replaced these programs.
 const layoutVersion = 7
 
-// maxEndpoints is MAX_ENDPOINTS of bpf/maps.h.
+// maxEndpoints is MAX_ENDPOINTS of bpf/layout.h.
 const maxEndpoints = 16
 
 // maxClusterName is what the name in struct cluster can hold, one octet less than its size: it ends in a zero.

@@ -17,7 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestLayout holds maps.go against what clang made of bpf/maps.h.
+// TestLayout holds maps.go against what clang made of bpf/layout.h.
 func TestLayout(t *testing.T) {
 	spec, err := loadGateway()
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxVpc is MAX_VPC of bpf/maps.h: what a name in the maps takes, with the zero that ends it.
+// maxVpc is MAX_VPC of bpf/layout.h: what a name in the maps takes, with the zero that ends it.
 const maxVpc = 128
 
 func encodeName(vpc string) []byte {
