@@ -133,6 +133,18 @@ func sizeRules(field, at string, limit int, entry string) map[string]rule {
 	}
 }
 
+// lengthRule is that of a text of at most limit characters.
+func lengthRule(field, at string, limit int) map[string]rule {
+	return map[string]rule{
+		fmt.Sprintf("%s has at most %d characters", field, limit): {
+			reason: "The bound keeps the object small.",
+			accept: fmt.Sprintf(at, strings.Repeat("x", limit)),
+			refuse: fmt.Sprintf(at, strings.Repeat("x", limit+1)),
+			says:   []string{field + ":", "Too long", fmt.Sprint(limit)},
+		},
+	}
+}
+
 // boundRules are those of numbers from low to high.
 func boundRules(field, at string, low, high int) map[string]rule {
 	put := func(value int) string { return fmt.Sprintf(at, value) }

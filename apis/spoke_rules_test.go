@@ -36,7 +36,16 @@ spec: {cluster: east, encapsulation: VXLAN, port: 4789}`,
 			`{cluster: west, node: n2, reachable: true, lossPermille: 0, lastTransitionTime: "2026-11-20T20:00:00Z"}`),
 		setRule("status.reservedCIDRs", "status: {reservedCIDRs: %s}", "10.96.0.0/12", "10.244.0.0/16"),
 		conditionRules(),
+		lengthRule("spec.hubVersion", "spec: {hubVersion: %q}", 64),
+		lengthRule("status.agentVersion", "status: {agentVersion: %q}", 64),
+		lengthRule("status.clusterID", "status: {clusterID: %q}", 64),
 		map[string]rule{
+			"membership is Member, Draining or Drained": {
+				reason: "An agent must not take an unknown word for leave to remove what it has made.",
+				accept: `spec: {membership: Draining}`,
+				refuse: `spec: {membership: Gone}`,
+				says:   []string{"spec.membership:", `"Gone"`, `"Member", "Draining", "Drained"`},
+			},
 			"encapsulation is VXLAN": {
 				reason: "The data path knows no other (RFC 7348).",
 				accept: `spec: {encapsulation: VXLAN}`,

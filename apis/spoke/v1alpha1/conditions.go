@@ -27,6 +27,27 @@ const (
 	ReasonNorthboundError = "NorthboundError"
 )
 
+// Conditions of a cluster's agent (InterconnectGateway).
+const (
+	// ConditionVersionSupported is False when the agent is of a newer minor version than the hub: the hub may not say what it needs to know.
+	ConditionVersionSupported = "VersionSupported"
+	// ConditionLeaving is True when the cluster's administrator removes Tombolo from the cluster: the hub drains it. An agent that is
+	// installed again makes it False.
+	ConditionLeaving = "Leaving"
+)
+
+// Reasons of the conditions of a cluster's agent.
+const (
+	// ReasonSupported: hub and agent may work together.
+	ReasonSupported = "Supported"
+	// ReasonAgentNewer: upgrade the hub first.
+	ReasonAgentNewer = "AgentNewerThanHub"
+	// ReasonUninstalling: the agent is being uninstalled.
+	ReasonUninstalling = "Uninstalling"
+	// ReasonInstalled: the agent is there to stay.
+	ReasonInstalled = "Installed"
+)
+
 // Conditions of a gateway node (InterconnectGateway.status.gateways). Whatever they say, the node forwards what it forwarded before: none of
 // the causes makes it take anything down.
 const (

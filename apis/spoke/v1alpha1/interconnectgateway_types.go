@@ -24,10 +24,33 @@ func Encrypted(a, b *InterconnectGatewaySpec) bool {
 	return a.Encryption == EncryptionWireGuard || b.Encryption == EncryptionWireGuard
 }
 
+// Membership of a cluster in the fleet.
+//
+// +kubebuilder:validation:Enum=Member;Draining;Drained
+type Membership string
+
+// Memberships, in the order of a cluster's life. A drained cluster that comes back is a Member again.
+const (
+	// MembershipMember means that the cluster takes part.
+	MembershipMember Membership = "Member"
+	// MembershipDraining means that the cluster is leaving, and that others still have routes to it.
+	MembershipDraining Membership = "Draining"
+	// MembershipDrained means that no other cluster has a route to this one and that it has no LocalRouter any more: what its agent has made
+	// there can be removed.
+	MembershipDrained Membership = "Drained"
+)
+
 // InterconnectGatewaySpec is what the fleet knows of a cluster's gateways.
 type InterconnectGatewaySpec struct {
 	// Cluster whose gateways these are.
 	Cluster string `json:"cluster"`
+	// Membership of the cluster. Member when it is empty.
+	// +optional
+	Membership Membership `json:"membership,omitempty"`
+	// HubVersion is the version of the hub that wrote this. An agent of a newer minor version says so in condition VersionSupported.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	HubVersion string `json:"hubVersion,omitempty"`
 	// Encapsulation between clusters. Only VXLAN (RFC 7348) today.
 	// +kubebuilder:validation:Enum=VXLAN
 	Encapsulation string `json:"encapsulation"`
@@ -113,6 +136,15 @@ type InterconnectGatewayStatus struct {
 	// ObservedGeneration is the hub object's generation that is realized.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// AgentVersion is the version of the agent that speaks for the cluster.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	AgentVersion string `json:"agentVersion,omitempty"`
+	// ClusterID is the UID of the cluster's namespace kube-system: no two clusters have the same. An agent of another cluster that was given
+	// this cluster's name leaves the object alone.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	ClusterID string `json:"clusterID,omitempty"`
 	// Endpoints that the cluster has. The hub approves them into the spec.
 	// +optional
 	// +listType=map
@@ -141,7 +173,8 @@ type InterconnectGatewayStatus struct {
 	// +listMapKey=cluster
 	// +listMapKey=node
 	Tunnels []Tunnel `json:"tunnels,omitempty"`
-	// Conditions: Programmed, and DataPathReady, which names the node that is worst off.
+	// Conditions: Programmed, DataPathReady, which names the node that is worst off, VersionSupported, and Leaving when the cluster's
+	// administrator removes Tombolo from it.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -195,6 +228,8 @@ type Tunnel struct {
 // +kubebuilder:printcolumn:name="DataPath",type=string,JSONPath=`.status.conditions[?(@.type=="DataPathReady")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="DataPathReady")].reason`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="DataPathReady")].message`
+// +kubebuilder:printcolumn:name="Membership",type=string,priority=1,JSONPath=`.spec.membership`
+// +kubebuilder:printcolumn:name="Agent",type=string,priority=1,JSONPath=`.status.agentVersion`
 // +kubebuilder:printcolumn:name="Endpoints",type=string,priority=1,JSONPath=`.spec.endpoints`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type InterconnectGateway struct {
