@@ -69,7 +69,11 @@ func Render(name string, values map[string]any, apis ...string) ([]*unstructured
 	var objects []*unstructured.Unstructured
 	for _, manifest := range manifests {
 		object := &unstructured.Unstructured{}
-		if err := yaml.Unmarshal([]byte(manifest.Content), &object.Object); err != nil {
+		data, err := yaml.YAMLToJSON([]byte(manifest.Content))
+		if err == nil {
+			err = object.UnmarshalJSON(data) // with int64 and not float64
+		}
+		if err != nil {
 			return nil, fmt.Errorf("parse %s: %w", manifest.Name, err)
 		}
 		objects = append(objects, object)
