@@ -21,6 +21,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
+//go:generate go run ./generate
+
 // Names of the charts, which are their directories in Files.
 const (
 	Hub        = "tombolo-hub"

@@ -15,7 +15,7 @@ import (
 
 // TestPrivileges: the lab must give the agents what the chart gives them, or its tests prove nothing of it.
 func TestPrivileges(t *testing.T) {
-	objects, err := charts.Render(charts.SpokeAgent, map[string]any{"clusterName": "east"})
+	objects, err := charts.Render(charts.SpokeAgent, map[string]any{"clusterName": "east", "ovn": map[string]any{"northbound": "tcp:192.0.2.10:6641"}})
 	if err != nil {
 		t.Fatal(err)
 	}
