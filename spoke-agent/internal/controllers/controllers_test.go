@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -31,8 +32,17 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn/ovntest"
 )
 
-// agentOf is how the agent may talk to c: as the chart's service account of a role, with the chart's roles.
+// agentOf is how the agent may talk to c: as the chart's service account of a role, with the chart's roles. What they lack fails the test.
 func agentOf(t *testing.T, c *clustertest.Cluster, role string) *rest.Config {
+	t.Helper()
+	install(t, c)
+	config := account(c, role)
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return complaining{t, next} })
+	return config
+}
+
+// install makes what the chart does.
+func install(t *testing.T, c *clustertest.Cluster) {
 	t.Helper()
 	objects, err := charts.Render(charts.SpokeAgent, map[string]any{"clusterName": "east", "crds": map[string]any{"install": false}})
 	if err != nil {
@@ -43,12 +53,30 @@ func agentOf(t *testing.T, c *clustertest.Cluster, role string) *rest.Config {
 			t.Fatalf("create %s %s: %v", object.GetKind(), object.GetName(), err)
 		}
 	}
+}
+
+// account is how the chart's service account of a role talks to c.
+func account(c *clustertest.Cluster, role string) *rest.Config {
 	config := rest.CopyConfig(c.Config)
 	config.Impersonate = rest.ImpersonationConfig{
 		UserName: "system:serviceaccount:tombolo-system:tombolo-agent-" + role,
 		Groups:   []string{"system:serviceaccounts", "system:serviceaccounts:tombolo-system", "system:authenticated"},
 	}
 	return config
+}
+
+// complaining fails the test for each request that the apiserver forbids.
+type complaining struct {
+	t    *testing.T
+	next http.RoundTripper
+}
+
+func (c complaining) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := c.next.RoundTrip(request)
+	if err == nil && response.StatusCode == http.StatusForbidden {
+		c.t.Errorf("the chart does not let the agent %s %s", request.Method, request.URL.Path)
+	}
+	return response, err
 }
 
 func start(t *testing.T, m ctrl.Manager, err error) {
