@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,13 +16,11 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
-	"github.com/tombolo-io/tombolo/charts"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/attachment"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/clustertest"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/cni"
@@ -31,53 +28,6 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/options"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn/ovntest"
 )
-
-// agentOf is how the agent may talk to c: as the chart's service account of a role, with the chart's roles. What they lack fails the test.
-func agentOf(t *testing.T, c *clustertest.Cluster, role string) *rest.Config {
-	t.Helper()
-	install(t, c)
-	config := account(c, role)
-	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return complaining{t, next} })
-	return config
-}
-
-// install makes what the chart does.
-func install(t *testing.T, c *clustertest.Cluster) {
-	t.Helper()
-	objects, err := charts.Render(charts.SpokeAgent, map[string]any{"clusterName": "east", "crds": map[string]any{"install": false}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, object := range objects {
-		if err := c.Client.Create(t.Context(), object); err != nil {
-			t.Fatalf("create %s %s: %v", object.GetKind(), object.GetName(), err)
-		}
-	}
-}
-
-// account is how the chart's service account of a role talks to c.
-func account(c *clustertest.Cluster, role string) *rest.Config {
-	config := rest.CopyConfig(c.Config)
-	config.Impersonate = rest.ImpersonationConfig{
-		UserName: "system:serviceaccount:tombolo-system:tombolo-agent-" + role,
-		Groups:   []string{"system:serviceaccounts", "system:serviceaccounts:tombolo-system", "system:authenticated"},
-	}
-	return config
-}
-
-// complaining fails the test for each request that the apiserver forbids.
-type complaining struct {
-	t    *testing.T
-	next http.RoundTripper
-}
-
-func (c complaining) RoundTrip(request *http.Request) (*http.Response, error) {
-	response, err := c.next.RoundTrip(request)
-	if err == nil && response.StatusCode == http.StatusForbidden {
-		c.t.Errorf("the chart does not let the agent %s %s", request.Method, request.URL.Path)
-	}
-	return response, err
-}
 
 func start(t *testing.T, m ctrl.Manager, err error) {
 	t.Helper()
@@ -103,7 +53,8 @@ func common() options.Common {
 func TestCluster(t *testing.T) {
 	hub, spoke := clustertest.Start(t, "east"), clustertest.Start(t, local.Namespace, "demo")
 	central := ovntest.StartCentral(t)
-	m, err := NewCluster(agentOf(t, spoke, "controller"), options.Controller{
+	spoke.Install(t)
+	m, err := NewCluster(spoke.Agent(t, "controller"), options.Controller{
 		Common: common(), ClusterName: "east", HubKubeconfig: hub.Kubeconfig(t), Northbound: central.NB.Endpoint, LeaderElect: true,
 	}, logr.Discard())
 	start(t, m, err)
@@ -170,7 +121,8 @@ func TestCluster(t *testing.T) {
 func TestNode(t *testing.T) {
 	spoke := clustertest.Start(t, local.Namespace, "demo")
 	socket := filepath.Join(t.TempDir(), "cni.sock")
-	m, err := NewNode(agentOf(t, spoke, "node"), options.Node{
+	spoke.Install(t)
+	m, err := NewNode(spoke.Agent(t, "node"), options.Node{
 		Common: common(), NodeName: "e1", OVS: "unix:" + filepath.Join(t.TempDir(), "none.sock"), IntegrationBridge: "br-int", CNISocket: socket, BPFFS: t.TempDir(), StateDir: t.TempDir(), WireGuardPort: 51871,
 	}, logr.Discard())
 	start(t, m, err)

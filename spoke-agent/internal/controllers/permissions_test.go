@@ -23,7 +23,7 @@ import (
 // TestPermissions asks a real apiserver what the chart's accounts may do: what one role is for, the others must not.
 func TestPermissions(t *testing.T) {
 	spoke := clustertest.Start(t, local.Namespace, "demo")
-	install(t, spoke)
+	spoke.Install(t)
 	for name, test := range map[string]struct {
 		reason string
 		// what as "verb group/resource[/subresource] [namespace/]name"; the group of the core is empty.
@@ -32,7 +32,7 @@ func TestPermissions(t *testing.T) {
 	}{
 		"Copies":         {"only the controller makes copies", "create spoke.tombolo.io/localrouters tombolo-system/", []string{"controller"}},
 		"CopySpec":       {"what a copy says, no node may change wholly", "update spoke.tombolo.io/localrouters tombolo-system/a", []string{"controller"}},
-		"Gateways":       {"nodes hold no InterconnectGateway", "patch spoke.tombolo.io/interconnectgateways tombolo-system/a", []string{"controller"}},
+		"Gateways":       {"nodes hold no InterconnectGateway", "update spoke.tombolo.io/interconnectgateways tombolo-system/a", []string{"controller"}},
 		"CopyStatus":     {"both say what they have done", "patch spoke.tombolo.io/localrouters/status tombolo-system/a", []string{"controller", "node"}},
 		"OtherNamespace": {"copies are in one namespace", "get spoke.tombolo.io/localrouters demo/a", nil},
 		"Announce":       {"only nodes say where they are", "patch /nodes e1", []string{"node"}},
@@ -75,7 +75,7 @@ func may(t *testing.T, c *clustertest.Cluster, role, what string) bool {
 	if !namespaced {
 		namespace, name = "", words[2]
 	}
-	user := account(c, role).Impersonate
+	user := c.Account(role).Impersonate
 	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
 		User: user.UserName, Groups: user.Groups,
 		ResourceAttributes: &authorizationv1.ResourceAttributes{
@@ -100,7 +100,7 @@ func testAnnotations(t *testing.T, spoke *clustertest.Cluster) {
 	tries := 0
 	try := func(role, annotation string) error {
 		tries++ // what changes nothing is not refused
-		c, err := client.New(account(spoke, role), client.Options{})
+		c, err := client.New(spoke.Account(role), client.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

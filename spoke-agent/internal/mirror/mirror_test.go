@@ -33,13 +33,16 @@ type fleet struct {
 
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
-	return &fleet{hub: clustertest.Start(t, "east", "west"), spoke: clustertest.Start(t, local.Namespace)}
+	f := &fleet{hub: clustertest.Start(t, "east", "west"), spoke: clustertest.Start(t, local.Namespace)}
+	f.spoke.Permissions(t)
+	return f
 }
 
 // agent runs the mirror with a manager of its own until stop is called.
 func (f *fleet) agent(t *testing.T, kubeconfig string) (stop func()) {
 	t.Helper()
-	manager, err := ctrl.NewManager(f.spoke.Config, ctrl.Options{
+	manager, err := ctrl.NewManager(f.spoke.Agent(t, "controller"), ctrl.Options{
+		Cache:  clustertest.AgentCache(),
 		Scheme: clustertest.Scheme(t), Metrics: server.Options{BindAddress: "0"},
 	})
 	if err != nil {

@@ -27,9 +27,10 @@ import (
 var addr = netip.MustParseAddr
 
 func TestWatch(t *testing.T) {
-	cluster := clustertest.Start(t, "demo")
+	cluster := clustertest.Start(t, local.Namespace, "demo")
+	cluster.Permissions(t)
 	changes := make(chan struct{}, 1)
-	w, err := neighbours.New(cluster.Config, func() {
+	w, err := neighbours.New(cluster.Agent(t, "node"), func() {
 		select {
 		case changes <- struct{}{}:
 		default:

@@ -107,6 +107,7 @@ func (f *fixture) eventuallyMarked(t *testing.T, pod *corev1.Pod, address string
 // TestNode follows a node that gets a pod, becomes a gateway, is one no more, and loses the pod.
 func TestNode(t *testing.T) {
 	f := &fixture{Cluster: clustertest.Start(t, local.Namespace, "demo"), world: newWorld(), keys: t.TempDir()}
+	f.Permissions(t)
 	all := t
 	own := interconnect("east", true, spokev1alpha1.GatewayEndpoint{Node: "e2", Address: "192.0.2.11", Index: 1})
 	pod := &corev1.Pod{

@@ -32,6 +32,7 @@ func encrypting(key string) string {
 // TestEncryption follows a key from the node's disk to the hub's approval and into use, and its successor.
 func TestEncryption(t *testing.T) {
 	f := &fixture{Cluster: clustertest.Start(t, local.Namespace), world: newWorld(), keys: t.TempDir()}
+	f.Permissions(t)
 	f.mustCreate(t, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "e1"}}, localRouter("a", 100))
 	f.label(t, "true")
 	f.agent(t)

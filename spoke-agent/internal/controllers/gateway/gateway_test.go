@@ -41,8 +41,8 @@ type fixture struct {
 // agent runs the controller of node e1 until the returned function is called.
 func (f *fixture) agent(t *testing.T) (stop func()) {
 	t.Helper()
-	manager, err := ctrl.NewManager(f.Config, ctrl.Options{
-		Scheme: clustertest.Scheme(t), Metrics: server.Options{BindAddress: "0"}, Controller: config.Controller{SkipNameValidation: new(true)},
+	manager, err := ctrl.NewManager(f.Agent(t, "node"), ctrl.Options{
+		Scheme: clustertest.Scheme(t), Cache: clustertest.AgentCache(), Metrics: server.Options{BindAddress: "0"}, Controller: config.Controller{SkipNameValidation: new(true)},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -149,6 +149,7 @@ probe demo.a demo/far west: 169.254.128.2 → 172.31.0.1
 
 func TestGateway(t *testing.T) {
 	f := &fixture{Cluster: clustertest.Start(t, local.Namespace), world: newWorld(), keys: t.TempDir()}
+	f.Permissions(t)
 	all := t // the agent outlives the step that starts it
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "e1"}}
 	f.mustCreate(t, node, localRouter("a", 100), interconnect("west", false, spokev1alpha1.GatewayEndpoint{Node: "w1", Address: "192.0.2.20"}))

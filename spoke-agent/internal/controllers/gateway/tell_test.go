@@ -29,6 +29,7 @@ import (
 // met: packages fastpath, link and wireguard.
 func TestConditions(t *testing.T) {
 	f := &fixture{Cluster: clustertest.Start(t, local.Namespace), world: newWorld(), keys: t.TempDir()}
+	f.Permissions(t)
 	own := interconnect("east", true)
 	f.mustCreate(t, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "e1"}}, localRouter("a", 100), own,
 		interconnect("west", false, spokev1alpha1.GatewayEndpoint{Node: "w1", Address: "192.0.2.20", PublicKey: spokev1alpha1.PublicKey(wireguard.PublicKey{7}.String()), WireGuardPort: 51871}))

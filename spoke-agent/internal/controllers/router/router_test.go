@@ -105,7 +105,8 @@ type fixture struct {
 // agent runs the controller until the returned function is called.
 func (f *fixture) agent(t *testing.T) (stop func()) {
 	t.Helper()
-	manager, err := ctrl.NewManager(f.Config, ctrl.Options{
+	manager, err := ctrl.NewManager(f.Agent(t, "controller"), ctrl.Options{
+		Cache:  clustertest.AgentCache(),
 		Scheme: clustertest.Scheme(t), Metrics: server.Options{BindAddress: "0"}, Controller: config.Controller{SkipNameValidation: new(true)},
 	})
 	if err != nil {
@@ -175,6 +176,7 @@ func (f *fixture) eventuallyCondition(t *testing.T, name string, status metav1.C
 
 func TestRouter(t *testing.T) {
 	f := &fixture{Cluster: clustertest.Start(t, local.Namespace, "demo"), db: newDatabase()}
+	f.Permissions(t)
 	f.db.setAway(true)
 	all := t // the agent outlives the step that starts it
 	stop := f.agent(all)
