@@ -11,6 +11,8 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
+
+	"github.com/tombolo-io/tombolo/charts/check"
 )
 
 // Options of the hub.
@@ -79,6 +81,7 @@ func Command(run func(*cobra.Command, Options) error) *cobra.Command {
 		},
 	}
 	o.bind(cmd)
+	cmd.AddCommand(check.Command())
 	return cmd
 }
 

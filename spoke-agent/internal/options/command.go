@@ -6,6 +6,8 @@ package options
 import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/tombolo-io/tombolo/charts/check"
 )
 
 const long = `tombolo-agent runs in every cluster of the fleet and realizes what the hub decided for it.
@@ -56,7 +58,7 @@ func Command(run Runners) *cobra.Command {
 	dumpCommand := sub("dump", "Print what eBPF or OVN holds", longDump, &d, func(cmd *cobra.Command) error { return run.Dump(cmd, d) })
 	var f Flows
 	flowsCommand := sub("flows", "Print what becomes of packets between clusters", longFlows, &f, func(cmd *cobra.Command) error { return run.Flows(cmd, f) })
-	root.AddCommand(controllerCommand, nodeCommand, dumpCommand, flowsCommand)
+	root.AddCommand(controllerCommand, nodeCommand, dumpCommand, flowsCommand, check.Command())
 	return root
 }
 
