@@ -25,7 +25,7 @@ const (
 	// claimRetry is how soon to look again after somebody else wrote the object.
 	claimRetry = 200 * time.Millisecond
 	// foreignRetry is how often to look whether the name is free.
-	foreignRetry = 10 * time.Second
+	foreignRetry = 5 * time.Second
 
 	reasonForeign = "ForeignManagedCluster"
 )

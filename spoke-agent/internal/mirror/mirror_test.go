@@ -186,6 +186,7 @@ func TestMirror(t *testing.T) {
 		}
 		f.eventuallyLink(t, "demo.vpc-5", "169.254.128.0/29")
 	})
+	t.Run("ForeignName", func(t *testing.T) { f.testForeignName(t) })
 }
 
 const publicKey = "HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw="
