@@ -4,15 +4,18 @@
 package join
 
 import (
+	"context"
 	"fmt"
 	"time"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -39,6 +42,7 @@ func Add(mgr manager.Manager) error {
 	err = builder.ControllerManagedBy(mgr).
 		Named("join-expiry").
 		For(&corev1.ServiceAccount{}, builder.WithPredicates(predicate.NewPredicateFuncs(invited))).
+		Watches(&certificatesv1.CertificateSigningRequest{}, handler.EnqueueRequestsFromMapFunc(accountOf)).
 		WithOptions(options()).
 		Complete(&collector{client: mgr.GetClient(), now: time.Now})
 	if err != nil {
@@ -53,6 +57,15 @@ func options() controller.Options {
 		EnableWarmup:          new(true),
 		ReconciliationTimeout: timeout,
 	}
+}
+
+// accountOf is the account that a request redeems: an answer may be what kept it.
+func accountOf(_ context.Context, object client.Object) []reconcile.Request {
+	request, ok := object.(*certificatesv1.CertificateSigningRequest)
+	if !ok || !answered(request) || invitation.Account(request.Spec.Username) == "" {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: invitation.Namespace, Name: invitation.Account(request.Spec.Username)}}}
 }
 
 func invited(account client.Object) bool { return account.GetNamespace() == invitation.Namespace }
