@@ -58,6 +58,7 @@ clusterName: east
 hub: {bootstrap: {server: "https://hub.example.com:7443", caData: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCg==, token: secret}}
 ovn: {northbound: "ssl:192.0.2.10:6641,ssl:192.0.2.11:6641", tls: {secretName: ovn}}
 ovs: {runDir: /var/run/openvswitch}
+cni: {install: true, confDir: /var/lib/cni/net.d, binDir: /usr/libexec/cni}
 controller: {replicas: 1, reservedCIDRs: [10.96.0.0/12, 10.244.0.0/16], extraArgs: [--leader-elect=true], nodeSelector: {a: b}, tolerations: [{operator: Exists}], affinity: {nodeAffinity: {}}, runAsUser: 107, supplementalGroups: [107]}
 node: {endpointInterface: eth1, podMTU: 1340, directPath: false, nodeSelector: {a: b}, affinity: {nodeAffinity: {}}, supplementalGroups: [108], maxUnavailable: 10%}
 `},

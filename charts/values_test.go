@@ -6,6 +6,10 @@ package charts
 import (
 	"strings"
 	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 )
 
 // TestBadValues: whoever gives a wrong value reads which, and what to write instead.
@@ -79,6 +83,37 @@ func TestUser(t *testing.T) {
 				if m.Head.Kind == "Deployment" && !strings.Contains(m.Content, test.want+"\n") {
 					t.Errorf("the controller has no %q: %s", test.want, test.reason)
 				}
+			}
+		})
+	}
+}
+
+// TestBootstrap: what kubectl tombolo join prints becomes a kubeconfig that client-go reads.
+func TestBootstrap(t *testing.T) {
+	const ca = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCg=="
+	for name, test := range map[string]struct {
+		reason, values string
+		want           *rest.Config
+	}{
+		"OCM":      {"OCM's agents write the identity themselves", "{}", nil},
+		"Token":    {"an invitation", `hub: {bootstrap: {server: "https://hub:6443", caData: ` + ca + `, token: "a.b:c"}}`, &rest.Config{Host: "https://hub:6443", BearerToken: "a.b:c", TLSClientConfig: rest.TLSClientConfig{CAData: []byte("-----BEGIN CERTIFICATE-----\n")}}},
+		"PublicCA": {"a hub behind a certificate that everybody trusts", `hub: {bootstrap: {server: "https://hub", token: t}}`, &rest.Config{Host: "https://hub", BearerToken: "t"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			objects, err := Render(SpokeAgent, values(t, "clusterName: east", test.values))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got *rest.Config
+			for _, object := range objects {
+				if text, ok, _ := unstructured.NestedString(object.Object, "stringData", "kubeconfig"); ok && object.GetName() == "tombolo-hub-bootstrap" {
+					if got, err = clientcmd.RESTConfigFromKubeConfig([]byte(text)); err != nil {
+						t.Fatalf("parse kubeconfig: %v\n%s", err, text)
+					}
+				}
+			}
+			if (got == nil) != (test.want == nil) || got != nil && (got.Host != test.want.Host || got.BearerToken != test.want.BearerToken || string(got.CAData) != string(test.want.CAData)) {
+				t.Errorf("kubeconfig says %v, want %v: %s", got, test.want, test.reason)
 			}
 		})
 	}

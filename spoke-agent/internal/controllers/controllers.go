@@ -12,6 +12,8 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/cni/server"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/controllers/gateway"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/controllers/router"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/herald"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/hubidentity"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/mirror"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/neighbours"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/options"
@@ -25,16 +27,43 @@ type part struct {
 
 // AddCluster adds what one agent per cluster runs (tombolo-agent controller).
 func AddCluster(manager ctrl.Manager, o options.Controller) error {
+	told := &herald.Herald{Recorder: manager.GetEventRecorder("tombolo-agent"), Reader: manager.GetAPIReader(), Log: manager.GetLogger().WithName("herald")}
+	hub, err := addIdentity(manager, o, told)
+	if err != nil {
+		return fmt.Errorf("add hub identity: %w", err)
+	}
 	return addAll(manager,
 		part{"mirror", func(m ctrl.Manager) error { // hub ⇄ copies
 			return m.Add(&mirror.Mirror{
-				Cluster: o.ClusterName, Spoke: m, HubKubeconfig: o.HubKubeconfig, ReservedCIDRs: o.ReservedCIDRs, Log: m.GetLogger().WithName("mirror"),
+				Cluster: o.ClusterName, Spoke: m, HubKubeconfig: hub.kubeconfig, Changed: hub.changed, Herald: told,
+				ReservedCIDRs: o.ReservedCIDRs, Log: m.GetLogger().WithName("mirror"),
 			})
 		}},
 		part{"router", func(m ctrl.Manager) error { // copies, pods → OVN
 			return router.Add(m, router.Options{Endpoint: o.Northbound, Dial: dialNorthbound(o, m.GetLogger()), PodMTU: o.PodMTU})
 		}},
 	)
+}
+
+// hubFile is where the hub's kubeconfig is, and who tells that it has changed.
+type hubFile struct {
+	kubeconfig string
+	changed    <-chan struct{}
+}
+
+// addIdentity adds what keeps the identity on the hub: token or Secret → files. A file that somebody else keeps needs nothing.
+func addIdentity(m ctrl.Manager, o options.Controller, told *herald.Herald) (hubFile, error) {
+	if o.HubKubeconfig != "" {
+		return hubFile{kubeconfig: o.HubKubeconfig}, nil
+	}
+	files, err := hubidentity.MakeFiles()
+	if err != nil {
+		return hubFile{}, err
+	}
+	return hubFile{files.Kubeconfig(), files.Changed()}, m.Add(&hubidentity.Keeper{
+		Cluster: o.ClusterName, Secret: o.HubSecret, Bootstrap: o.HubBootstrap, Spoke: m, Files: files,
+		Herald: told, Log: m.GetLogger().WithName("hubidentity"),
+	})
 }
 
 // AddNode adds what the agent of each node runs (tombolo-agent node).

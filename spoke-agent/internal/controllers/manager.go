@@ -39,6 +39,9 @@ func NewCluster(config *rest.Config, o options.Controller, log logr.Logger) (ctr
 		c.LeaderElectionNamespace = local.Namespace
 		c.LeaderElectionReleaseOnCancel = true // the process ends with the manager
 		c.Cache.ByObject[&corev1.Pod{}] = cache.ByObject{Transform: stripPod}
+		c.Cache.ByObject[&corev1.Secret{}] = cache.ByObject{
+			Namespaces: map[string]cache.Config{local.Namespace: {}}, Field: fields.OneTermEqualSelector("metadata.name", o.HubSecret),
+		}
 	})
 	if err != nil {
 		return nil, err

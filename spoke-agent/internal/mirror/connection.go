@@ -76,7 +76,7 @@ func (o *observed) RoundTrip(request *http.Request) (*http.Response, error) {
 	case err != nil:
 		o.connection.set(err)
 	case response.StatusCode == http.StatusUnauthorized:
-		o.connection.set(fmt.Errorf("the hub refuses the agent's identity (%s): look at the OCM add-on's registration", response.Status))
+		o.connection.set(fmt.Errorf("the hub refuses the agent's identity (%s): join anew, or, with OCM's agents, look at the registration of the add-on", response.Status))
 	default:
 		o.connection.set(nil)
 	}

@@ -10,19 +10,25 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/apis/version"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/health"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/herald"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 )
 
 // gateways mirrors InterconnectGateways: those of other clusters down, the own one down and up.
 type gateways struct {
 	copier
-	cluster  string
+	cluster string
+	// id of the cluster.
+	id       string
 	reserved []string
+	herald   *herald.Herald
 }
 
 // Reconcile copies one InterconnectGateway down, or takes its copy away; of the own one it also reports the status.
@@ -91,6 +97,10 @@ func (g *gateways) report(ctx context.Context, hub, copy *spokev1alpha1.Intercon
 	}
 	before := hub.DeepCopy()
 	hub.Status = gatewayStatus(hub, copy, nodes.Items, routers.Items, g.reserved)
+	hub.Status.ClusterID, hub.Status.AgentVersion = g.id, version.Version
+	supported := versionSupported(hub)
+	meta.SetStatusCondition(&hub.Status.Conditions, supported)
+	tellVersion(ctx, g.herald, supported)
 	if equality.Semantic.DeepEqual(before.Status, hub.Status) {
 		return nil
 	}

@@ -14,12 +14,10 @@
 package mirror
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -33,6 +31,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cluster"
 
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/herald"
 )
 
 // kubeconfigPoll is how often the hub's kubeconfig is read: the add-on's registration may write it late, or anew.
@@ -46,6 +45,10 @@ type Mirror struct {
 	Spoke cluster.Cluster
 	// HubKubeconfig is the path of the hub's kubeconfig. It need not be there yet.
 	HubKubeconfig string
+	// Changed gives a value when the kubeconfig has changed. Without it, or its values, the file is looked at every few seconds.
+	Changed <-chan struct{}
+	// Herald tells people what keeps the mirror from its work.
+	Herald *herald.Herald
 	// ReservedCIDRs are the cluster's own ranges that no Node tells: services, nodes.
 	ReservedCIDRs []string
 	// Log of the mirror.
@@ -60,22 +63,32 @@ func (m *Mirror) Start(ctx context.Context) error {
 	offerMetrics()
 	conn := &connection{log: m.Log}
 	for ctx.Err() == nil {
-		raw, err := os.ReadFile(m.HubKubeconfig)
+		now, err := fingerprint(m.HubKubeconfig)
 		if err != nil {
-			conn.set(fmt.Errorf("read --hub-kubeconfig: %w", err))
-		} else if err := m.session(ctx, conn, raw); err != nil && ctx.Err() == nil {
 			conn.set(err)
+		} else {
+			err = m.session(ctx, conn, now)
+			if errors.Is(err, errChanged) {
+				continue
+			}
+			if err != nil && ctx.Err() == nil {
+				conn.set(err)
+			}
 		}
 		select {
 		case <-ctx.Done():
+		case <-m.Changed:
 		case <-time.After(kubeconfigPoll):
 		}
 	}
 	return nil
 }
 
+// errChanged ends a session whose kubeconfig is another one now.
+var errChanged = errors.New("the hub's kubeconfig has changed")
+
 // session mirrors with one kubeconfig, until that changes.
-func (m *Mirror) session(ctx context.Context, conn *connection, kubeconfig []byte) error {
+func (m *Mirror) session(ctx context.Context, conn *connection, kubeconfig string) error {
 	config, err := clientcmd.BuildConfigFromFlags("", m.HubKubeconfig)
 	if err != nil {
 		return fmt.Errorf("parse --hub-kubeconfig %s: %w", m.HubKubeconfig, err)
@@ -85,14 +98,18 @@ func (m *Mirror) session(ctx context.Context, conn *connection, kubeconfig []byt
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go cancelWhenChanged(ctx, cancel, m.HubKubeconfig, kubeconfig)
-	return m.run(ctx, hub, conn)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go m.cancelWhenChanged(ctx, cancel, kubeconfig)
+	err = m.run(ctx, hub, conn)
+	if cause := context.Cause(ctx); errors.Is(cause, errChanged) {
+		return cause
+	}
+	return err
 }
 
-// cancelWhenChanged cancels when the file has other content. One that can't be read is no change.
-func cancelWhenChanged(ctx context.Context, cancel context.CancelFunc, path string, old []byte) {
+// cancelWhenChanged cancels when the kubeconfig has other content. One that can't be read is no change.
+func (m *Mirror) cancelWhenChanged(ctx context.Context, cancel context.CancelCauseFunc, old string) {
 	ticker := time.NewTicker(kubeconfigPoll)
 	defer ticker.Stop()
 	for {
@@ -100,10 +117,11 @@ func cancelWhenChanged(ctx context.Context, cancel context.CancelFunc, path stri
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			if now, err := os.ReadFile(path); err == nil && !bytes.Equal(now, old) {
-				cancel()
-				return
-			}
+		case <-m.Changed:
+		}
+		if now, err := fingerprint(m.HubKubeconfig); err == nil && now != old {
+			cancel(errChanged)
+			return
 		}
 	}
 }

@@ -23,6 +23,7 @@ import (
 
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/clustertest"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/herald"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 )
 
@@ -48,7 +49,8 @@ func (f *fleet) agent(t *testing.T, kubeconfig string) (stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mirror := &Mirror{Cluster: "east", Spoke: manager, HubKubeconfig: kubeconfig, ReservedCIDRs: []string{"10.96.0.0/12"}, Log: manager.GetLogger()}
+	mirror := &Mirror{Cluster: "east", Spoke: manager, HubKubeconfig: kubeconfig, ReservedCIDRs: []string{"10.96.0.0/12"}, Log: manager.GetLogger(),
+		Herald: &herald.Herald{Recorder: manager.GetEventRecorder("test"), Reader: manager.GetAPIReader(), Log: manager.GetLogger()}}
 	if err := manager.Add(mirror); err != nil {
 		t.Fatal(err)
 	}
@@ -187,6 +189,7 @@ func TestMirror(t *testing.T) {
 		}
 		f.eventuallyLink(t, "demo.vpc-5", "169.254.128.0/29")
 	})
+	t.Run("ForeignName", func(t *testing.T) { f.testForeignName(t) })
 }
 
 const publicKey = "HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw="

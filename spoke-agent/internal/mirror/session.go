@@ -32,15 +32,20 @@ const (
 
 // run mirrors until ctx ends.
 func (m *Mirror) run(ctx context.Context, hub cluster.Cluster, conn *connection) error {
-	c := copier{hub: hub.GetClient(), spoke: m.Spoke.GetClient(), live: m.Spoke.GetAPIReader()}
-	routers := &routers{copier: c, cluster: m.Cluster}
-	gateways := &gateways{copier: c, cluster: m.Cluster, reserved: m.ReservedCIDRs}
-
-	routersController, err := m.controller("mirror-routers", conn, routers)
+	id, err := clusterID(ctx, m.Spoke.GetAPIReader())
 	if err != nil {
 		return err
 	}
-	gatewaysController, err := m.controller("mirror-gateways", conn, gateways)
+	name := &claim{hub: hub.GetClient(), cluster: m.Cluster, id: id, herald: m.Herald}
+	c := copier{hub: hub.GetClient(), spoke: m.Spoke.GetClient(), live: m.Spoke.GetAPIReader()}
+	routers := &routers{copier: c, cluster: m.Cluster}
+	gateways := &gateways{copier: c, cluster: m.Cluster, id: id, reserved: m.ReservedCIDRs, herald: m.Herald}
+
+	routersController, err := m.controller("mirror-routers", conn, name.guard(routers))
+	if err != nil {
+		return err
+	}
+	gatewaysController, err := m.controller("mirror-gateways", conn, name.guard(gateways))
 	if err != nil {
 		return err
 	}

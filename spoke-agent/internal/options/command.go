@@ -27,7 +27,7 @@ copies say. What is pinned and plugged goes on working while the agent is away.`
 const longDump = `Print what the maps of this node's gateway hold or, with --nb, Tombolo's rows of a northbound database: sorted text,
 one entry a line, for eyes and for diff.`
 
-const example = `  tombolo-agent controller --cluster-name east --hub-kubeconfig /var/run/hub/kubeconfig --nb tcp:10.0.0.5:6641
+const example = `  tombolo-agent controller --cluster-name east --hub-secret tombolo-hub-kubeconfig --nb tcp:10.0.0.5:6641
   tombolo-agent node --node-name east-1 --endpoint-interface eth1
   tombolo-agent dump
   tombolo-agent flows --vpc demo/vpc-1 --drops --follow`

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // Common are the flags of both roles.
@@ -33,7 +34,11 @@ type Controller struct {
 	Common
 	// ClusterName is the name of this cluster in the fleet: its namespace on the hub.
 	ClusterName string
-	// HubKubeconfig is the file that the OCM add-on's registration writes.
+	// HubSecret is the Secret with the agent's identity on the hub, which the OCM add-on's registration writes, or the agent itself.
+	HubSecret string
+	// HubBootstrap is the kubeconfig with a token of `kubectl tombolo join`. It need not be there.
+	HubBootstrap string
+	// HubKubeconfig is a file with the hub's kubeconfig, in place of HubSecret.
 	HubKubeconfig string
 	// Northbound is the endpoint of OVN_Northbound.
 	Northbound string
@@ -103,7 +108,9 @@ func (o *Common) addFlags(f *pflag.FlagSet) {
 func (o *Controller) AddFlags(f *pflag.FlagSet) {
 	o.addFlags(f)
 	f.StringVar(&o.ClusterName, "cluster-name", "", "name of this cluster in the fleet (required)")
-	f.StringVar(&o.HubKubeconfig, "hub-kubeconfig", "", "kubeconfig of the hub, as the OCM add-on's registration writes it; it need not be there yet (required)")
+	f.StringVar(&o.HubSecret, "hub-secret", "", "Secret in tombolo-system with the hub's kubeconfig and the certificate that it names, as the OCM add-on's registration writes it; it need not be there yet (this or --hub-kubeconfig is required)")
+	f.StringVar(&o.HubBootstrap, "hub-bootstrap", "", "kubeconfig with a token of kubectl tombolo join, from which the agent makes --hub-secret when nobody else does; it need not be there")
+	f.StringVar(&o.HubKubeconfig, "hub-kubeconfig", "", "file with the hub's kubeconfig, in place of --hub-secret; it need not be there yet")
 	f.StringVar(&o.Northbound, "nb", "unix:/run/ovn/ovnnb_db.sock", "OVN northbound database: unix:PATH, tcp:HOST:PORT or ssl:HOST:PORT, several separated by commas")
 	f.StringVar(&o.NorthboundCA, "nb-ca", "", "CA certificate for an ssl: endpoint")
 	f.StringVar(&o.NorthboundCert, "nb-cert", "", "client certificate for an ssl: endpoint")
@@ -144,7 +151,7 @@ func (o *Flows) AddFlags(f *pflag.FlagSet) {
 
 // Validate checks what the agent would otherwise stumble over later.
 func (o *Controller) Validate() error {
-	errs := []error{o.validate(), required("--cluster-name", o.ClusterName), required("--hub-kubeconfig", o.HubKubeconfig), endpoint("--nb", o.Northbound)}
+	errs := []error{o.validate(), required("--cluster-name", o.ClusterName), o.validateHub(), endpoint("--nb", o.Northbound)}
 	for i, text := range o.ReservedCIDRs {
 		prefix, err := netip.ParsePrefix(text)
 		if err != nil || !prefix.Addr().Is4() {
@@ -157,6 +164,19 @@ func (o *Controller) Validate() error {
 		errs = append(errs, fmt.Errorf("--nb %q needs certificates: give --nb-ca, --nb-cert and --nb-key", o.Northbound))
 	}
 	return errors.Join(errs...)
+}
+
+func (o *Controller) validateHub() error {
+	if (o.HubSecret == "") == (o.HubKubeconfig == "") {
+		return errors.New("give either --hub-secret or --hub-kubeconfig: the agent's identity on the hub comes from one of them")
+	}
+	if problems := validation.IsDNS1123Subdomain(o.HubSecret); o.HubSecret != "" && len(problems) > 0 {
+		return fmt.Errorf("--hub-secret %q: give the name of a Secret: %s", o.HubSecret, strings.Join(problems, "; "))
+	}
+	if o.HubBootstrap != "" && o.HubSecret == "" {
+		return errors.New("--hub-bootstrap needs --hub-secret, which is where the identity that comes of it is kept")
+	}
+	return nil
 }
 
 // Validate checks what the agent would otherwise stumble over later.

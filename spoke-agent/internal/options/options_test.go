@@ -19,6 +19,11 @@ func TestController(t *testing.T) {
 		want   string // part of the error
 	}{
 		"Defaults":    {reason: "two flags are enough", args: base},
+		"Secret":      {reason: "the chart's way", args: []string{"--cluster-name=east", "--hub-secret=tombolo-hub-kubeconfig", "--hub-bootstrap=/none"}},
+		"NoHub":       {reason: "without an identity there is nothing to realize", args: base[:1], want: "give either --hub-secret or --hub-kubeconfig"},
+		"TwoHubs":     {reason: "which of the two is meant can't be guessed", args: append(base, "--hub-secret=s"), want: "give either --hub-secret or --hub-kubeconfig"},
+		"BadSecret":   {reason: "no Secret has such a name", args: []string{"--cluster-name=east", "--hub-secret=A/b"}, want: `--hub-secret "A/b"`},
+		"Bootstrap":   {reason: "a token is of no use without a place for what comes of it", args: append(base, "--hub-bootstrap=/b"), want: "--hub-bootstrap needs --hub-secret"},
 		"NoName":      {reason: "without a name there is no namespace on the hub", args: base[1:], want: "--cluster-name is required"},
 		"BadReserved": {reason: "a typo must not open a range to Subnets", args: append(base, "--reserved-cidrs=10.0.0/8"), want: `"10.0.0/8" is not an IPv4 CIDR`},
 		"BadNB":       {reason: "a path alone is no endpoint", args: append(base, "--nb=/run/nb.sock"), want: "give unix:PATH"},
