@@ -94,7 +94,7 @@ func startServer(ctx context.Context) error {
 	if admin, err = client.NewWithWatch(config, client.Options{Scheme: scheme}); err != nil {
 		return fmt.Errorf("make client: %w", err)
 	}
-	return installChart(ctx)
+	return installChart(ctx, admin, "tombolo-hub")
 }
 
 func testScheme() (*runtime.Scheme, error) {
@@ -126,12 +126,12 @@ func ourCRDs() ([]*apiextensionsv1.CustomResourceDefinition, error) {
 	return definitions, nil
 }
 
-// installChart applies what the chart says about permissions, so that the hub and the agents run with those alone.
-func installChart(ctx context.Context) error {
+// installChart applies what the chart says about permissions, so that hub and agents run with those alone.
+func installChart(ctx context.Context, admin client.Client, chart string) error {
 	if err := admin.Create(ctx, &corev1.Namespace{ObjectMeta: name("", systemNamespace)}); err != nil {
 		return err
 	}
-	files, err := filepath.Glob("../../../charts/tombolo-hub/templates/*.yaml")
+	files, err := filepath.Glob("../../../charts/" + chart + "/templates/*.yaml")
 	if err != nil {
 		return err
 	}

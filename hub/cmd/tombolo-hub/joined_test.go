@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -95,9 +96,10 @@ func TestAgentJoins(t *testing.T) {
 	}
 }
 
-// spokeCluster is a real apiserver of another cluster.
+// spokeCluster is a real apiserver of another cluster, with what the agent's chart says about permissions.
 type spokeCluster struct {
-	client     client.Client
+	client client.Client
+	// kubeconfig of the agent's service account.
 	kubeconfig string
 }
 
@@ -118,10 +120,18 @@ func newSpoke(t *testing.T) spokeCluster {
 		}
 	})
 	c := connect(t, config)
-	if err := c.Create(t.Context(), &corev1.Namespace{ObjectMeta: name("", systemNamespace)}); err != nil {
+	if err := installChart(t.Context(), c, "tombolo-spoke-agent"); err != nil {
 		t.Fatal(err)
 	}
-	return spokeCluster{c, writeKubeconfig(t, environment.KubeConfig)}
+	account, err := environment.AddUser(envtest.User{Name: "system:serviceaccount:" + systemNamespace + ":tombolo-agent", Groups: []string{"system:serviceaccounts"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kubeconfig, err := account.KubeConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return spokeCluster{c, writeKubeconfig(t, kubeconfig)}
 }
 
 // process of the agent.
@@ -135,13 +145,22 @@ func (p process) kill() {
 	<-p.ended
 }
 
+// buildAgent builds the real agent, once.
+var buildAgent = sync.OnceValues(func() (string, error) {
+	program := filepath.Join(apiServer.ControlPlane.GetAPIServer().CertDir, "tombolo-agent") // goes with the API server
+	if out, err := exec.Command("go", "build", "-o", program, "../../../spoke-agent/cmd/tombolo-agent").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the agent: %w\n%s", err, out)
+	}
+	return program, nil
+})
+
 // startAgent runs the agent with what the chart makes of the values.
 func startAgent(t *testing.T, spoke spokeCluster, b ticket) process {
 	t.Helper()
 	dir := t.TempDir()
-	program := filepath.Join(dir, "tombolo-agent")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../../../spoke-agent/cmd/tombolo-agent").CombinedOutput(); err != nil {
-		t.Fatalf("build the agent: %v\n%s", err, out)
+	program, err := buildAgent()
+	if err != nil {
+		t.Fatal(err)
 	}
 	bootstrap := clientcmdapi.NewConfig()
 	v := b.Values.Hub.Bootstrap
