@@ -93,7 +93,7 @@ func startServer(ctx context.Context) error {
 	if admin, err = client.NewWithWatch(config, client.Options{Scheme: scheme}); err != nil {
 		return fmt.Errorf("make client: %w", err)
 	}
-	return installChart(ctx)
+	return installChart(ctx, admin, charts.Hub)
 }
 
 func testScheme() (*runtime.Scheme, error) {
@@ -125,12 +125,16 @@ func ourCRDs() ([]*apiextensionsv1.CustomResourceDefinition, error) {
 	return definitions, nil
 }
 
-// installChart applies what the chart says about permissions, so that the hub and the agents run with those alone.
-func installChart(ctx context.Context) error {
+// installChart applies what the chart says about permissions, so that hub and agents run with those alone.
+func installChart(ctx context.Context, admin client.Client, chart string) error {
 	if err := admin.Create(ctx, &corev1.Namespace{ObjectMeta: name("", systemNamespace)}); err != nil {
 		return err
 	}
-	objects, err := charts.Render(charts.Hub, map[string]any{"crds": map[string]any{"install": false}})
+	values := map[string]any{"crds": map[string]any{"install": false}}
+	if chart == charts.SpokeAgent {
+		values["clusterName"] = "east"
+	}
+	objects, err := charts.Render(chart, values)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/apis/version"
+	"github.com/tombolo-io/tombolo/charts"
 )
 
 // TestAgentJoins is a cluster's whole way in: the real agent, with a cluster of its own, redeems what `kubectl tombolo join` gave, and reports.
@@ -62,7 +64,7 @@ func TestAgentJoins(t *testing.T) {
 	}
 	// The same Role as of a cluster that OCM registered.
 	for _, cluster := range []string{"east", "west"} {
-		binding, err := get(t, &rbacv1.RoleBinding{}, cluster, "tombolo-spoke-agent")
+		binding, err := get(t, &rbacv1.RoleBinding{}, cluster, charts.SpokeAgent)
 		if err != nil || binding.RoleRef.Name != "tombolo-spoke-agent" || binding.Subjects[0].Name != spokev1alpha1.AgentGroup(cluster) {
 			t.Errorf("the agent of %s is bound by %+v, %v", cluster, binding, err)
 		}
@@ -95,9 +97,10 @@ func TestAgentJoins(t *testing.T) {
 	}
 }
 
-// spokeCluster is a real apiserver of another cluster.
+// spokeCluster is a real apiserver of another cluster, with what the agent's chart says about permissions.
 type spokeCluster struct {
-	client     client.Client
+	client client.Client
+	// kubeconfig of the agent's service account.
 	kubeconfig string
 }
 
@@ -118,10 +121,18 @@ func newSpoke(t *testing.T) spokeCluster {
 		}
 	})
 	c := connect(t, config)
-	if err := c.Create(t.Context(), &corev1.Namespace{ObjectMeta: name("", systemNamespace)}); err != nil {
+	if err := installChart(t.Context(), c, charts.SpokeAgent); err != nil {
 		t.Fatal(err)
 	}
-	return spokeCluster{c, writeKubeconfig(t, environment.KubeConfig)}
+	account, err := environment.AddUser(envtest.User{Name: "system:serviceaccount:" + systemNamespace + ":tombolo-agent-controller", Groups: []string{"system:serviceaccounts"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kubeconfig, err := account.KubeConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return spokeCluster{c, writeKubeconfig(t, kubeconfig)}
 }
 
 // process of the agent.
@@ -135,13 +146,22 @@ func (p process) kill() {
 	<-p.ended
 }
 
+// buildAgent builds the real agent, once.
+var buildAgent = sync.OnceValues(func() (string, error) {
+	program := filepath.Join(apiServer.ControlPlane.GetAPIServer().CertDir, "tombolo-agent") // goes with the API server
+	if out, err := exec.Command("go", "build", "-o", program, "../../../spoke-agent/cmd/tombolo-agent").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the agent: %w\n%s", err, out)
+	}
+	return program, nil
+})
+
 // startAgent runs the agent with what the chart makes of the values.
 func startAgent(t *testing.T, spoke spokeCluster, b ticket) process {
 	t.Helper()
 	dir := t.TempDir()
-	program := filepath.Join(dir, "tombolo-agent")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../../../spoke-agent/cmd/tombolo-agent").CombinedOutput(); err != nil {
-		t.Fatalf("build the agent: %v\n%s", err, out)
+	program, err := buildAgent()
+	if err != nil {
+		t.Fatal(err)
 	}
 	bootstrap := clientcmdapi.NewConfig()
 	v := b.Values.Hub.Bootstrap

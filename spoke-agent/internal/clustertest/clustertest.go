@@ -39,7 +39,10 @@ type Cluster struct {
 	Config *rest.Config
 	// Client bypasses the switch: tests see what is there while the cluster is cut off.
 	Client client.Client
-	line   *line
+	// ClientCAs is the file of the CAs whose clients the apiserver believes. It notices a change.
+	ClientCAs string
+
+	line *line
 }
 
 // Scheme knows every kind that the agent handles.
@@ -83,7 +86,8 @@ func Start(tb testing.TB, namespaces ...string) *Cluster {
 	line := newLine(tb, config.Host)
 	switched := rest.CopyConfig(config)
 	switched.Host = "https://" + line.address
-	return &Cluster{Config: switched, Client: direct, line: line}
+	clientCAs := env.ControlPlane.GetAPIServer().Configure().Get("client-ca-file").Get(nil)[0]
+	return &Cluster{Config: switched, Client: direct, ClientCAs: clientCAs, line: line}
 }
 
 func readCRDs(tb testing.TB) []*apiextensionsv1.CustomResourceDefinition {

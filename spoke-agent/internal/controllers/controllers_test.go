@@ -10,9 +10,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-logr/logr"
+	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -141,5 +145,50 @@ func TestNode(t *testing.T) {
 			err = fmt.Errorf("answer is %+v", response)
 		}
 		return err
+	})
+}
+
+// TestSecondAgentWaits: one agent speaks for a cluster, and another one waits for its lease. It runs under the chart's roles, and tells of
+// its Deployment what keeps it from its work.
+func TestSecondAgentWaits(t *testing.T) {
+	spoke := clustertest.Start(t, local.Namespace)
+	spoke.Install(t)
+	lease := &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{Namespace: local.Namespace, Name: "tombolo-agent-controller"},
+		Spec: coordinationv1.LeaseSpec{
+			HolderIdentity: new("the first"), LeaseDurationSeconds: new(int32(3600)), AcquireTime: new(metav1.NowMicro()), RenewTime: new(metav1.NowMicro()),
+		},
+	}
+	if err := spoke.Client.Create(t.Context(), lease); err != nil {
+		t.Fatal(err)
+	}
+	m, err := NewCluster(spoke.Agent(t, "controller"), options.Controller{
+		Common: common(), ClusterName: "east", HubSecret: "tombolo-hub-kubeconfig", Northbound: "unix:/none", LeaderElect: true,
+	}, logr.Discard())
+	start(t, m, err)
+	deployment := &appsv1.Deployment{}
+	if err := spoke.Client.Get(t.Context(), client.ObjectKey{Namespace: local.Namespace, Name: "tombolo-agent-controller"}, deployment); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-m.Elected():
+		t.Fatal("two agents speak for the cluster")
+	case <-time.After(4 * time.Second): // it asks every two
+	}
+	lease.Spec.HolderIdentity = new("")
+	if err := spoke.Client.Update(t.Context(), lease); err != nil {
+		t.Fatal(err)
+	}
+	clustertest.Eventually(t, "an event of the Deployment", func(ctx context.Context) error {
+		var events eventsv1.EventList
+		if err := spoke.Client.List(ctx, &events, client.InNamespace(local.Namespace)); err != nil {
+			return err
+		}
+		for _, e := range events.Items {
+			if e.Reason == "NoHubIdentity" && e.Regarding.UID == deployment.UID && strings.Contains(e.Note, "kubectl tombolo join east") {
+				return nil
+			}
+		}
+		return fmt.Errorf("not among %d events", len(events.Items))
 	})
 }

@@ -173,8 +173,8 @@ func (k *Keeper) act(ctx context.Context, do action, have identity, boot *bootst
 		done, err = k.obtain(ctx, config, have, do, boot)
 		k.tellClock(ctx)
 		if done {
-			k.failed, k.asked = 0, time.Time{}
-			return 0 // the next step publishes it
+			k.failed, k.asked, k.after = 0, time.Time{}, time.Now().Add(retryMost) // whatever a signer gives, it is not asked again and again
+			return 0                                                               // the next step publishes it
 		}
 	}
 	if ctx.Err() != nil {
