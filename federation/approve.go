@@ -68,18 +68,17 @@ type petition struct {
 	refused   []spokev1alpha1.RefusedReport
 }
 
-// judge turns what a cluster reports into what the fleet believes.
-func (a *approver) judge(c Cluster, o *spokev1alpha1.InterconnectGateway) *petition {
-	p := &petition{approver: a, cluster: c.Name}
+// judge turns what a cluster reports into what the fleet believes, and writes that into spec.
+func (a *approver) judge(c Cluster, o *spokev1alpha1.InterconnectGateway, spec *spokev1alpha1.InterconnectGatewaySpec) {
 	if o == nil {
-		return p
+		return
 	}
-	p.before, p.pin = &o.Spec, readPin(c.Endpoints)
+	p := &petition{approver: a, cluster: c.Name, before: &o.Spec, pin: readPin(c.Endpoints)}
 	p.judgeEndpoints(o.Status.Endpoints)
 	if c.Labels[networkv1alpha1.LabelNodeToNode] == "true" {
 		p.judgeNodes(o.Status.Nodes)
 	}
-	return p
+	spec.Endpoints, spec.Nodes, spec.Refused = p.endpoints, p.nodes, p.refused
 }
 
 // judgeEndpoints approves gateways. A node keeps its index.

@@ -66,7 +66,9 @@ func newGateways(f *fleet, links *linkRanges, p *pools, existing []*gatewayNode,
 	set := &gatewaySet{}
 	for _, c := range f.clusters {
 		if f.unusable(c.Name) == "" {
-			set.list = append(set.list, newGateway(c, links, a.judge(c, objects[c.Name])))
+			g := newGateway(c, links)
+			a.judge(c, objects[c.Name], &g.Spec)
+			set.list = append(set.list, g)
 		}
 	}
 	set.keep(before)
@@ -85,12 +87,11 @@ func (s *gatewaySet) keep(before *gatewaySet) {
 	}
 }
 
-func newGateway(c Cluster, links *linkRanges, p *petition) *spokev1alpha1.InterconnectGateway {
+func newGateway(c Cluster, links *linkRanges) *spokev1alpha1.InterconnectGateway {
 	return &spokev1alpha1.InterconnectGateway{
 		ObjectMeta: metav1.ObjectMeta{Namespace: c.Name, Name: c.Name, Finalizers: []string{spokev1alpha1.Finalizer}},
 		Spec: spokev1alpha1.InterconnectGatewaySpec{
 			Cluster: c.Name, Encapsulation: encapsulation, Port: port, Encryption: wishOf(c), LinkCIDRs: links.cidrs,
-			Endpoints: p.endpoints, Nodes: p.nodes, Refused: p.refused,
 		},
 	}
 }
