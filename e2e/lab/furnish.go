@@ -5,13 +5,12 @@ package lab
 
 import (
 	"context"
-	"path/filepath"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/tombolo-io/tombolo/apis/crds"
-	"github.com/tombolo-io/tombolo/e2e/lab/binaries"
+	"github.com/tombolo-io/tombolo/charts"
 	"github.com/tombolo-io/tombolo/e2e/lab/kube"
 )
 
@@ -26,9 +25,9 @@ func (l *Lab) furnish(ctx context.Context, p place, control *kube.ControlPlane) 
 		return err
 	}
 	objects := []*unstructured.Unstructured{namespace(systemNamespace)}
-	chart := "tombolo-spoke-agent"
+	chart := charts.SpokeAgent
 	if p.index == 1 {
-		chart = "tombolo-hub"
+		chart = charts.Hub
 		more, err := kube.Objects(crds.Files, "network.*.yaml")
 		if err != nil {
 			return err
@@ -36,7 +35,7 @@ func (l *Lab) furnish(ctx context.Context, p place, control *kube.ControlPlane) 
 		definitions = append(definitions, more...)
 	}
 	if l.options.Tombolo {
-		more, err := permissions(ctx, chart)
+		more, err := permissions(chart, p.name)
 		if err != nil {
 			return err
 		}
@@ -56,13 +55,12 @@ func (l *Lab) furnish(ctx context.Context, p place, control *kube.ControlPlane) 
 // processes and not from the charts' Deployments.
 var permissionKinds = []string{"ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
 
-func permissions(ctx context.Context, chart string) ([]*unstructured.Unstructured, error) {
-	root, err := binaries.Root(ctx)
-	if err != nil {
-		return nil, err
+func permissions(chart, cluster string) ([]*unstructured.Unstructured, error) {
+	values := map[string]any{"crds": map[string]any{"install": false}}
+	if chart == charts.SpokeAgent {
+		values["clusterName"] = cluster
 	}
-	dir := filepath.Join(root, "charts", chart, "templates")
-	objects, err := kube.ObjectsIn(dir, "*.yaml")
+	objects, err := charts.Render(chart, values)
 	return slices.DeleteFunc(objects, func(o *unstructured.Unstructured) bool {
 		return !slices.Contains(permissionKinds, o.GetKind())
 	}), err

@@ -16,7 +16,7 @@ import (
 	"github.com/tombolo-io/tombolo/e2e/lab/proc"
 )
 
-// Names of Tombolo's processes; an agent's has the cluster, or cluster and node, before it.
+// Names of Tombolo's processes, which are those of their service accounts; an agent's has the cluster, or cluster and node, before it.
 const (
 	hubProcess        = "tombolo-hub"
 	controllerProcess = "tombolo-agent-controller"
@@ -88,7 +88,7 @@ func (l *Lab) StartAgentController(ctx context.Context, cluster string) error {
 	if err != nil {
 		return err
 	}
-	kubeconfig, err := tokenFile(ctx, c, "tombolo-agent")
+	kubeconfig, err := tokenFile(ctx, c, controllerProcess)
 	if err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func (l *Lab) StartAgentNode(ctx context.Context, cluster, name string, flags ..
 	if err != nil {
 		return err
 	}
-	kubeconfig, err := tokenFile(ctx, c, "tombolo-agent")
+	kubeconfig, err := tokenFile(ctx, c, nodeProcess)
 	if err != nil {
 		return err
 	}

@@ -4,24 +4,18 @@
 package lab
 
 import (
-	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/tombolo-io/tombolo/e2e/lab/binaries"
-	"github.com/tombolo-io/tombolo/e2e/lab/kube"
+	"github.com/tombolo-io/tombolo/charts"
 )
 
 // TestPrivileges: the lab must give the agents what the chart gives them, or its tests prove nothing of it.
 func TestPrivileges(t *testing.T) {
-	root, err := binaries.Root(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	objects, err := kube.ObjectsIn(filepath.Join(root, "charts", "tombolo-spoke-agent", "templates"), "*.yaml")
+	objects, err := charts.Render(charts.SpokeAgent, map[string]any{"clusterName": "east"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +18,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -33,6 +31,7 @@ import (
 	"github.com/tombolo-io/tombolo/apis/crds"
 	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/charts"
 )
 
 // runAsHub makes the test binary be tombolo-hub: the tests start, kill and restart it as a process.
@@ -131,26 +130,16 @@ func installChart(ctx context.Context) error {
 	if err := admin.Create(ctx, &corev1.Namespace{ObjectMeta: name("", systemNamespace)}); err != nil {
 		return err
 	}
-	files, err := filepath.Glob("../../../charts/tombolo-hub/templates/*.yaml")
+	objects, err := charts.Render(charts.Hub, map[string]any{"crds": map[string]any{"install": false}})
 	if err != nil {
 		return err
 	}
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			return err
+	for _, object := range objects {
+		if object.GroupVersionKind().Group == "apps" {
+			continue
 		}
-		for document := range bytes.SplitSeq(data, []byte("\n---\n")) {
-			var object unstructured.Unstructured
-			if err := yaml.Unmarshal(document, &object.Object); err != nil {
-				return fmt.Errorf("read %s: %w", file, err)
-			}
-			if strings.HasSuffix(object.GetAPIVersion(), "apps/v1") || len(object.Object) == 0 {
-				continue
-			}
-			if err := admin.Create(ctx, &object); err != nil {
-				return fmt.Errorf("apply %s: %w", file, err)
-			}
+		if err := admin.Create(ctx, object); err != nil {
+			return fmt.Errorf("create %s %s: %w", object.GetKind(), object.GetName(), err)
 		}
 	}
 	return nil

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,14 +16,13 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
 	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/charts"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/attachment"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/clustertest"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/cni"
@@ -33,31 +31,21 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn/ovntest"
 )
 
-// agentOf is how the agent may talk to c: as the chart's service account, with the chart's roles.
-func agentOf(t *testing.T, c *clustertest.Cluster) *rest.Config {
+// agentOf is how the agent may talk to c: as the chart's service account of a role, with the chart's roles.
+func agentOf(t *testing.T, c *clustertest.Cluster, role string) *rest.Config {
 	t.Helper()
-	files, err := filepath.Glob("../../../charts/tombolo-spoke-agent/templates/*.yaml")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("find the chart's templates: %v, %v", files, err)
+	objects, err := charts.Render(charts.SpokeAgent, map[string]any{"clusterName": "east", "crds": map[string]any{"install": false}})
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, file := range files {
-		raw, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for document := range strings.SplitSeq(string(raw), "\n---\n") {
-			object := &unstructured.Unstructured{}
-			if err := yaml.Unmarshal([]byte(document), object); err != nil {
-				t.Fatalf("parse %s: %v", file, err)
-			}
-			if err := c.Client.Create(t.Context(), object); err != nil {
-				t.Fatalf("create %s: %v", file, err)
-			}
+	for _, object := range objects {
+		if err := c.Client.Create(t.Context(), object); err != nil {
+			t.Fatalf("create %s %s: %v", object.GetKind(), object.GetName(), err)
 		}
 	}
 	config := rest.CopyConfig(c.Config)
 	config.Impersonate = rest.ImpersonationConfig{
-		UserName: "system:serviceaccount:tombolo-system:tombolo-agent",
+		UserName: "system:serviceaccount:tombolo-system:tombolo-agent-" + role,
 		Groups:   []string{"system:serviceaccounts", "system:serviceaccounts:tombolo-system", "system:authenticated"},
 	}
 	return config
@@ -87,7 +75,7 @@ func common() options.Common {
 func TestCluster(t *testing.T) {
 	hub, spoke := clustertest.Start(t, "east"), clustertest.Start(t, local.Namespace, "demo")
 	central := ovntest.StartCentral(t)
-	m, err := NewCluster(agentOf(t, spoke), options.Controller{
+	m, err := NewCluster(agentOf(t, spoke, "controller"), options.Controller{
 		Common: common(), ClusterName: "east", HubKubeconfig: hub.Kubeconfig(t), Northbound: central.NB.Endpoint, LeaderElect: true,
 	}, logr.Discard())
 	start(t, m, err)
@@ -154,7 +142,7 @@ func TestCluster(t *testing.T) {
 func TestNode(t *testing.T) {
 	spoke := clustertest.Start(t, local.Namespace, "demo")
 	socket := filepath.Join(t.TempDir(), "cni.sock")
-	m, err := NewNode(agentOf(t, spoke), options.Node{
+	m, err := NewNode(agentOf(t, spoke, "node"), options.Node{
 		Common: common(), NodeName: "e1", OVS: "unix:" + filepath.Join(t.TempDir(), "none.sock"), IntegrationBridge: "br-int", CNISocket: socket, BPFFS: t.TempDir(), StateDir: t.TempDir(), WireGuardPort: 51871,
 	}, logr.Discard())
 	start(t, m, err)
