@@ -31,8 +31,13 @@ var (
 		Name: "tombolo_hub_objects",
 		Help: "Objects by kind and state, as of the newest plan.",
 	}, []string{"kind", "state"})
+	// JoinRequests counts the answers to agents that ask for a certificate.
+	JoinRequests = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tombolo_hub_join_requests_total",
+		Help: "CertificateSigningRequests of agents that were answered, by answer (Approved, Denied) and reason.",
+	}, []string{"answer", "reason"})
 )
 
 func init() {
-	crmetrics.Registry.MustRegister(PlanSeconds, Plans, Writes, Objects)
+	crmetrics.Registry.MustRegister(PlanSeconds, Plans, Writes, Objects, JoinRequests)
 }

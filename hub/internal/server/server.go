@@ -10,8 +10,10 @@ import (
 	"net/http"
 
 	"github.com/go-logr/logr"
+	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
@@ -28,6 +30,7 @@ import (
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/hub/internal/controllers"
 	"github.com/tombolo-io/tombolo/hub/internal/distribute"
+	"github.com/tombolo-io/tombolo/hub/internal/invitation"
 	"github.com/tombolo-io/tombolo/hub/internal/metrics"
 	"github.com/tombolo-io/tombolo/hub/internal/options"
 )
@@ -77,6 +80,7 @@ func newScheme() (*runtime.Scheme, error) {
 	for group, add := range map[string]func(*runtime.Scheme) error{
 		"core":                corev1.AddToScheme,
 		"rbac":                rbacv1.AddToScheme,
+		"certificates":        certificatesv1.AddToScheme,
 		"OCM cluster/v1":      clusterv1.Install,
 		"OCM cluster/v1beta1": clusterv1beta1.Install,
 		"network.tombolo.io":  networkv1alpha1.AddToScheme,
@@ -89,14 +93,17 @@ func newScheme() (*runtime.Scheme, error) {
 	return scheme, nil
 }
 
-// cacheOptions keep out of memory what is never read: who wrote which field, and bindings that are not ours.
+// cacheOptions keep out of memory what is never read: who wrote which field, bindings that are not ours, requests for
+// certificates of other kinds, and service accounts that invite nobody.
 func cacheOptions() cache.Options {
 	ours := cache.ByObject{Label: labels.SelectorFromSet(distribute.OurLabels)}
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&rbacv1.RoleBinding{}:        ours,
-			&rbacv1.ClusterRoleBinding{}: ours,
+			&rbacv1.RoleBinding{}:                       ours,
+			&rbacv1.ClusterRoleBinding{}:                ours,
+			&certificatesv1.CertificateSigningRequest{}: {Field: fields.OneTermEqualSelector("spec.signerName", spokev1alpha1.AgentSigner)},
+			&corev1.ServiceAccount{}:                    {Namespaces: map[string]cache.Config{invitation.Namespace: {}}},
 		},
 	}
 }
