@@ -26,6 +26,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -167,25 +168,44 @@ func letIn(ctx context.Context) error {
 
 // bite waits until the policies are in force, which is a moment after they were written.
 func bite(ctx context.Context) error {
-	probe := agent("east")
-	probe.groups = append(probe.groups, "system:masters")
-	c, err := probe.connect()
-	if err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	vpcs := c.Resource(kinds["vpcs"].resource()).Namespace("west")
-	for {
-		_, err := vpcs.Create(ctx, kinds["vpcs"].object("west", "bite"), metav1.CreateOptions{DryRun: dry})
-		if deniedBy(err, "tombolo-spoke-agent") {
-			return nil
+	master := agent("east")
+	master.groups = append(master.groups, "system:masters")
+	for policy, try := range map[string]struct {
+		who identity
+		do  func(dynamic.Interface) error
+	}{
+		"tombolo-spoke-agent": {master, func(c dynamic.Interface) error {
+			_, err := c.Resource(kinds["vpcs"].resource()).Namespace("west").Create(ctx, kinds["vpcs"].object("west", "bite"), metav1.CreateOptions{DryRun: dry})
+			return err
+		}},
+		"tombolo-agents": {identity{name: "system:serviceaccount:" + charts.Namespace + ":tombolo-agent-controller"}, patchNode(ctx, `{"metadata":{"labels":{"x":"y"}}}`)},
+		"tombolo-pods": {identity{name: "admin", groups: []string{"system:masters"}}, func(c dynamic.Interface) error {
+			patch := []byte(`{"metadata":{"annotations":{"tombolo.io/network":"x"}}}`)
+			_, err := c.Resource(kinds["pods"].resource()).Namespace("east").Patch(ctx, "one", types.MergePatchType, patch, metav1.PatchOptions{DryRun: dry})
+			return err
+		}},
+	} {
+		c, err := try.who.connect()
+		if err != nil {
+			return err
 		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("policy tombolo-spoke-agent does not come into force: %w", err)
-		case <-time.After(50 * time.Millisecond):
+		for err = try.do(c); !deniedBy(err, policy); err = try.do(c) {
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("policy %s does not come into force: %w", policy, err)
+			case <-time.After(50 * time.Millisecond):
+			}
 		}
+	}
+	return nil
+}
+
+func patchNode(ctx context.Context, patch string) func(dynamic.Interface) error {
+	return func(c dynamic.Interface) error {
+		_, err := c.Resource(kinds["nodes"].resource()).Patch(ctx, "one", types.MergePatchType, []byte(patch), metav1.PatchOptions{DryRun: dry})
+		return err
 	}
 }
 
