@@ -24,34 +24,26 @@ func wishOf(c Cluster) spokev1alpha1.Encryption {
 	}
 }
 
-// keyring is who has which public key. Whoever had it approved first keeps it: a key is one gateway's.
-type keyring map[spokev1alpha1.PublicKey]string
+// keyOwner is the one gateway that has a key.
+type keyOwner struct{ cluster, node string }
 
-// approve returns the key and port of a reported endpoint, or nothing: when it has none, or no usable one, or another
-// gateway's.
-func (k keyring) approve(cluster string, r spokev1alpha1.ReportedEndpoint) (spokev1alpha1.PublicKey, int32) {
-	raw, err := base64.StdEncoding.Strict().DecodeString(string(r.PublicKey))
-	if err != nil || len(raw) != 32 || r.WireGuardPort < 1 || r.WireGuardPort > 65535 {
-		return "", 0
-	}
-	owner := keyOwner(cluster, r.Node)
-	if holder, held := k[r.PublicKey]; held && holder != owner {
-		return "", 0
-	}
-	k[r.PublicKey] = owner
-	return r.PublicKey, r.WireGuardPort
-}
+// keyring is who has which public key. Whoever had it approved first keeps it: a key is one gateway's.
+type keyring map[spokev1alpha1.PublicKey]keyOwner
 
 // hold notes the keys that are approved already, those of the older endpoint first.
 func (k keyring) hold(cluster string, endpoints []spokev1alpha1.GatewayEndpoint) {
 	for _, e := range endpoints {
 		if _, held := k[e.PublicKey]; e.PublicKey != "" && !held {
-			k[e.PublicKey] = keyOwner(cluster, e.Node)
+			k[e.PublicKey] = keyOwner{cluster, e.Node}
 		}
 	}
 }
 
-func keyOwner(cluster, node string) string { return cluster + "/" + node }
+// usableKey is true when somebody could encrypt to a reported key.
+func usableKey(r spokev1alpha1.ReportedEndpoint) bool {
+	raw, err := base64.StdEncoding.Strict().DecodeString(string(r.PublicKey))
+	return err == nil && len(raw) == 32 && r.WireGuardPort >= 1 && r.WireGuardPort <= 65535
+}
 
 // encryption is which clusters want it, and which can't.
 type encryption struct {
@@ -63,13 +55,13 @@ type encryption struct {
 	unable map[string]string
 }
 
-// newEncryption looks at what was approved, and at what was reported and not approved.
-func newEncryption(set *gatewaySet, reported map[string]*spokev1alpha1.InterconnectGateway) *encryption {
+// newEncryption looks at what was approved, and at what was refused.
+func newEncryption(set *gatewaySet) *encryption {
 	e := &encryption{specs: map[string]*spokev1alpha1.InterconnectGatewaySpec{}, unable: map[string]string{}}
 	for _, g := range set.list {
 		e.specs[g.Name] = &spokev1alpha1.InterconnectGatewaySpec{Encryption: g.Spec.Encryption}
 		e.wanted = e.wanted || g.Spec.Encryption == spokev1alpha1.EncryptionWireGuard
-		if why := keysMissing(g, reported[g.Name]); why != "" {
+		if why := keysMissing(g); why != "" {
 			e.unable[g.Name] = why
 		}
 	}
@@ -77,7 +69,7 @@ func newEncryption(set *gatewaySet, reported map[string]*spokev1alpha1.Interconn
 }
 
 // keysMissing names the gateways of a cluster that have no approved key; empty when all have.
-func keysMissing(g, reported *spokev1alpha1.InterconnectGateway) string {
+func keysMissing(g *spokev1alpha1.InterconnectGateway) string {
 	if len(g.Spec.Endpoints) == 0 {
 		return fmt.Sprintf("cluster %s has no approved gateway node", g.Name)
 	}
@@ -87,8 +79,10 @@ func keysMissing(g, reported *spokev1alpha1.InterconnectGateway) string {
 			continue
 		}
 		why := "has reported no WireGuard key"
-		if reported != nil && slices.ContainsFunc(reported.Status.Endpoints, func(r spokev1alpha1.ReportedEndpoint) bool { return r.Node == e.Node && r.PublicKey != "" }) {
-			why = "has reported a WireGuard key that can't be approved: it is another gateway's, or has no port"
+		if i := slices.IndexFunc(g.Spec.Refused, func(r spokev1alpha1.RefusedReport) bool {
+			return r.Node == e.Node && (r.Reason == spokev1alpha1.ReasonKeyTaken || r.Reason == spokev1alpha1.ReasonKeyInvalid)
+		}); i >= 0 {
+			why = "has no approved key: " + g.Spec.Refused[i].Message
 		}
 		missing = append(missing, fmt.Sprintf("gateway node %s of cluster %s %s", e.Node, g.Name, why))
 	}
@@ -145,13 +139,5 @@ func (p *pairs) report(c *chain) {
 
 // makeEncryption notes what the gateways of all clusters say of encryption.
 func (p *Planner) makeEncryption() {
-	inputs := []any{p.gateway.value}
-	reported := map[string]*spokev1alpha1.InterconnectGateway{}
-	for _, g := range p.gateways.sorted {
-		inputs = append(inputs, g.obj)
-		if g.obj.Name == g.obj.Namespace {
-			reported[g.obj.Name] = g.obj
-		}
-	}
-	p.encryption.get(func() *encryption { return newEncryption(p.gateway.value, reported) }, inputs...)
+	p.encryption.get(func() *encryption { return newEncryption(p.gateway.value) }, p.gateway.value)
 }

@@ -4,14 +4,12 @@
 package federation
 
 import (
-	"cmp"
 	"net/netip"
 	"reflect"
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/federation/ipam"
 )
@@ -48,20 +46,9 @@ func readReserved(gateways []*gatewayNode) *reservedRanges {
 	return r
 }
 
-// approver approves the endpoints that clusters report.
-type approver struct {
-	links *linkRanges
-	// places is how many gateways a link has room for.
-	places int32
-	// holder is the cluster that an address was approved for.
-	holder map[netip.Addr]string
-	// keys is who has which WireGuard key.
-	keys keyring
-}
-
 // newGateways makes one gateway for each cluster that may have something.
 func newGateways(f *fleet, links *linkRanges, p *pools, existing []*gatewayNode, before *gatewaySet) *gatewaySet {
-	a := &approver{links: links, places: gatewayPlaces(p), holder: map[netip.Addr]string{}, keys: keyring{}}
+	a := newApprover(links, p)
 	objects := map[string]*spokev1alpha1.InterconnectGateway{}
 	for _, g := range existing {
 		if g.obj.Name != g.obj.Namespace {
@@ -79,8 +66,8 @@ func newGateways(f *fleet, links *linkRanges, p *pools, existing []*gatewayNode,
 	set := &gatewaySet{}
 	for _, c := range f.clusters {
 		if f.unusable(c.Name) == "" {
-			g := newGateway(c, links, a.approve(c.Name, objects[c.Name]))
-			g.Spec.Nodes = a.approveNodes(c, objects[c.Name])
+			g := newGateway(c, links)
+			a.judge(c, objects[c.Name], &g.Spec)
 			set.list = append(set.list, g)
 		}
 	}
@@ -100,106 +87,13 @@ func (s *gatewaySet) keep(before *gatewaySet) {
 	}
 }
 
-func newGateway(c Cluster, links *linkRanges, endpoints []spokev1alpha1.GatewayEndpoint) *spokev1alpha1.InterconnectGateway {
+func newGateway(c Cluster, links *linkRanges) *spokev1alpha1.InterconnectGateway {
 	return &spokev1alpha1.InterconnectGateway{
 		ObjectMeta: metav1.ObjectMeta{Namespace: c.Name, Name: c.Name, Finalizers: []string{spokev1alpha1.Finalizer}},
 		Spec: spokev1alpha1.InterconnectGatewaySpec{
-			Cluster: c.Name, Encapsulation: encapsulation, Port: port, Encryption: wishOf(c), LinkCIDRs: links.cidrs, Endpoints: endpoints,
+			Cluster: c.Name, Encapsulation: encapsulation, Port: port, Encryption: wishOf(c), LinkCIDRs: links.cidrs,
 		},
 	}
-}
-
-// gatewayPlaces is how many gateways fit into the smallest link: all addresses but the network's, the router's and broadcast.
-func gatewayPlaces(p *pools) int32 {
-	bits := int32(0)
-	for _, pool := range p.open(networkv1alpha1.PurposeLink) {
-		bits = max(bits, pool.lengths.Default)
-	}
-	return 1<<(32-cmp.Or(bits, linkBits)) - 3
-}
-
-// approve turns what a cluster reports into what the fleet believes. A node keeps its index; an address that another
-// cluster has is refused, and so is one that nobody can have.
-func (a *approver) approve(cluster string, o *spokev1alpha1.InterconnectGateway) []spokev1alpha1.GatewayEndpoint {
-	if o == nil {
-		return nil
-	}
-	index, used := map[string]int32{}, map[int32]bool{}
-	for _, r := range o.Status.Endpoints {
-		i := slices.IndexFunc(o.Spec.Endpoints, func(e spokev1alpha1.GatewayEndpoint) bool { return e.Node == r.Node })
-		if i >= 0 && !used[o.Spec.Endpoints[i].Index] {
-			index[r.Node] = o.Spec.Endpoints[i].Index
-			used[o.Spec.Endpoints[i].Index] = true
-		}
-	}
-	reported := slices.SortedFunc(slices.Values(o.Status.Endpoints), func(x, y spokev1alpha1.ReportedEndpoint) int {
-		_, xKnown := index[x.Node]
-		_, yKnown := index[y.Node]
-		return cmp.Or(cmpTrueFirst(xKnown, yKnown), cmp.Compare(x.Node, y.Node))
-	})
-	var approved []spokev1alpha1.GatewayEndpoint
-	taken := map[netip.Addr]bool{}
-	for _, r := range reported {
-		addr, ok := a.mayHave(cluster, r.Address)
-		if !ok || taken[addr] {
-			continue
-		}
-		i, known := index[r.Node]
-		for i = max(i, 0); !known && used[i]; i++ {
-		}
-		if i >= a.places {
-			continue
-		}
-		used[i], taken[addr], a.holder[addr] = true, true, cluster
-		endpoint := spokev1alpha1.GatewayEndpoint{Node: r.Node, Address: r.Address, Index: i}
-		endpoint.PublicKey, endpoint.WireGuardPort = a.keys.approve(cluster, r)
-		approved = append(approved, endpoint)
-	}
-	slices.SortFunc(approved, func(x, y spokev1alpha1.GatewayEndpoint) int { return cmp.Compare(x.Index, y.Index) })
-	return approved
-}
-
-// approveNodes turns the nodes that a cluster reports into those that may send to other clusters' nodes: none, unless its
-// label says that they reach each other.
-func (a *approver) approveNodes(c Cluster, o *spokev1alpha1.InterconnectGateway) []spokev1alpha1.ClusterNode {
-	if o == nil || c.Labels[networkv1alpha1.LabelNodeToNode] != "true" {
-		return nil
-	}
-	var approved []spokev1alpha1.ClusterNode
-	taken := map[netip.Addr]bool{}
-	for _, n := range slices.SortedFunc(slices.Values(o.Status.Nodes), func(x, y spokev1alpha1.ClusterNode) int { return cmp.Compare(x.Node, y.Node) }) {
-		addr, ok := a.mayHave(c.Name, n.Address)
-		if !ok || taken[addr] {
-			continue
-		}
-		taken[addr], a.holder[addr] = true, c.Name
-		approved = append(approved, n)
-	}
-	return approved
-}
-
-// hold notes an address that was approved before.
-func (a *approver) hold(cluster, address string) {
-	if addr, err := ipam.ParseAddr(address); err == nil && a.holder[addr] == "" {
-		a.holder[addr] = cluster
-	}
-}
-
-// mayHave is true when a cluster may have an address.
-func (a *approver) mayHave(cluster, address string) (netip.Addr, bool) {
-	addr, err := ipam.ParseAddr(address)
-	if err != nil {
-		return addr, false
-	}
-	single := netip.PrefixFrom(addr, 32)
-	if _, found := unroutable.Overlap(single); found {
-		return addr, false
-	}
-	if _, _, found := a.links.overlap(single); found {
-		return addr, false
-	}
-	holder := a.holder[addr]
-	return addr, holder == "" || holder == cluster
 }
 
 // makeGateways makes the gateways of all clusters.

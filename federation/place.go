@@ -62,7 +62,7 @@ type territory struct {
 }
 
 // settle gives a Vpc's accepted subnets their places again. entryOf finds the entry of a subnet from a pool.
-func settle(views []*subnetView, a *admission, around surroundings, prefixOf func(*subnetView, linkNeed) (netip.Prefix, bool)) *settledSubnets {
+func settle(views []*subnetView, a *admission, links *linkRanges, prefixOf func(*subnetView, linkNeed) (netip.Prefix, bool)) *settledSubnets {
 	s := &settledSubnets{refused: map[*subnetView]*refusal{}}
 	for _, v := range views {
 		if v.refused != nil {
@@ -76,7 +76,7 @@ func settle(views []*subnetView, a *admission, around surroundings, prefixOf fun
 				pending = append(pending, need)
 				continue
 			}
-			if refused := cmp.Or(v.fits(p, need.cluster, a, around), v.overlaps(p, append(s.placed, placed...))); refused != nil {
+			if refused := cmp.Or(v.fits(p, a, links), v.overlaps(p, append(s.placed, placed...))); refused != nil {
 				s.refused[v] = refused
 				break
 			}
@@ -104,14 +104,14 @@ func (v *subnetView) at(cluster string, p netip.Prefix) placement {
 }
 
 // fits holds the prefix of a subnet from a pool against its surroundings; readBlock has done so for a cidrBlock.
-func (v *subnetView) fits(p netip.Prefix, cluster string, a *admission, around surroundings) *refusal {
+func (v *subnetView) fits(p netip.Prefix, a *admission, links *linkRanges) *refusal {
 	if v.request == nil {
 		return nil
 	}
 	if p.Bits() > smallestSubnetBits {
 		return refuse(networkv1alpha1.ReasonInvalid, "%s %s has no room for pods: use a /%d or larger", v.field(), p, smallestSubnetBits)
 	}
-	if refused := keepsClear(v.field(), p, cluster, a, around); refused != nil {
+	if refused := keepsClear(v.field(), p, a, links); refused != nil {
 		return refused
 	}
 	for _, r := range v.exclude {
@@ -142,8 +142,9 @@ func (v *subnetView) overlaps(p netip.Prefix, others []placement) *refusal {
 
 // builder places the new subnets of all Vpcs, one after the other.
 type builder struct {
-	issuer *issuer
-	around surroundings
+	issuer   *issuer
+	links    *linkRanges
+	reserved *reservedRanges
 	// added are the new placements by Vpc, refused and unallocated the subnets that got none.
 	added       map[*vpcNode][]placement
 	refused     map[*subnetView]*refusal
@@ -157,64 +158,83 @@ func (b *builder) placeNew(pending []pendingSubnet) {
 	})
 	for _, s := range pending {
 		mark := b.issuer.begin()
-		placed, refused, unallocated := b.place(s)
-		if refused != nil || unallocated != nil {
+		placed, verdict := b.place(s)
+		if verdict.refused != nil || verdict.unallocated != nil {
 			b.issuer.ledger.rollBack(mark)
-			b.refused[s.view], b.unallocated[s.view] = refused, unallocated
-			continue
+			placed = nil
 		}
+		b.refused[s.view], b.unallocated[s.view] = verdict.refused, cmp.Or(verdict.unallocated, verdict.crowded)
 		n := s.view.node.vpc
 		b.added[n] = append(b.added[n], placed...)
 	}
 }
 
+// misfit is why a subnet has no place in some cluster: what is wrong with the subnet, what no pool had, or that the cluster has reserved the
+// range for itself. Only in the last case the subnet gets its places in the other clusters: no cluster decides for another one.
+type misfit struct {
+	refused, unallocated, crowded *refusal
+}
+
 // place finds places for a subnet in all clusters that it lacks, or says why one of them has none.
-func (b *builder) place(s pendingSubnet) (placed []placement, refused, unallocated *refusal) {
+func (b *builder) place(s pendingSubnet) (placed []placement, why misfit) {
 	v, n := s.view, s.view.node.vpc
 	for _, need := range s.needs {
-		p, refused, unallocated := b.prefix(v, need, placed)
-		if refused != nil || unallocated != nil {
-			return nil, refused, unallocated
+		p, not := b.prefix(v, need, placed)
+		if not.crowded != nil {
+			why.crowded = cmp.Or(why.crowded, not.crowded)
+			continue
+		}
+		if not != (misfit{}) {
+			return nil, not
 		}
 		others := slices.Concat(n.settled.value.placed, b.added[n], placed)
-		if refused := cmp.Or(v.fits(p, need.cluster, n.admission.value, b.around), v.overlaps(p, others), b.disturbs(v, p)); refused != nil {
-			return nil, refused, nil
+		if refused := cmp.Or(v.fits(p, n.admission.value, b.links), v.overlaps(p, others), b.disturbs(v, p)); refused != nil {
+			return nil, misfit{refused: refused}
 		}
 		placed = append(placed, v.at(need.cluster, p))
 	}
-	return placed, nil, nil
+	return placed, why
 }
 
 // prefix is the subnet's CIDR in a cluster: its own, the one that it has in a ledger, or a new one.
-func (b *builder) prefix(v *subnetView, need linkNeed, placed []placement) (p netip.Prefix, refused, unallocated *refusal) {
+func (b *builder) prefix(v *subnetView, need linkNeed, placed []placement) (p netip.Prefix, why misfit) {
 	if v.request == nil {
-		return v.prefix, nil, nil
+		return v.prefix, misfit{refused: b.reserved.keepsOut(v.field(), v.prefix, need.cluster)}
 	}
 	if e := b.issuer.ledger.prefix(need.owner); e != nil {
-		return e.prefix, nil, nil
+		return e.prefix, misfit{crowded: b.reserved.keepsOut(v.field(), e.prefix, need.cluster)}
 	}
 	pool := b.issuer.pools.named(v.request.Name)
 	if refused := pool.serves(v.request); refused != nil {
-		return p, refused, nil
+		return p, misfit{refused: refused}
 	}
 	bits := int(cmp.Or(v.request.PrefixLength, pool.lengths.Default))
 	n := v.node.vpc
 	request := ipam.Request{Within: n.admission.value.cidrSet, Avoid: []ipam.Set{
 		n.settled.value.set, ipam.NewSet(prefixesOf(b.added[n])...), ipam.NewSet(prefixesOf(placed)...),
-		b.around.links.set, b.around.reserved.byCluster[need.cluster],
+		b.links.set,
 	}}
 	for _, m := range n.neighbours() {
 		request.Avoid = append(request.Avoid, *m.claims, ipam.NewSet(prefixesOf(b.added[m])...))
 	}
-	e := b.issuer.ledger.takePrefix([]*poolView{pool.poolView}, need.owner, func(*poolView) int { return bits }, request)
+	take := func(r ipam.Request) *entry {
+		return b.issuer.ledger.takePrefix([]*poolView{pool.poolView}, need.owner, func(*poolView) int { return bits }, r)
+	}
+	around := request
+	around.Avoid = append(slices.Clone(request.Avoid), b.reserved.byCluster[need.cluster])
+	e := take(around)
+	if mark := len(b.issuer.ledger.fresh); e == nil && take(request) != nil {
+		b.issuer.ledger.rollBack(mark)
+		return p, misfit{crowded: refuse(networkv1alpha1.ReasonOverlappingCIDRs, "a /%d in cluster %q is asked of IPPool %q, and all that is left there overlaps what cluster %q uses for its own pods, services or nodes: add another range to its spec.cidrs", bits, need.cluster, v.request.Name, need.cluster)}
+	}
 	if e == nil {
 		within := ""
 		if len(n.admission.value.cidrs) > 0 {
 			within = " inside the Vpc's spec.cidrs " + strings.Join(texts(n.admission.value.cidrs), ", ")
 		}
-		return p, nil, refuse(networkv1alpha1.ReasonPoolExhausted, "a /%d in cluster %q is asked of IPPool %q, which has none left%s: add a range to its spec.cidrs, or ask for less", bits, need.cluster, v.request.Name, within)
+		return p, misfit{unallocated: refuse(networkv1alpha1.ReasonPoolExhausted, "a /%d in cluster %q is asked of IPPool %q, which has none left%s: add a range to its spec.cidrs, or ask for less", bits, need.cluster, v.request.Name, within)}
 	}
-	return e.prefix, nil, nil
+	return e.prefix, misfit{}
 }
 
 // serves says why a pool can't be asked.
@@ -300,16 +320,16 @@ func claimsOf(a *admission, subnets ipam.Set) *ipam.Set {
 
 // settleSubnets reads the subnets and gives the accepted ones their places again.
 func (p *Planner) settleSubnets() {
-	around := surroundings{links: p.links.value, reserved: p.reserved.value}
+	links := p.links.value
 	for _, n := range p.subnets.sorted {
 		var a *admission
 		if n.vpc != nil {
 			a = n.vpc.admission.value
 		}
-		n.view.get(func() *subnetView { return readSubnet(n, a, around) }, n.obj, a, around.links, around.reserved)
+		n.view.get(func() *subnetView { return readSubnet(n, a, links) }, n.obj, a, links)
 	}
 	for _, n := range p.vpcs.sorted {
-		inputs := append(p.inputs[:0], n.admission.value, around.links, around.reserved)
+		inputs := append(p.inputs[:0], n.admission.value, links)
 		for _, s := range n.subnets {
 			v := s.view.value
 			inputs = append(inputs, v)
@@ -321,7 +341,7 @@ func (p *Planner) settleSubnets() {
 			}
 		}
 		a := n.admission.value
-		s := n.settled.get(func() *settledSubnets { return settle(n.views(), a, around, p.prefixOf) }, inputs...)
+		s := n.settled.get(func() *settledSubnets { return settle(n.views(), a, links, p.prefixOf) }, inputs...)
 		n.claims = n.settledClaims.get(func() *ipam.Set { return claimsOf(a, s.set) }, a, s)
 		n.pairs, p.inputs = n.pairs[:0], inputs
 	}
@@ -350,7 +370,7 @@ func (p *Planner) prefixOf(v *subnetView, need linkNeed) (prefix netip.Prefix, f
 // placeSubnets places the new subnets and sums up where all subnets are.
 func (p *Planner) placeSubnets(issuer *issuer) {
 	b := &builder{
-		issuer: issuer, around: surroundings{links: p.links.value, reserved: p.reserved.value},
+		issuer: issuer, links: p.links.value, reserved: p.reserved.value,
 		added: map[*vpcNode][]placement{}, refused: map[*subnetView]*refusal{}, unallocated: map[*subnetView]*refusal{},
 	}
 	var pending []pendingSubnet

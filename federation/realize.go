@@ -103,6 +103,7 @@ func compareRouter(o, desired *spokev1alpha1.LocalRouter) *realized {
 	if r.programmed {
 		r.message = ""
 	}
+	r.message = clip(r.message, maxMessage)
 	return r
 }
 

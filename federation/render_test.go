@@ -67,6 +67,9 @@ func render(r Result) string {
 		for _, n := range o.Spec.Nodes {
 			fmt.Fprintf(&b, "  node %s %s\n", n.Node, n.Address)
 		}
+		for _, r := range o.Spec.Refused {
+			fmt.Fprintf(&b, "  refused %s %s, %s: %s\n", r.Node, r.Address, r.Reason, r.Message)
+		}
 	}
 	for _, d := range r.Deletions {
 		fmt.Fprintf(&b, "delete %s %s: %s\n", d.Kind, d.Key, d.Because)

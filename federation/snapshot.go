@@ -36,4 +36,7 @@ type Cluster struct {
 	Accepted bool
 	// Leaving is true from the moment that the cluster's deletion was requested.
 	Leaving bool
+	// Endpoints is what the annotation tombolo.io/endpoints of the ManagedCluster says: the ranges that the cluster's gateways and nodes may have
+	// their addresses in, joined by commas. Empty: any.
+	Endpoints string
 }

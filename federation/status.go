@@ -22,16 +22,31 @@ type chain struct {
 	broken *refusal
 }
 
+const (
+	// maxMessage bounds, in bytes, what is passed on of what one cluster says.
+	maxMessage = 1000
+	// maxCondition bounds the message of a condition, which sums up many clusters: the API server takes no more than 32768 characters.
+	maxCondition = 16000
+)
+
+// clip cuts a text that is too long.
+func clip(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + " …"
+}
+
 // add appends a condition. r is why it is False, nil when it is True.
 func (c *chain) add(typ string, r *refusal, reason, message string) {
 	switch {
 	case c.broken != nil:
-		c.conditions = append(c.conditions, condition(typ, false, c.broken.reason, c.broken.message, c.generation))
+		c.conditions = append(c.conditions, condition(typ, false, c.broken.reason, clip(c.broken.message, maxCondition), c.generation))
 	case r != nil:
-		c.conditions = append(c.conditions, condition(typ, false, r.reason, r.message, c.generation))
+		c.conditions = append(c.conditions, condition(typ, false, r.reason, clip(r.message, maxCondition), c.generation))
 		c.broken = refuse(r.reason, "see the %s condition", typ)
 	default:
-		c.conditions = append(c.conditions, condition(typ, true, reason, message, c.generation))
+		c.conditions = append(c.conditions, condition(typ, true, reason, clip(message, maxCondition), c.generation))
 	}
 }
 

@@ -151,6 +151,7 @@ func (w *world) play(t *testing.T, step []byte) {
 		case "Cluster":
 			w.clusters[a.Metadata.Name] = Cluster{
 				Name: a.Metadata.Name, Labels: a.Metadata.Labels, Accepted: a.Accepted == nil || *a.Accepted, Leaving: a.Leaving,
+				Endpoints: a.Metadata.Annotations[networkv1alpha1.AnnotationEndpoints],
 			}
 		case "Placement":
 			w.placements[string(keyOf(&a.Metadata))] = a.Clusters

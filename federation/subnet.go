@@ -56,19 +56,14 @@ func (v *subnetView) settledIn(cluster string, p netip.Prefix) bool {
 	})
 }
 
-// surroundings is what every subnet keeps clear of.
-type surroundings struct {
-	links    *linkRanges
-	reserved *reservedRanges
-}
-
-// reservedRanges are the clusters' own pod, service and node ranges.
+// reservedRanges are the clusters' own pod, service and node ranges, as they report them. They keep new subnets out of that cluster, and
+// nothing else: a subnet that is there stays, whatever the cluster says later.
 type reservedRanges struct {
 	byCluster map[string]ipam.Set
 }
 
 // readSubnet reads the spec of a Subnet. a is the verdict on its Vpc, nil when there is none.
-func readSubnet(n *subnetNode, a *admission, around surroundings) *subnetView {
+func readSubnet(n *subnetNode, a *admission, links *linkRanges) *subnetView {
 	o := n.obj
 	v := &subnetView{
 		node: n, namespace: o.Namespace, name: o.Name, uid: string(o.UID), generation: o.Generation,
@@ -81,11 +76,11 @@ func readSubnet(n *subnetNode, a *admission, around surroundings) *subnetView {
 		v.namespaces = append(v.namespaces, string(name))
 	}
 	slices.Sort(v.namespaces)
-	v.refused = v.read(&o.Spec, a, around)
+	v.refused = v.read(&o.Spec, a, links)
 	return v
 }
 
-func (v *subnetView) read(spec *networkv1alpha1.SubnetSpec, a *admission, around surroundings) *refusal {
+func (v *subnetView) read(spec *networkv1alpha1.SubnetSpec, a *admission, links *linkRanges) *refusal {
 	switch {
 	case v.deleting:
 		return refuse(networkv1alpha1.ReasonDeleting, "the Subnet is being deleted")
@@ -100,7 +95,7 @@ func (v *subnetView) read(spec *networkv1alpha1.SubnetSpec, a *admission, around
 		return refused
 	}
 	if spec.FromPool == nil {
-		if refused := v.readBlock(spec, a, around); refused != nil {
+		if refused := v.readBlock(spec, a, links); refused != nil {
 			return refused
 		}
 	}
@@ -143,7 +138,7 @@ func (v *subnetView) onlyCluster(a *admission) string {
 }
 
 // readBlock reads spec.cidrBlock and spec.gateway.
-func (v *subnetView) readBlock(spec *networkv1alpha1.SubnetSpec, a *admission, around surroundings) *refusal {
+func (v *subnetView) readBlock(spec *networkv1alpha1.SubnetSpec, a *admission, links *linkRanges) *refusal {
 	var refused *refusal
 	if v.prefix, refused = readCIDR("spec.cidrBlock", string(spec.CIDRBlock)); refused != nil {
 		return refused
@@ -162,7 +157,7 @@ func (v *subnetView) readBlock(spec *networkv1alpha1.SubnetSpec, a *admission, a
 		}
 		v.gateway = gateway
 	}
-	return keepsClear("spec.cidrBlock", v.prefix, v.needs[0].cluster, a, around)
+	return keepsClear("spec.cidrBlock", v.prefix, a, links)
 }
 
 // isHost is true for the addresses of a prefix that a host may have: not the network's own and not broadcast.
@@ -186,15 +181,20 @@ func (v *subnetView) readExcluded(ranges []networkv1alpha1.IPRange) *refusal {
 	return nil
 }
 
-// keepsClear holds a prefix against its Vpc's CIDRs, the link ranges and the cluster's own ranges.
-func keepsClear(field string, p netip.Prefix, cluster string, a *admission, around surroundings) *refusal {
+// keepsClear holds a prefix against its Vpc's CIDRs and the link ranges.
+func keepsClear(field string, p netip.Prefix, a *admission, links *linkRanges) *refusal {
 	if len(a.cidrs) > 0 && !slices.ContainsFunc(a.cidrs, func(c netip.Prefix) bool { return c.Bits() <= p.Bits() && c.Contains(p.Addr()) }) {
 		return refuse(networkv1alpha1.ReasonOutsideVpc, "%s %s is outside spec.cidrs %s of Vpc %s: choose a CIDR inside, or widen the Vpc", field, p, strings.Join(texts(a.cidrs), ", "), a.key())
 	}
-	if q, holder, found := around.links.overlap(p); found {
+	if q, holder, found := links.overlap(p); found {
 		return refuse(networkv1alpha1.ReasonOverlappingCIDRs, "%s %s overlaps %s of %s: choose another CIDR", field, p, q, holder)
 	}
-	if q, found := around.reserved.byCluster[cluster].Overlap(p); found {
+	return nil
+}
+
+// keepsOut holds a prefix against what a cluster has reserved for itself.
+func (r *reservedRanges) keepsOut(field string, p netip.Prefix, cluster string) *refusal {
+	if q, found := r.byCluster[cluster].Overlap(p); found {
 		return refuse(networkv1alpha1.ReasonOverlappingCIDRs, "%s %s overlaps %s, which cluster %q uses for its own pods, services or nodes: choose another CIDR", field, p, q, cluster)
 	}
 	return nil

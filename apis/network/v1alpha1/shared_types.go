@@ -62,4 +62,8 @@ const (
 	// say it too reach each other on the underlay: then pods' packets go from node to node, past the gateways. Any other
 	// value, and no label, says that only gateways reach other clusters: a typing error costs speed and no packet.
 	LabelNodeToNode = "tombolo.io/node-to-node"
+
+	// AnnotationEndpoints on an OCM ManagedCluster says where the addresses of its gateways and nodes are: IPv4 addresses and CIDRs, joined by
+	// commas. The hub believes the cluster no other address. Without it the cluster may have any address that no other cluster has.
+	AnnotationEndpoints = "tombolo.io/endpoints"
 )

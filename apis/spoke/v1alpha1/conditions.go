@@ -48,6 +48,31 @@ const (
 	ReasonInstalled = "Installed"
 )
 
+// ConditionEndpointsApproved is False when the hub has not approved all that the cluster reports of its gateways and nodes. Its reason is that
+// of the first entry of spec.refused, and its message says all of them.
+const ConditionEndpointsApproved = "EndpointsApproved"
+
+// ReasonApproved: nothing that the cluster reports was refused.
+const ReasonApproved = "Approved"
+
+// Reasons why the hub does not approve what a cluster reports (InterconnectGateway.spec.refused).
+const (
+	// ReasonNodeInvalid: the name is not one that a Node can have.
+	ReasonNodeInvalid = "NodeInvalid"
+	// ReasonAddressInvalid: no gateway can have the address.
+	ReasonAddressInvalid = "AddressInvalid"
+	// ReasonAddressNotAllowed: the annotation tombolo.io/endpoints of the ManagedCluster allows others only.
+	ReasonAddressNotAllowed = "AddressNotAllowed"
+	// ReasonAddressTaken: another cluster, or another node, has the address.
+	ReasonAddressTaken = "AddressTaken"
+	// ReasonTooManyGateways: the links have room for fewer gateway nodes.
+	ReasonTooManyGateways = "TooManyGateways"
+	// ReasonKeyInvalid: it is no WireGuard key, or has no port.
+	ReasonKeyInvalid = "KeyInvalid"
+	// ReasonKeyTaken: another gateway has the key.
+	ReasonKeyTaken = "KeyTaken"
+)
+
 // Conditions of a gateway node (InterconnectGateway.status.gateways). Whatever they say, the node forwards what it forwarded before: none of
 // the causes makes it take anything down.
 const (

@@ -78,6 +78,23 @@ type InterconnectGatewaySpec struct {
 	// +listMapKey=node
 	// +kubebuilder:validation:MaxItems=1024
 	Nodes []ClusterNode `json:"nodes,omitempty"`
+	// Refused is what the cluster reports and the hub has not approved, and why. Of more than 16 the first are told.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	Refused []RefusedReport `json:"refused,omitempty"`
+}
+
+// RefusedReport is an endpoint, node or key that the hub has not approved.
+type RefusedReport struct {
+	// Node that it was reported for.
+	Node string `json:"node"`
+	// Address that was reported.
+	Address string `json:"address"`
+	// Reason: NodeInvalid, AddressInvalid, AddressNotAllowed, AddressTaken, TooManyGateways, KeyInvalid or KeyTaken.
+	Reason string `json:"reason"`
+	// Message says who has it, or what is wrong with it, and what to do.
+	Message string `json:"message"`
 }
 
 // MaxNodes is how many nodes of a cluster other clusters' nodes can know. A larger cluster stays on its gateways.
@@ -173,7 +190,7 @@ type InterconnectGatewayStatus struct {
 	// +listMapKey=cluster
 	// +listMapKey=node
 	Tunnels []Tunnel `json:"tunnels,omitempty"`
-	// Conditions: Programmed, DataPathReady, which names the node that is worst off, VersionSupported, and Leaving when the cluster's
+	// Conditions: Programmed, DataPathReady, which names the node that is worst off, EndpointsApproved, VersionSupported, and Leaving when the cluster's
 	// administrator removes Tombolo from it.
 	// +optional
 	// +listType=map
@@ -230,6 +247,7 @@ type Tunnel struct {
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="DataPathReady")].message`
 // +kubebuilder:printcolumn:name="Membership",type=string,priority=1,JSONPath=`.spec.membership`
 // +kubebuilder:printcolumn:name="Agent",type=string,priority=1,JSONPath=`.status.agentVersion`
+// +kubebuilder:printcolumn:name="Refused",type=string,priority=1,JSONPath=`.spec.refused[*].reason`
 // +kubebuilder:printcolumn:name="Endpoints",type=string,priority=1,JSONPath=`.spec.endpoints`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type InterconnectGateway struct {

@@ -76,6 +76,8 @@ func (r *Reader) readClusters(ctx context.Context, state *State) error {
 			Labels:   cluster.Labels,
 			Accepted: cluster.Spec.HubAcceptsClient,
 			Leaving:  cluster.DeletionTimestamp != nil,
+
+			Endpoints: cluster.Annotations[networkv1alpha1.AnnotationEndpoints],
 		})
 	}
 	return nil

@@ -155,8 +155,26 @@ func gatewayStatus(hub, copy *spokev1alpha1.InterconnectGateway, nodes []corev1.
 		status.ObservedGeneration = hub.Generation
 	}
 	meta.SetStatusCondition(&status.Conditions, programmed)
+	meta.SetStatusCondition(&status.Conditions, endpointsApproved(hub))
 	health.Summarize(&status.Conditions, hub.Generation, worst)
 	return status
+}
+
+// endpointsApproved says what the hub has refused of what this cluster reports.
+func endpointsApproved(hub *spokev1alpha1.InterconnectGateway) metav1.Condition {
+	c := metav1.Condition{
+		Type: spokev1alpha1.ConditionEndpointsApproved, Status: metav1.ConditionTrue, ObservedGeneration: hub.Generation,
+		Reason: spokev1alpha1.ReasonApproved, Message: "The hub has refused nothing.",
+	}
+	if len(hub.Spec.Refused) == 0 {
+		return c
+	}
+	var said []string
+	for _, r := range hub.Spec.Refused {
+		said = append(said, fmt.Sprintf("node %s: %s", r.Node, r.Message))
+	}
+	c.Status, c.Reason, c.Message = metav1.ConditionFalse, hub.Spec.Refused[0].Reason, strings.Join(said, "; ")
+	return c
 }
 
 func nodeOf(g spokev1alpha1.GatewayNode) string { return g.Node }

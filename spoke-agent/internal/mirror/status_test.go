@@ -105,6 +105,29 @@ func TestReportNodes(t *testing.T) {
 	}
 }
 
+func TestEndpointsApproved(t *testing.T) {
+	hub := hubGateway("west", "w1")
+	for name, test := range map[string]struct {
+		reason  string
+		refused []spokev1alpha1.RefusedReport
+		want    metav1.ConditionStatus
+		message string
+	}{
+		"Nothing": {"what was refused nothing of is approved", nil, metav1.ConditionTrue, "The hub has refused nothing."},
+		"Two": {"all that was refused is said", []spokev1alpha1.RefusedReport{
+			{Node: "w1", Reason: spokev1alpha1.ReasonKeyTaken, Message: "one"}, {Node: "w2", Reason: spokev1alpha1.ReasonAddressTaken, Message: "two"},
+		}, metav1.ConditionFalse, "node w1: one; node w2: two"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			hub.Spec.Refused = test.refused
+			c := meta.FindStatusCondition(gatewayStatus(hub, hub, nil, nil, nil).Conditions, spokev1alpha1.ConditionEndpointsApproved)
+			if c == nil || c.Status != test.want || c.Message != test.message {
+				t.Errorf("condition is %+v, want %s %q: %s", c, test.want, test.message, test.reason)
+			}
+		})
+	}
+}
+
 func TestCopyNewer(t *testing.T) {
 	hub, copy := hubRouter("vpc-1"), hubRouter("vpc-1")
 	hub.Generation, hub.Status.ObservedGeneration = 5, 10

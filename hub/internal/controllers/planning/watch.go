@@ -89,7 +89,7 @@ func leaving[O client.Object](old, updated O) bool {
 // membership leaves out the heartbeats of clusters.
 func membership(old, updated *clusterv1.ManagedCluster) bool {
 	return old.Spec.HubAcceptsClient != updated.Spec.HubAcceptsClient || leaving(old, updated) ||
-		!maps.Equal(old.Labels, updated.Labels)
+		!maps.Equal(old.Labels, updated.Labels) || old.Annotations[networkv1alpha1.AnnotationEndpoints] != updated.Annotations[networkv1alpha1.AnnotationEndpoints]
 }
 
 func decisions(old, updated *clusterv1beta1.PlacementDecision) bool {
