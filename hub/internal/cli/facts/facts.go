@@ -199,3 +199,11 @@ func (f *Facts) Heard(cluster string) time.Time {
 	}
 	return heard
 }
+
+// Clock is the API server's clock, as far as it is known: that by which leases and certificates are judged.
+func (f *Facts) Clock() time.Time {
+	if f.ServerTime.IsZero() {
+		return f.Now
+	}
+	return f.ServerTime
+}
