@@ -10,6 +10,9 @@ import (
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
+	"github.com/tombolo-io/tombolo/hub/internal/cli/diagnose"
+	"github.com/tombolo-io/tombolo/hub/internal/cli/gather"
+	"github.com/tombolo-io/tombolo/hub/internal/cli/leave"
 	"github.com/tombolo-io/tombolo/hub/internal/cli/status"
 )
 
@@ -37,6 +40,10 @@ func Command(streams genericiooptions.IOStreams) *cobra.Command {
 	flags.AddFlags(root.PersistentFlags())
 	root.AddCommand(
 		status.Command(streams, flags),
+		diagnose.Command(streams, flags),
+		leave.Command(streams, flags, clusterNames(flags)),
+		gather.Command(streams, flags, contextNames(flags)),
+		versionCommand(streams, flags),
 	)
 	return root
 }

@@ -49,6 +49,9 @@ func choose(f *facts.Facts, w wish) (Target, error) {
 	switch {
 	case w.detach || managed.DeletionTimestamp != nil:
 		return TargetCluster, nil
+	case w.gone && !byToken:
+		return "", fmt.Errorf("cluster %q is Open Cluster Management's: a cluster that is gone for good leaves its fleet, and with it all that other add-ons "+
+			"have there: say --detach too if that is meant", w.name)
 	case addOn != nil:
 		if by := installedBy(f, w.name); by != "" && addOn.DeletionTimestamp == nil {
 			return "", fmt.Errorf("Placement %s of ClusterManagementAddOn %s chooses cluster %q: the add-on would be installed again at once: "+
