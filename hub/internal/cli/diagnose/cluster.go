@@ -45,6 +45,7 @@ const (
 var clusterChecks = []check{
 	{groupAgent, "the agent that speaks for the cluster is ready", []string{needDeployments}, deploymentReady(facts.AgentDeployment, "tombolo-spoke-agent")},
 	{groupAgent, "one of its replicas works", []string{needLeases}, agentLeader},
+	{groupAgent, "it renews the lease by which OCM tells its health, where OCM looks", []string{needLeases}, addOnLease},
 	{groupAgent, "every node's agent is ready", []string{needDaemonSets}, daemonSetReady},
 	{groupAgent, "agents have complained of nothing in the last hour", []string{"events"}, agentEvents},
 
@@ -71,6 +72,14 @@ func agentLeader(f *facts.Facts) []Finding {
 		return nil // the check before this one has said it
 	}
 	return leaderFresh(facts.AgentDeployment)(f)
+}
+
+// addOnLease is there with an agent of OCM to look at it, and without.
+func addOnLease(f *facts.Facts) []Finding {
+	if f.Lease(facts.Namespace, facts.AddOn) == nil {
+		return nil // agents of earlier versions have none
+	}
+	return leaderFresh(facts.AddOn)(f)
 }
 
 func daemonSetReady(f *facts.Facts) []Finding {

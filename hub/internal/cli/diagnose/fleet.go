@@ -18,8 +18,6 @@ import (
 )
 
 const (
-	// silence is how long an agent whose lease is on the hub may not be heard.
-	silence = 5 * time.Minute
 	// slowLeave is how long a cluster may take to leave before somebody should look.
 	slowLeave = 10 * time.Minute
 	// slowRealize is how long an agent may be behind.
@@ -50,7 +48,7 @@ func clustersAccepted(f *facts.Facts) []Finding {
 			continue
 		}
 		available := meta.FindStatusCondition(c.Status.Conditions, clusterv1.ManagedClusterConditionAvailable)
-		if available != nil && available.Status != metav1.ConditionTrue {
+		if !facts.ByToken(c) && available != nil && available.Status != metav1.ConditionTrue {
 			findings = append(findings, failed(subject, "OCM does not hear it: "+available.Reason+": "+available.Message,
 				"look at the klusterlet's agents there (namespace open-cluster-management-agent), and at its way to this hub; its packets go on meanwhile"))
 		}
@@ -68,22 +66,6 @@ func agentsReported(f *facts.Facts) []Finding {
 			findings = append(findings, failed(subject, "the hub has not made its InterconnectGateway", "is there a namespace "+c.Name+" on the hub? Look at the hub's logs"))
 		case gateway.Status.ObservedGeneration == 0 && len(gateway.Status.Conditions) == 0:
 			findings = append(findings, failed(subject, "no agent has ever reported", "install the agent there (kubectl tombolo join "+c.Name+", or the add-on); then kubectl tombolo diagnose with its context"))
-		}
-	}
-	return findings
-}
-
-// agentsHeard judges by the agents' leases on the hub. With OCM's add-on the lease is in the cluster, and the add-on's condition tells.
-func agentsHeard(f *facts.Facts) []Finding {
-	var findings []Finding
-	for _, c := range members(f) {
-		lease := f.Lease(c.Name, facts.AddOn)
-		if lease == nil || lease.Spec.RenewTime == nil {
-			continue
-		}
-		if silent := f.Clock().Sub(lease.Spec.RenewTime.Time); silent > silence {
-			findings = append(findings, failed("cluster "+c.Name, fmt.Sprintf("its agent was last heard %s ago", silent.Round(time.Second)),
-				"kubectl tombolo diagnose with its context: is the agent there, and does it reach the hub? Its packets go on meanwhile, its changes wait"))
 		}
 	}
 	return findings
@@ -142,12 +124,12 @@ func clusterClocks(f *facts.Facts) []Finding {
 		if synced := falseCondition(c.Status.Conditions, clusterv1.ManagedClusterConditionClockSynced); synced != nil {
 			findings = append(findings, failed("cluster "+c.Name, synced.Message, "set the clocks of its nodes (NTP): certificates are refused"))
 		}
-		lease := f.Lease(c.Name, facts.AddOn)
+		lease := f.Lease(c.Name, facts.ClusterLease)
 		if lease == nil || lease.Spec.RenewTime == nil {
 			continue
 		}
 		if ahead := lease.Spec.RenewTime.Sub(f.Clock()); ahead > maxSkew {
-			findings = append(findings, failed("cluster "+c.Name, fmt.Sprintf("its agent's clock is %s ahead of the hub's", ahead.Round(time.Second)), "set the clocks of its nodes (NTP): certificates are refused"))
+			findings = append(findings, failed("cluster "+c.Name, fmt.Sprintf("its clock is %s ahead of the hub's", ahead.Round(time.Second)), "set the clocks of its nodes (NTP): certificates are refused"))
 		}
 	}
 	return findings

@@ -37,10 +37,9 @@ var hubChecks = []check{
 
 	{groupFleet, "clusters are accepted, and OCM hears them", []string{"managedclusters"}, clustersAccepted},
 	{groupFleet, "every cluster's agent has reported", []string{"managedclusters", "interconnectgateways"}, agentsReported},
-	{groupFleet, "every cluster's agent was heard lately", []string{"leases of clusters"}, agentsHeard},
 	{groupFleet, "agents have realized what the hub said last", []string{"interconnectgateways"}, agentsCurrent},
 	{groupFleet, "versions of hub and agents fit", []string{"interconnectgateways"}, versionSkew},
-	{groupFleet, "clocks of clusters agree with the hub's", []string{"managedclusters"}, clusterClocks},
+	{groupFleet, "clocks of clusters agree with the hub's", []string{"managedclusters", "leases of clusters"}, clusterClocks},
 	{groupFleet, "every cluster has gateway nodes", []string{"interconnectgateways"}, gatewaysPresent},
 	{groupFleet, "gateway nodes are well", []string{"interconnectgateways"}, gatewayNodes},
 	{groupFleet, "no cluster is stuck while it leaves", []string{"managedclusters", "interconnectgateways", "localrouters"}, leavingStuck},

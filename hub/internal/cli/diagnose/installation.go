@@ -235,18 +235,21 @@ func rollout(subject string, deployment *appsv1.Deployment) []Finding {
 // leaderFresh is the check of a leader's lease.
 func leaderFresh(name string) func(*facts.Facts) []Finding {
 	return func(f *facts.Facts) []Finding {
-		subject := "Lease " + facts.Namespace + "/" + name
+		subject, logs := "Lease "+facts.Namespace+"/"+name, "look at the logs of deployment "+name
+		if name == facts.AddOn {
+			logs = "look at the logs of deployment " + facts.AgentDeployment
+		}
 		lease := f.Lease(facts.Namespace, name)
 		if lease == nil || lease.Spec.RenewTime == nil || lease.Spec.LeaseDurationSeconds == nil {
-			return []Finding{warning(subject, "nobody has it", "a replica takes it within seconds of its start: look at the logs of deployment "+name)}
+			return []Finding{warning(subject, "nobody has it", "a replica takes it within seconds of its start: "+logs)}
 		}
 		if lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "" {
-			return []Finding{warning(subject, "its holder has given it up, and nobody else has taken it", "look at the logs of deployment "+name)}
+			return []Finding{warning(subject, "its holder has given it up, and nobody else has taken it", logs)}
 		}
 		end := lease.Spec.RenewTime.Add(time.Duration(*lease.Spec.LeaseDurationSeconds)*time.Second + leaseSlack)
 		if now := f.Clock(); now.After(end) {
 			return []Finding{failed(subject, fmt.Sprintf("%s has not renewed it for %s: nobody works", *lease.Spec.HolderIdentity, now.Sub(lease.Spec.RenewTime.Time).Round(time.Second)),
-				"look at the logs of deployment "+name+": it can't reach the API server, or it hangs")}
+				logs+": it can't reach the API server, or it hangs")}
 		}
 		return nil
 	}

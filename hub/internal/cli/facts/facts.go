@@ -12,6 +12,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	addonv1alpha1 "open-cluster-management.io/api/addon/v1alpha1"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	clusterv1beta1 "open-cluster-management.io/api/cluster/v1beta1"
@@ -24,8 +25,10 @@ import (
 const (
 	// Namespace of Tombolo on the hub and in each cluster.
 	Namespace = "tombolo-system"
-	// AddOn is the name of the OCM add-on, and of the lease of a cluster's agent in its namespace on the hub.
+	// AddOn is the name of the OCM add-on, and of the lease in a cluster by which OCM's agent there tells its health.
 	AddOn = "tombolo"
+	// ClusterLease is the lease of OCM's agent, in the cluster's namespace on the hub.
+	ClusterLease = "managed-cluster-lease"
 	// HubDeployment is the hub, and the name of its leader's lease.
 	HubDeployment = "tombolo-hub"
 	// AgentDeployment is the agent that speaks for a cluster, and the name of its leader's lease.
@@ -184,20 +187,37 @@ func (f *Facts) AddOn(cluster string) *addonv1alpha1.ManagedClusterAddOn {
 	return nil
 }
 
-// Heard is when a cluster's agent was last heard: its lease on the hub, or the newest change of its status. Zero when it never was.
+// Heard is when the hub last heard of a cluster: the lease of OCM's agent, or the newest status that Tombolo's has written, which it does
+// when something changes. Zero when it never did.
 func (f *Facts) Heard(cluster string) time.Time {
 	var heard time.Time
-	if lease := f.Lease(cluster, AddOn); lease != nil && lease.Spec.RenewTime != nil {
+	if lease := f.Lease(cluster, ClusterLease); lease != nil && lease.Spec.RenewTime != nil {
 		heard = lease.Spec.RenewTime.Time
 	}
 	if gateway := f.Gateway(cluster); gateway != nil {
-		for _, fields := range gateway.ManagedFields {
-			if fields.Subresource == "status" && fields.Time != nil && fields.Time.After(heard) {
-				heard = fields.Time.Time
-			}
+		heard = later(heard, gateway.ManagedFields)
+	}
+	for i := range f.Routers {
+		if f.Routers[i].Namespace == cluster {
+			heard = later(heard, f.Routers[i].ManagedFields)
 		}
 	}
 	return heard
+}
+
+// later is the newest time at which a status was written, if that is after t.
+func later(t time.Time, written []metav1.ManagedFieldsEntry) time.Time {
+	for _, fields := range written {
+		if fields.Subresource == "status" && fields.Time != nil && fields.Time.After(t) {
+			t = fields.Time.Time
+		}
+	}
+	return t
+}
+
+// ByToken is true for a cluster that was joined by `kubectl tombolo join`: OCM's agents are not there, and OCM hears nothing of it.
+func ByToken(cluster *clusterv1.ManagedCluster) bool {
+	return cluster.Annotations[AnnotationJoinedBy] == JoinedByToken
 }
 
 // Clock is the API server's clock, as far as it is known: that by which leases and certificates are judged.

@@ -148,7 +148,7 @@ func (r *reading) hub(ctx context.Context) {
 		},
 		func() { r.managementAddOn(ctx) },
 		func() {
-			list(ctx, r, "leases of clusters", &coordinationv1.LeaseList{}, &leases, client.MatchingFields{"metadata.name": AddOn})
+			list(ctx, r, "leases of clusters", &coordinationv1.LeaseList{}, &leases, client.MatchingFields{"metadata.name": ClusterLease})
 		},
 	)
 	f.AddOns = slices.DeleteFunc(f.AddOns, func(a addonv1alpha1.ManagedClusterAddOn) bool { return a.Name != AddOn })

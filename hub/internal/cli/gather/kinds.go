@@ -51,7 +51,7 @@ var kinds = []kind{
 	of("", "v1", "ServiceAccount").inSystem(),
 	of("networking.k8s.io", "v1", "NetworkPolicy").inSystem(),
 	of("policy", "v1", "PodDisruptionBudget").inSystem(),
-	of("coordination.k8s.io", "v1", "Lease").where(ours),
+	of("coordination.k8s.io", "v1", "Lease").where(leaseOfOurs),
 	of("", "v1", "Event").where(eventOfOurs),
 	of("", "v1", "Node"),
 
@@ -101,6 +101,11 @@ func ours(object *unstructured.Unstructured) bool {
 	return strings.Contains(object.GetName(), facts.AddOn) || object.GetNamespace() == facts.Namespace ||
 		object.GetLabels()["open-cluster-management.io/addon-name"] == facts.AddOn ||
 		strings.HasPrefix(username, "system:serviceaccounts:tombolo") || strings.HasPrefix(username, "system:serviceaccount:tombolo")
+}
+
+// leaseOfOurs is also that of OCM's agent of each cluster.
+func leaseOfOurs(lease *unstructured.Unstructured) bool {
+	return ours(lease) || lease.GetName() == facts.ClusterLease
 }
 
 // notCA leaves away what Kubernetes puts into every namespace.

@@ -63,7 +63,7 @@ func Command(streams genericiooptions.IOStreams, flags *genericclioptions.Config
 	}
 	cmd.Flags().BoolVar(&o.gone, "gone", false, "the cluster will never come back: do not wait for it")
 	cmd.Flags().BoolVar(&o.detach, "detach", false, "delete the ManagedCluster, whoever joined it")
-	cmd.Flags().BoolVarP(&o.wait, "wait", "w", false, "look on until it is drained, and has left if it does so by itself")
+	cmd.Flags().BoolVarP(&o.wait, "wait", "w", false, "look on until it has left")
 	cmd.Flags().DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long --wait looks on")
 	cmd.Flags().BoolVarP(&o.yes, "yes", "y", false, "do not ask")
 	return cmd
@@ -86,7 +86,8 @@ func (o *options) run(ctx context.Context, streams genericiooptions.IOStreams, c
 	}
 	if o.gone {
 		if why := notGone(f, o.name); why != "" {
-			return fmt.Errorf("cluster %q is not gone: %s: kubectl tombolo leave %s, without --gone, drains it first", o.name, why, o.name)
+			return fmt.Errorf("cluster %q is not gone: %s: kubectl tombolo leave %s, without --gone, drains it first; "+
+				"if you know better, kubectl annotate managedcluster %s %s=true", o.name, why, o.name, o.name, facts.AnnotationGone)
 		}
 	}
 	if !o.begun(f, target) {
@@ -130,21 +131,27 @@ func (o *options) confirm(streams genericiooptions.IOStreams, f *facts.Facts, ta
 	if err := w.Err(); err != nil || o.yes {
 		return err
 	}
-	question, want := fmt.Sprintf("\nShall cluster %s leave? [y/N] ", o.name), "y"
+	question := fmt.Sprintf("\nShall cluster %s leave? [y/N] ", o.name)
 	if o.gone {
-		question, want = fmt.Sprintf("\nType the name of the cluster that is gone for good: "), o.name
+		question = "\nType the name of the cluster that is gone for good: "
 	}
 	answer, err := terminal.Ask(streams, question, "say --yes")
 	if err != nil {
 		return err
 	}
-	if !o.gone {
-		answer = strings.TrimSuffix(strings.ToLower(answer), "es")
-	}
-	if answer != want {
+	if !o.agreed(answer) {
 		return errors.New("nothing was done")
 	}
 	return nil
+}
+
+// agreed is true for the answer that was asked for.
+func (o *options) agreed(answer string) bool {
+	if o.gone {
+		return answer == o.name
+	}
+	answer = strings.ToLower(answer)
+	return answer == "y" || answer == "yes"
 }
 
 func show(w *terminal.Writer, loss Loss, cluster string, target Target) {
@@ -195,7 +202,7 @@ func managedCluster(name string) *clusterv1.ManagedCluster {
 	return managed
 }
 
-// follow looks on until the cluster is drained, or has left where nobody else has to do something.
+// follow looks on until the cluster has left: its agent cleans up by itself when it is drained.
 func (o *options) follow(ctx context.Context, streams genericiooptions.IOStreams, c *facts.Connection, target Target) error {
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
@@ -207,7 +214,7 @@ func (o *options) follow(ctx context.Context, streams genericiooptions.IOStreams
 		line := "the hub does not answer"
 		if err == nil {
 			p := ProgressOf(f, o.name, target)
-			if p.Left || p.Drained && target == TargetCluster && !o.gone {
+			if p.Left {
 				fmt.Fprintln(streams.ErrOut, "tombolo:", p)
 				return nil
 			}
@@ -233,7 +240,7 @@ func (o *options) next(streams genericiooptions.IOStreams, target Target) {
 	case target == TargetAddOn:
 		fmt.Fprintf(streams.Out, "Open Cluster Management removes the agent from cluster %s when it is drained: nothing is left to do.\n", o.name)
 	default:
-		fmt.Fprintf(streams.Out, "Next, with the context of cluster %s, to remove the agent and all that it has made (it waits until the cluster is drained):\n"+
+		fmt.Fprintf(streams.Out, "Next, with the context of cluster %s, to remove the agent (it waits until the cluster is drained):\n"+
 			"  helm uninstall tombolo-spoke-agent --namespace %s\n", o.name, facts.Namespace)
 	}
 }

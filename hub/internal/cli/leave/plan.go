@@ -19,7 +19,7 @@ import (
 	"github.com/tombolo-io/tombolo/hub/internal/cli/facts"
 )
 
-// alive is how lately an agent must have been heard for its cluster not to be gone.
+// alive is how lately a cluster must have been heard not to be gone.
 const alive = 2 * time.Minute
 
 // Target is the object whose deletion makes a cluster leave.
@@ -45,7 +45,7 @@ func choose(f *facts.Facts, w wish) (Target, error) {
 		return "", fmt.Errorf("cluster %q is not in the fleet: kubectl tombolo status shows which are", w.name)
 	}
 	addOn := f.AddOn(w.name)
-	byToken := managed.Annotations[facts.AnnotationJoinedBy] == facts.JoinedByToken
+	byToken := facts.ByToken(managed)
 	switch {
 	case w.detach || managed.DeletionTimestamp != nil:
 		return TargetCluster, nil
@@ -91,7 +91,14 @@ func installedBy(f *facts.Facts, cluster string) string {
 func notGone(f *facts.Facts, name string) string {
 	heard := f.Heard(name)
 	if ago := f.Clock().Sub(heard); !heard.IsZero() && ago < alive {
-		return fmt.Sprintf("its agent was heard %s ago", max(0, ago).Round(time.Second))
+		return fmt.Sprintf("it was heard %s ago", max(0, ago).Round(time.Second))
+	}
+	for i := range f.Gateways {
+		for _, tunnel := range f.Gateways[i].Status.Tunnels {
+			if tunnel.Cluster == name && tunnel.Reachable {
+				return fmt.Sprintf("its gateway nodes answer those of cluster %s", f.Gateways[i].Spec.Cluster)
+			}
+		}
 	}
 	return ""
 }
@@ -196,7 +203,7 @@ func (p Progress) String() string {
 	case p.Left:
 		return "it has left"
 	case p.Drained:
-		return "Drained: no other cluster has a route to it"
+		return "Drained: no other cluster has a route to it; its agent cleans up"
 	case !p.Begun:
 		return "waiting for the hub to begin"
 	case len(p.Confirm) > 0:

@@ -62,7 +62,7 @@ func joined(f *facts.Facts, managed *clusterv1.ManagedCluster) string {
 		return "no"
 	case f.AddOn(managed.Name) != nil:
 		return "add-on"
-	case managed.Annotations[facts.AnnotationJoinedBy] == facts.JoinedByToken:
+	case facts.ByToken(managed):
 		return "token"
 	}
 	return "manual"
@@ -81,6 +81,9 @@ func clusterWhy(managed *clusterv1.ManagedCluster, gateway *spokev1alpha1.Interc
 		return Why{State: terminal.Waiting, Reason: "Leaving", Message: "it is leaving: " + string(gateway.Spec.Membership)}
 	case len(gateway.Status.Conditions) == 0 && gateway.Status.ObservedGeneration == 0:
 		return Why{State: terminal.Waiting, Reason: "NoAgent", Message: "no agent has reported: install it (docs/install.md), or look at its pods there"}
+	}
+	if facts.ByToken(managed) {
+		return gatewayWhy(nil, gateway)
 	}
 	return gatewayWhy(managed.Status.Conditions, gateway)
 }

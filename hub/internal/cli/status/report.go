@@ -61,7 +61,7 @@ type Cluster struct {
 	AgentVersion string `json:"agentVersion,omitempty"`
 	// Gateways that the hub has approved.
 	Gateways []string `json:"gateways"`
-	// Heard is when its agent was last heard.
+	// Heard is when the hub last heard of it: OCM's agent there, or a status of Tombolo's, which is written when something changes.
 	Heard *time.Time `json:"heard,omitempty"`
 	Why   `json:",inline"`
 }

@@ -126,7 +126,7 @@ func peerings(list []networkv1alpha1.VpcPeering) []Peering {
 		found = append(found, Peering{
 			Namespace: p.Namespace, Name: p.Name, Phase: string(p.Status.State),
 			Vpc: p.Namespace + "/" + p.Spec.Vpc, Peer: namespace + "/" + p.Spec.PeerVpc.Name,
-			Why: conditionsWhy(p, p.Status.Conditions, networkv1alpha1.ConditionAccepted, networkv1alpha1.ConditionProgrammed),
+			Why: conditionsWhy(p, p.Status.Conditions, networkv1alpha1.ConditionAccepted, networkv1alpha1.ConditionProgrammed, networkv1alpha1.ConditionVerified),
 		})
 	}
 	return found
