@@ -49,10 +49,10 @@ func Command(streams genericiooptions.IOStreams, flags *genericclioptions.Config
 		Use: "gather", Short: "Put what a bug report needs into one archive, without secrets", Long: long, Example: example, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), streams, flags) },
 	}
-	cmd.Flags().StringVarP(&o.output, "output", "o", "", `file to write, or "-" (default tombolo-gather-TIME.tar.gz)`)
-	cmd.Flags().StringSliceVar(&o.contexts, "contexts", nil, "contexts of the kubeconfig to gather from (default: the current one)")
-	cmd.Flags().BoolVar(&o.maps, "maps", false, "run `tombolo-agent dump` in each node's agent: what its eBPF maps hold")
-	cmd.Flags().DurationVar(&o.flows, "flows", 0, "run `tombolo-agent flows` in each node's agent for so long, at most 1m")
+	cmd.Flags().StringVarP(&o.output, "output", "o", "", "`file` to write, or - for standard output (default tombolo-gather-TIME.tar.gz)")
+	cmd.Flags().StringSliceVar(&o.contexts, "contexts", nil, "`contexts` of the kubeconfig to gather from (default: the current one)")
+	cmd.Flags().BoolVar(&o.maps, "maps", false, "run tombolo-agent dump in each node's agent: what its eBPF maps hold")
+	cmd.Flags().DurationVar(&o.flows, "flows", 0, "run tombolo-agent flows in each node's agent for so long, at most 1m")
 	cmd.Flags().Int64Var(&o.lines, "log-lines", 20000, "how many lines of each log, the last ones")
 	cmd.Flags().IntVar(&o.bytes, "log-bytes", 5<<20, "how many bytes of each log, the last ones")
 	if err := cmd.RegisterFlagCompletionFunc("contexts", contexts); err != nil {
