@@ -23,6 +23,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/httpstream"
+	"k8s.io/apimachinery/pkg/util/httpstream/spdy"
 	workv1 "open-cluster-management.io/api/work/v1"
 
 	"github.com/tombolo-io/tombolo/hub/internal/cli/facts"
@@ -38,6 +40,10 @@ const plantedLog = "level=info msg=started\nlevel=debug msg=request Authorizatio
 func kubelet(t *testing.T) (address string, port int32) {
 	t.Helper()
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/exec/"+facts.Namespace+"/") {
+			execute(w, r)
+			return
+		}
 		if !strings.HasPrefix(r.URL.Path, "/containerLogs/"+facts.Namespace+"/") {
 			http.NotFound(w, r)
 			return
@@ -60,6 +66,37 @@ func kubelet(t *testing.T) (address string, port int32) {
 	return host, int32(n)
 }
 
+// execute answers a command as the kubelet does: its words on the stream stdout, and how it ended on the stream error.
+func execute(w http.ResponseWriter, r *http.Request) {
+	if _, err := httpstream.Handshake(r, w, []string{"v4.channel.k8s.io"}); err != nil {
+		return
+	}
+	streams := make(chan httpstream.Stream, 4)
+	connection := spdy.NewResponseUpgrader().UpgradeResponse(w, r, func(stream httpstream.Stream, _ <-chan struct{}) error {
+		streams <- stream
+		return nil
+	})
+	if connection == nil {
+		return
+	}
+	defer connection.Close()
+	found := map[string]httpstream.Stream{}
+	for range 3 {
+		select {
+		case stream := <-streams:
+			found[stream.Headers().Get(corev1.StreamType)] = stream
+		case <-r.Context().Done():
+			return
+		}
+	}
+	_, _ = io.WriteString(found[corev1.StreamTypeStdout], strings.Join(r.URL.Query()["command"], " ")+": PrivateKey = "+planted+"\n")
+	_, _ = io.WriteString(found[corev1.StreamTypeError], `{"status":"Success"}`)
+	for _, stream := range found {
+		_ = stream.Close()
+	}
+	<-connection.CloseChan()
+}
+
 // system fills tombolo-system with what there is, and a secret in every place where one may be.
 func system(t *testing.T) {
 	t.Helper()
@@ -72,6 +109,11 @@ func system(t *testing.T) {
 		Spec: corev1.PodSpec{NodeName: "node-1", Containers: []corev1.Container{{Name: "hub", Image: "tombolo-hub", Args: []string{"--token", planted},
 			Env: []corev1.EnvVar{{Name: "HUB_PASSWORD", Value: planted}}}}},
 		Status: corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{{Name: "hub", RestartCount: 1}}},
+	})
+	hub.create(t, &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: facts.Namespace, Name: "tombolo-agent-node-1", Labels: map[string]string{"app.kubernetes.io/component": "node"}},
+		Spec:       corev1.PodSpec{NodeName: "node-1", Containers: []corev1.Container{{Name: "agent", Image: "tombolo-agent"}}},
+		Status:     corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{{Name: "agent"}}},
 	})
 	hub.create(t,
 		&corev1.Secret{ObjectMeta: meta(facts.Namespace, facts.HubSecret), Data: map[string][]byte{"kubeconfig": []byte(planted), "cluster-name": []byte("east")}},
@@ -89,7 +131,7 @@ func TestGather(t *testing.T) {
 	fleet(t)
 	system(t)
 	file := filepath.Join(t.TempDir(), "bug.tar.gz")
-	out, complaints, err := run(t, hub.kubeconfig, "gather", "-o", file)
+	out, complaints, err := run(t, hub.kubeconfig, "gather", "-o", file, "--maps", "--flows=1s")
 	if err != nil || strings.TrimSpace(out) != file {
 		t.Fatalf("%v, %q\n%s", err, out, complaints)
 	}
@@ -107,6 +149,7 @@ func TestGather(t *testing.T) {
 		"resources/cluster.open-cluster-management.io/managedcluster.yaml": "name: west", "resources/work.open-cluster-management.io/manifestwork.yaml": "addon-tombolo-deploy-0",
 		"resources/core/pod.yaml": "tombolo-hub-1", "resources/core/node.yaml": "node-1", "resources/core/event.yaml": "BackOff", "resources/coordination.k8s.io/lease.yaml": "namespace: west",
 		"logs/tombolo-hub-1/hub.log": "msg=ready", "logs/tombolo-hub-1/hub.previous.log": "before the restart",
+		"dumps/node-1.dump.txt": "/usr/bin/tombolo-agent dump: ", "dumps/node-1.flows.txt": "/usr/bin/tombolo-agent flows --drops --duration=1s: ",
 		"secrets.json": `"cluster": "east"`, "releases.json": `"revision": "2"`, "crds.json": "vpcpeerings.network.tombolo.io",
 	} {
 		if text, found := files[name]; !found || !strings.Contains(text, want) {
