@@ -86,7 +86,7 @@ build: ## Programs into bin/
 	go build -o bin/ ./hub/cmd/... ./spoke-agent/cmd/...
 
 .PHONY: generate
-generate: ## Deep copies, CRDs, OVN models, eBPF objects and docs/api.md from their sources
+generate: ## Deep copies, CRDs, OVN models, eBPF objects, docs/api.md and docs/cli.md from their sources
 	@for tool in clang-14 llvm-strip-14; do command -v $$tool >/dev/null || \
 		{ echo "$$tool is not installed, and another version of it makes other bytes: run .ci/install-deps generate" >&2; exit 1; }; done
 	BPF2GO_CC=clang-14 BPF2GO_STRIP=llvm-strip-14 go generate ./...

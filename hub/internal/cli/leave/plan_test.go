@@ -1,0 +1,113 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package leave
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	clusterv1 "open-cluster-management.io/api/cluster/v1"
+
+	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
+	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/hub/internal/cli/facts"
+	"github.com/tombolo-io/tombolo/hub/internal/cli/terminal"
+)
+
+func name(namespace, name string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: namespace, Name: name}
+}
+
+func TestLosses(t *testing.T) {
+	vpc := func(n string, clusters ...networkv1alpha1.ClusterName) networkv1alpha1.Vpc {
+		v := networkv1alpha1.Vpc{ObjectMeta: name("shop", n)}
+		for _, c := range clusters {
+			v.Status.Clusters = append(v.Status.Clusters, networkv1alpha1.VpcCluster{Name: c})
+		}
+		return v
+	}
+	f := &facts.Facts{
+		Vpcs: []networkv1alpha1.Vpc{vpc("c", "west"), vpc("b", "east"), vpc("a", "east", "west")},
+		Subnets: []networkv1alpha1.Subnet{{ObjectMeta: name("shop", "net"), Status: networkv1alpha1.SubnetStatus{Clusters: []networkv1alpha1.SubnetCluster{
+			{Name: "east", CIDR: "10.0.0.0/24"}, {Name: "west", CIDR: "10.0.1.0/24"}}}}},
+		Peerings: []networkv1alpha1.VpcPeering{
+			{ObjectMeta: name("other", "to-shop"), Spec: networkv1alpha1.VpcPeeringSpec{Vpc: "x", PeerVpc: networkv1alpha1.VpcReference{Namespace: "shop", Name: "b"}}},
+			{ObjectMeta: name("shop", "of-c"), Spec: networkv1alpha1.VpcPeeringSpec{Vpc: "c", PeerVpc: networkv1alpha1.VpcReference{Namespace: "other", Name: "a"}}},
+		},
+	}
+	want := Loss{Vpcs: []string{"shop/a", "shop/b"}, Ending: []string{"shop/b"}, Subnets: []string{"shop/net (10.0.0.0/24)"}, Peerings: []string{"other/to-shop"}}
+	if diff := cmp.Diff(want, Losses(f, "east")); diff != "" {
+		t.Errorf("what is lost with east: -want +got:\n%s", diff)
+	}
+}
+
+func TestProgress(t *testing.T) {
+	router := func(cluster string, generation, observed int64, remotes ...string) spokev1alpha1.LocalRouter {
+		r := spokev1alpha1.LocalRouter{ObjectMeta: name(cluster, "r")}
+		r.Generation, r.Status.ObservedGeneration = generation, observed
+		for _, remote := range remotes {
+			r.Spec.Remotes = append(r.Spec.Remotes, spokev1alpha1.Remote{Cluster: remote})
+		}
+		return r
+	}
+	fleet := []clusterv1.ManagedCluster{{ObjectMeta: name("", "east")}}
+	tests := map[string]struct {
+		reason     string
+		membership spokev1alpha1.Membership
+		fleet      []clusterv1.ManagedCluster
+		routers    []spokev1alpha1.LocalRouter
+		want       string
+	}{
+		"asked":     {"the hub has not answered", "", fleet, nil, "waiting for the hub to begin"},
+		"told":      {"west still has the route", "Draining", fleet, []spokev1alpha1.LocalRouter{router("west", 1, 1, "east"), router("east", 1, 1)}, "Draining: still to confirm that they have no route to it: [west]"},
+		"unheard":   {"west was told and has not confirmed, north has", "Draining", fleet, []spokev1alpha1.LocalRouter{router("west", 2, 1), router("north", 2, 2)}, "Draining: still to confirm that they have no route to it: [west]"},
+		"confirmed": {"its own routers go last", "Draining", fleet, []spokev1alpha1.LocalRouter{router("west", 2, 2), router("east", 1, 1)}, "Draining: every other cluster has confirmed, 1 of its own routers are still there"},
+		"drained":   {"nothing is left", "Drained", fleet, nil, "Drained: no other cluster has a route to it; its agent cleans up"},
+		"left":      {"the object is gone", "Drained", nil, nil, "it has left"},
+	}
+	for n, test := range tests {
+		t.Run(n, func(t *testing.T) {
+			f := &facts.Facts{Hub: true, ManagedClusters: test.fleet, Routers: test.routers,
+				Gateways: []spokev1alpha1.InterconnectGateway{{ObjectMeta: name("east", "east"), Spec: spokev1alpha1.InterconnectGatewaySpec{Cluster: "east", Membership: test.membership}}}}
+			if got := ProgressOf(f, "east", TargetCluster).String(); got != test.want {
+				t.Errorf("%s: %q, want %q", test.reason, got, test.want)
+			}
+		})
+	}
+}
+
+// TestAnswers: what a person types at the question. Terminal.Answer is what is behind Ask when there is a person.
+func TestAnswers(t *testing.T) {
+	tests := map[string]struct {
+		reason, typed string
+		gone, want    bool
+	}{
+		"yes":              {"as asked", "y\n", false, true},
+		"yes in full":      {"a habit", "Yes\n", false, true},
+		"no":               {"the default", "\n", false, false},
+		"end":              {"the input ends", "", false, false},
+		"name":             {"typed by hand", "east\n", true, true},
+		"yes is no name":   {"saying yes by habit does not give a cluster up", "y\n", true, false},
+		"name is no yes":   {"a name is not what was asked for", "east\n", false, false},
+		"another's name":   {"the wrong cluster", "west\n", true, false},
+		"name with spaces": {"around it", "  east \n", true, true},
+	}
+	for n, test := range tests {
+		t.Run(n, func(t *testing.T) {
+			o := options{wish: wish{name: "east", gone: test.gone}}
+			streams := genericiooptions.IOStreams{In: strings.NewReader(test.typed), Out: &bytes.Buffer{}, ErrOut: &bytes.Buffer{}}
+			answer, err := terminal.Answer(streams, "?")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := o.agreed(answer); got != test.want {
+				t.Errorf("%s: %v", test.reason, got)
+			}
+		})
+	}
+}

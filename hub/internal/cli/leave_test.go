@@ -1,0 +1,167 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	addonv1alpha1 "open-cluster-management.io/api/addon/v1alpha1"
+	clusterv1 "open-cluster-management.io/api/cluster/v1"
+	clusterv1beta1 "open-cluster-management.io/api/cluster/v1beta1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/hub/internal/cli/facts"
+)
+
+// member makes a cluster that joined by token, or by OCM.
+func member(t *testing.T, name string, byToken bool) *clusterv1.ManagedCluster {
+	t.Helper()
+	hub.namespace(t, name)
+	cluster := &clusterv1.ManagedCluster{ObjectMeta: metav1.ObjectMeta{Name: name, Finalizers: []string{facts.DrainFinalizer}}, Spec: clusterv1.ManagedClusterSpec{HubAcceptsClient: true}}
+	if byToken {
+		cluster.Annotations = map[string]string{facts.AnnotationJoinedBy: facts.JoinedByToken}
+	}
+	hub.create(t, cluster)
+	return cluster
+}
+
+func addOn(cluster string) *addonv1alpha1.ManagedClusterAddOn {
+	return &addonv1alpha1.ManagedClusterAddOn{ObjectMeta: metav1.ObjectMeta{Namespace: cluster, Name: facts.AddOn, Finalizers: []string{"test/held"}}}
+}
+
+func deleted(t *testing.T, object client.Object) bool {
+	t.Helper()
+	err := hub.client.Get(t.Context(), client.ObjectKeyFromObject(object), object)
+	if apierrors.IsNotFound(err) {
+		return true
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return object.GetDeletionTimestamp() != nil
+}
+
+func TestLeaveByToken(t *testing.T) {
+	fleet(t)
+	cluster := member(t, "north", true)
+	hub.create(t, vpc("vpc-north", "north"))
+
+	if _, complaints, err := run(t, hub.kubeconfig, "leave", "north"); err == nil || !strings.Contains(err.Error(), "say --yes") || deleted(t, cluster) {
+		t.Fatalf("without a person and without --yes: %v\n%s", err, complaints)
+	}
+	out, complaints, err := run(t, hub.kubeconfig, "leave", "north", "--yes")
+	if err != nil || !deleted(t, cluster) {
+		t.Fatalf("leave: %v\n%s", err, complaints)
+	}
+	for _, want := range []string{"leaves by the deletion of its ManagedCluster", "Vpcs that are nowhere else", "shop/vpc-north", "no peerings"} {
+		if !strings.Contains(complaints, want) {
+			t.Errorf("%q is missing in what was shown before:\n%s", want, complaints)
+		}
+	}
+	if !strings.Contains(out, "helm uninstall tombolo-spoke-agent --namespace tombolo-system") {
+		t.Errorf("the next command is missing:\n%s", out)
+	}
+}
+
+func TestLeaveByAddOn(t *testing.T) {
+	cluster, addOn := member(t, "north", false), addOn("north")
+	if _, _, err := run(t, hub.kubeconfig, "leave", "north", "--yes"); err == nil || !strings.Contains(err.Error(), "--detach") || deleted(t, cluster) {
+		t.Fatalf("OCM's cluster without the add-on is not ours to delete: %v", err)
+	}
+	hub.create(t, addOn)
+	if out, complaints, err := run(t, hub.kubeconfig, "leave", "north", "--yes"); err != nil || !deleted(t, addOn) || deleted(t, cluster) || !strings.Contains(out, "nothing is left to do") {
+		t.Fatalf("the add-on must go and the cluster stay: %v\n%s%s", err, out, complaints)
+	}
+	if _, complaints, err := run(t, hub.kubeconfig, "leave", "north", "--yes", "--detach"); err != nil || !deleted(t, cluster) {
+		t.Fatalf("--detach: %v\n%s", err, complaints)
+	}
+}
+
+func TestLeaveAgainstPlacement(t *testing.T) {
+	hub.namespace(t, "fleet")
+	member(t, "north", false)
+	addOn := addOn("north")
+	hub.create(t, addOn,
+		&addonv1alpha1.ClusterManagementAddOn{ObjectMeta: meta("", facts.AddOn), Spec: addonv1alpha1.ClusterManagementAddOnSpec{InstallStrategy: addonv1alpha1.InstallStrategy{
+			Type: addonv1alpha1.AddonInstallStrategyPlacements, Placements: []addonv1alpha1.PlacementStrategy{{PlacementRef: addonv1alpha1.PlacementRef{Namespace: "fleet", Name: "all"}}}}}},
+		&clusterv1beta1.PlacementDecision{ObjectMeta: metav1.ObjectMeta{Namespace: "fleet", Name: "all-1", Labels: map[string]string{clusterv1beta1.PlacementLabel: "all"}},
+			Status: clusterv1beta1.PlacementDecisionStatus{Decisions: []clusterv1beta1.ClusterDecision{{ClusterName: "north"}}}})
+	_, _, err := run(t, hub.kubeconfig, "leave", "north", "--yes")
+	if err == nil || !strings.Contains(err.Error(), "Placement fleet/all") || deleted(t, addOn) {
+		t.Errorf("the add-on would come back at once: %v", err)
+	}
+}
+
+func TestLeaveGone(t *testing.T) {
+	fleet(t)
+	cluster := member(t, "north", true)
+	if _, _, err := run(t, hub.kubeconfig, "leave", "east", "--gone", "--yes"); err == nil || !strings.Contains(err.Error(), "is not gone: it was heard") {
+		t.Errorf("east was heard a moment ago: %v", err)
+	}
+	_, complaints, err := run(t, hub.kubeconfig, "leave", "north", "--gone", "--yes")
+	if err != nil || !deleted(t, cluster) || cluster.Annotations[facts.AnnotationGone] != "true" {
+		t.Errorf("%v, annotations %v:\n%s", err, cluster.Annotations, complaints)
+	}
+	if !strings.Contains(complaints, "WARNING") || !strings.Contains(complaints, "There is no way back") {
+		t.Errorf("no warning:\n%s", complaints)
+	}
+	if _, _, err := run(t, hub.kubeconfig, "leave", "nobody", "--yes"); err == nil || !strings.Contains(err.Error(), "is not in the fleet") {
+		t.Errorf("a cluster that is none: %v", err)
+	}
+}
+
+// TestLeaveWait: the hub's part is played by the test.
+func TestLeaveWait(t *testing.T) {
+	fleet(t)
+	cluster := member(t, "north", true)
+	own := gateway("north", "north")
+	other := &spokev1alpha1.LocalRouter{ObjectMeta: meta("west", "shop.vpc-west"), Spec: spokev1alpha1.LocalRouterSpec{VpcUID: "u", LinkCIDR: "100.64.0.0/29",
+		Vpc:     spokev1alpha1.VpcIdentity{Namespace: "shop", Name: "vpc-west", VNI: 100},
+		Remotes: []spokev1alpha1.Remote{{Vpc: spokev1alpha1.VpcIdentity{Namespace: "shop", Name: "vpc-north", VNI: 101}, Cluster: "north", Prefixes: []string{"10.1.0.0/16"}}}}}
+	hub.create(t, own, other)
+
+	done := make(chan struct{})
+	var out, complaints string
+	var err error
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	go func() {
+		defer close(done)
+		out, complaints, err = run(t, hub.kubeconfig, "leave", "north", "--yes", "--wait", "--timeout=50s")
+	}()
+	set := func(membership spokev1alpha1.Membership) {
+		patch := client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"membership":"`+string(membership)+`"}}`))
+		if err := hub.client.Patch(t.Context(), own, patch); err != nil {
+			t.Error(err)
+		}
+	}
+	for !deleted(t, cluster) && ctx.Err() == nil {
+		time.Sleep(50 * time.Millisecond)
+	}
+	set(spokev1alpha1.MembershipDraining)
+	time.Sleep(3 * time.Second) // long enough for one look
+	set(spokev1alpha1.MembershipDrained)
+	time.Sleep(3 * time.Second)
+	if err := hub.client.Patch(t.Context(), cluster, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`))); err != nil {
+		t.Error(err)
+	}
+	<-done
+	if err != nil {
+		t.Fatalf("%v\n%s", err, complaints)
+	}
+	for _, want := range []string{"still to confirm that they have no route to it: [west]", "Drained: no other cluster has a route to it", "it has left"} {
+		if !strings.Contains(complaints, want) {
+			t.Errorf("%q is missing:\n%s", want, complaints)
+		}
+	}
+	if !strings.Contains(out, "helm uninstall") {
+		t.Errorf("the next command is missing:\n%s", out)
+	}
+}
