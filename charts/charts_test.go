@@ -51,6 +51,7 @@ nodeSelector: {kubernetes.io/os: linux}
 tolerations: [{operator: Exists}]
 affinity: {nodeAffinity: {}}
 networkPolicy: {apiServerPorts: [16443]}
+addOn: {placements: [{namespace: fleet, name: all}], config: {nodePlacement: {nodeSelector: {a: b}}}}
 `},
 		"agent-defaults": {SpokeAgent, `{clusterName: east, crds: {install: false}}`},
 		"agent-everything": {SpokeAgent, everything + `
@@ -64,7 +65,7 @@ node: {endpointInterface: eth1, podMTU: 1340, directPath: false, nodeSelector: {
 `},
 	} {
 		t.Run(name, func(t *testing.T) {
-			notes, manifests, err := render(test.chart, Namespace, values(t, test.values), []string{"monitoring.coreos.com/v1"})
+			notes, manifests, err := render(test.chart, Namespace, values(t, test.values), []string{"monitoring.coreos.com/v1", "addon.open-cluster-management.io/v1beta1/ClusterManagementAddOn"})
 			if err != nil {
 				t.Fatal(err)
 			}

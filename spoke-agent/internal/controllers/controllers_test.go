@@ -25,6 +25,7 @@ import (
 
 	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/addonlease"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/attachment"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/clustertest"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/cni"
@@ -106,6 +107,9 @@ func TestCluster(t *testing.T) {
 			return fmt.Errorf("status is %+v", router.Status)
 		}
 		return nil
+	})
+	clustertest.Eventually(t, "the lease by which OCM's agent sees that this one works", func(ctx context.Context) error {
+		return spoke.Client.Get(ctx, client.ObjectKey{Namespace: local.Namespace, Name: addonlease.Name}, &coordinationv1.Lease{})
 	})
 	if err := hub.Client.Delete(t.Context(), router); err != nil {
 		t.Fatal(err)
