@@ -72,8 +72,8 @@ shown  shop  vault  Provisioning  False       Unknown   fine
 		object: gatewayRules.object,
 		status: `{conditions: [` + programmed + `, ` + dataPath + `]}`,
 		want: `
-NAME   ENCAPSULATION  PORT  ENCRYPTION  PROGRAMMED  DATAPATH  REASON        MESSAGE                                        MEMBERSHIP  AGENT   ENDPOINTS
-shown  VXLAN          4789  <none>      False       False     KernelTooOld  gateway node n1: tcx needs Linux 6.6 or newer  <none>      <none>  <none>
+NAME   ENCAPSULATION  PORT  ENCRYPTION  PROGRAMMED  DATAPATH  REASON        MESSAGE                                        MEMBERSHIP  AGENT   REFUSED  ENDPOINTS
+shown  VXLAN          4789  <none>      False       False     KernelTooOld  gateway node n1: tcx needs Linux 6.6 or newer  <none>      <none>  <none>   <none>
 `,
 	},
 	"localrouters": {

@@ -52,7 +52,7 @@ const (
 // of the first entry of spec.refused, and its message says all of them.
 const ConditionEndpointsApproved = "EndpointsApproved"
 
-// ReasonApproved: nothing that the cluster reports was refused.
+// ReasonApproved of that condition: nothing that the cluster reports was refused.
 const ReasonApproved = "Approved"
 
 // Reasons why the hub does not approve what a cluster reports (InterconnectGateway.spec.refused).

@@ -247,7 +247,7 @@ type Tunnel struct {
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="DataPathReady")].message`
 // +kubebuilder:printcolumn:name="Membership",type=string,priority=1,JSONPath=`.spec.membership`
 // +kubebuilder:printcolumn:name="Agent",type=string,priority=1,JSONPath=`.status.agentVersion`
-// +kubebuilder:printcolumn:name="Refused",type=string,priority=1,JSONPath=`.spec.refused[*].reason`
+// +kubebuilder:printcolumn:name="Refused",type=string,priority=1,JSONPath=`.spec.refused[0].reason`
 // +kubebuilder:printcolumn:name="Endpoints",type=string,priority=1,JSONPath=`.spec.endpoints`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type InterconnectGateway struct {

