@@ -39,7 +39,7 @@ func run(m *testing.M) int {
 	var err error
 	fleet, err = story.Start(ctx, lab.Options{
 		Dir: labDir, Hub: "hub", Prefix: "tme", Tombolo: true,
-		Spokes: []lab.SpokeOptions{{Name: "east", Nodes: 3, Gateways: 2}, {Name: "west", Nodes: 1}},
+		Spokes: []lab.SpokeOptions{{Name: "east", Nodes: 3, Gateways: 2}, {Name: "west", Nodes: 1, Join: lab.JoinToken}},
 		Logf:   func(format string, args ...any) { fmt.Printf(format+"\n", args...) },
 	})
 	if err != nil {

@@ -58,7 +58,7 @@ func (d *demo) say(format string, args ...any) {
 func (d *demo) start(ctx context.Context, dir string) error {
 	fleet, err := story.Start(ctx, lab.Options{
 		Dir: dir, Hub: "hub", Tombolo: true,
-		Spokes: []lab.SpokeOptions{{Name: "east", Nodes: 2}, {Name: "west", Nodes: 1}},
+		Spokes: []lab.SpokeOptions{{Name: "east", Nodes: 2}, {Name: "west", Nodes: 1, Join: lab.JoinToken}},
 		Logf:   d.say,
 	})
 	if err != nil {

@@ -4,50 +4,12 @@
 package lab
 
 import (
-	"context"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
-
-	"github.com/tombolo-io/tombolo/charts"
 )
-
-// giveHubIdentity writes the Secret that OCM's registration, or the agent itself with a token, writes: user and groups
-// are those of the add-on's registration. It stands for both ways in.
-func (l *Lab) giveHubIdentity(ctx context.Context, c *Cluster) error {
-	addon := "system:open-cluster-management:cluster:" + c.Name + ":addon:tombolo"
-	pair, err := l.Hub.CA().Client(addon+":agent:tombolo-agent", []string{addon, "system:open-cluster-management:addon:tombolo"})
-	if err != nil {
-		return fmt.Errorf("make hub identity of %s: %w", c.Name, err)
-	}
-	kubeconfig, err := clientcmd.Write(clientcmdapi.Config{
-		Clusters:       map[string]*clientcmdapi.Cluster{"hub": {Server: l.Hub.Server(), CertificateAuthorityData: l.Hub.CA().PEM()}},
-		AuthInfos:      map[string]*clientcmdapi.AuthInfo{"agent": {ClientCertificate: "tls.crt", ClientKey: "tls.key"}},
-		Contexts:       map[string]*clientcmdapi.Context{"hub": {Cluster: "hub", AuthInfo: "agent"}},
-		CurrentContext: "hub",
-	})
-	if err != nil {
-		return fmt.Errorf("make hub identity of %s: %w", c.Name, err)
-	}
-	data := map[string]any{}
-	for key, value := range map[string][]byte{
-		"kubeconfig": kubeconfig, "tls.crt": pair.Cert, "tls.key": pair.Key, "cluster-name": []byte(c.Name), "agent-name": []byte("tombolo-agent"),
-	} {
-		data[key] = base64.StdEncoding.EncodeToString(value)
-	}
-	return c.Apply(ctx, namespace(charts.Namespace), &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "v1", "kind": "Secret", "type": "Opaque",
-		"metadata": map[string]any{"namespace": charts.Namespace, "name": "tombolo-hub-kubeconfig"},
-		"data":     data,
-	}})
-}
 
 // installCNI puts the plugin on the nodes of a cluster, and a configuration that is before the node's own: that one
 // becomes its delegate.

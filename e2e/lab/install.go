@@ -28,9 +28,12 @@ const helmTimeout = 3 * time.Minute
 // gatewayLabel marks the nodes that carry traffic to other clusters.
 const gatewayLabel = "tombolo.io/gateway"
 
-// install installs the hub, and then the agent in every spoke with nodes, as the administrators of these clusters do.
+// install follows docs/install.md: the hub, and then the agent in every spoke with nodes.
 func (l *Lab) install(ctx context.Context) error {
-	if err := l.Helm(ctx, l.Hub.Name, "install", charts.Hub); err != nil {
+	if err := l.writeManualFiles(ctx); err != nil {
+		return err
+	}
+	if err := l.Manual(ctx, l.Hub.Name, "install"); err != nil {
 		return err
 	}
 	l.SpokesInstalled = time.Now()
@@ -44,20 +47,27 @@ func (l *Lab) install(ctx context.Context) error {
 }
 
 func (l *Lab) installSpoke(ctx context.Context, c *Cluster) error {
-	if err := l.giveHubIdentity(ctx, c); err != nil {
+	if err := l.Manual(ctx, c.Name, string(c.place.join)); err != nil {
+		return errors.Join(err, c.complaints(context.WithoutCancel(ctx)))
+	}
+	if err := errors.Join(l.installCNI(c), l.Hub.Apply(ctx, nameLabel(c.Name))); err != nil {
 		return err
 	}
-	if err := l.Helm(ctx, c.Name, "install", charts.SpokeAgent); err != nil {
-		return err
-	}
-	return l.installCNI(c)
+	return c.tomboloReady(ctx)
 }
 
 // Upgrade gives the release of a cluster other values, each as helm's --set wants it, on top of the lab's own.
 func (l *Lab) Upgrade(ctx context.Context, cluster string, set ...string) error {
+	c, err := l.Cluster(cluster)
+	if err != nil {
+		return err
+	}
 	chart := charts.SpokeAgent
-	if cluster == l.Hub.Name {
+	switch {
+	case cluster == l.Hub.Name:
 		chart = charts.Hub
+	case c.place.join == JoinAddOn:
+		return l.upgradeAddOn(ctx, c, set)
 	}
 	var args []string
 	for _, s := range set {
@@ -89,7 +99,7 @@ func (l *Lab) Helm(ctx context.Context, cluster, verb, chart string, args ...str
 		args = append(args, "--create-namespace")
 	}
 	cmd := exec.CommandContext(ctx, l.Binaries.Path("helm"), args...)
-	cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+l.options.file("helm"), "HELM_CONFIG_HOME="+l.options.file("helm"), "HELM_DATA_HOME="+l.options.file("helm"))
+	cmd.Env = append(os.Environ(), l.helmEnv()...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return errors.Join(fmt.Errorf("helm %s %s on %s: %w: %s", verb, chart, cluster, err, out), c.complaints(context.WithoutCancel(ctx)))
 	}

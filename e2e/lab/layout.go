@@ -35,6 +35,7 @@ type place struct {
 	name  string
 	nodes int
 	gates int
+	join  Join
 }
 
 // hub has a node for Tombolo's own pods.
@@ -56,7 +57,11 @@ func (o Options) spokes() []place {
 		if gates == 0 {
 			gates = 1
 		}
-		all = append(all, place{o: o, index: i + 2, name: s.Name, nodes: s.Nodes, gates: gates})
+		join := s.Join
+		if join == "" {
+			join = JoinAddOn
+		}
+		all = append(all, place{o: o, index: i + 2, name: s.Name, nodes: s.Nodes, gates: gates, join: join})
 	}
 	return all
 }

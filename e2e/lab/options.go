@@ -45,7 +45,20 @@ type SpokeOptions struct {
 	// Gateways is the number of nodes, from n1 on, that carry traffic to other
 	// clusters; 0 means 1.
 	Gateways int
+	// Join is the way into the fleet; "" is JoinAddOn.
+	Join Join
 }
+
+// Join is a way into the fleet, an occasion of docs/install.md.
+type Join string
+
+// Ways into the fleet.
+const (
+	// JoinAddOn is OCM's: its agents let the cluster join, and bring Tombolo as an add-on.
+	JoinAddOn Join = "addon"
+	// JoinToken is `kubectl tombolo join`. The cluster has no agent of OCM's.
+	JoinToken Join = "token"
+)
 
 // Bounds of the lab's address plan.
 const (
@@ -77,6 +90,9 @@ func (o Options) check() error {
 		if s.Nodes < 0 || s.Nodes > maxNodes {
 			wrong("Nodes of %s: %d is not between 0 and %d", s.Name, s.Nodes, maxNodes)
 		}
+		if s.Join != "" && s.Join != JoinAddOn && s.Join != JoinToken {
+			wrong("Join of %s: %q is neither %q nor %q", s.Name, s.Join, JoinAddOn, JoinToken)
+		}
 		if s.Gateways < 0 || s.Gateways > s.Nodes {
 			wrong("Gateways of %s: %d is not between 0 and its %d nodes", s.Name, s.Gateways, s.Nodes)
 		}
@@ -107,7 +123,7 @@ func (o Options) checkNames() error {
 
 // reservedNames are entries of Dir besides the clusters' directories, and the
 // name of the fabric's namespace.
-var reservedNames = []string{"bin", "helm", "images", "log", "pid", "fabric"}
+var reservedNames = []string{"bin", "helm", "images", "log", "manual", "pid", "fabric"}
 
 func (o Options) prefix() string {
 	if o.Prefix == "" {

@@ -98,6 +98,9 @@ func (l *Lab) join(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	for _, c := range l.Spokes {
+		if l.options.Tombolo && c.place.join == JoinToken {
+			continue
+		}
 		g.Go(func() error {
 			if err := ocm.StartAgent(ctx, ocm.AgentOptions{Cluster: c.ControlPlane, Bootstrap: bootstrap, Logf: l.logf}); err != nil {
 				return err

@@ -61,6 +61,7 @@ type options struct {
 	labels         []string
 	again, replace bool
 	chart, output  string
+	valuesFiles    []string
 }
 
 // Command is `kubectl tombolo join`.
@@ -96,6 +97,7 @@ func Command(streams genericiooptions.IOStreams, flags *genericclioptions.Config
 	f.BoolVar(&o.again, "again", false, "invite a cluster that has joined before")
 	f.BoolVar(&o.replace, "replace", false, "let another cluster take the place of one that is lost")
 	f.StringVar(&o.chart, "chart", o.chart, "where helm finds the chart: a directory, an archive or a reference")
+	f.StringArrayVar(&o.valuesFiles, "values", nil, "`file` with more values of the chart, for the printed command; can be given several times")
 	f.StringVarP(&o.output, "output", "o", o.output, "what is printed: command, json or yaml")
 	return cmd
 }
@@ -162,7 +164,7 @@ func run(ctx context.Context, o options, config *rest.Config, streams genericioo
 	if err != nil {
 		return err
 	}
-	return printer{chart: o.chart, format: o.output}.print(streams, values{
+	return printer{chart: o.chart, format: o.output, valuesFiles: o.valuesFiles}.print(streams, values{
 		ClusterName: o.name, Hub: hubValues{Bootstrap: bootstrapValues{Server: a.server, CAData: a.ca, Token: token}},
 	}, expires)
 }

@@ -53,6 +53,7 @@ type invited struct {
 
 type printer struct {
 	chart, format string
+	valuesFiles   []string
 }
 
 func (p printer) print(streams genericiooptions.IOStreams, v values, expires time.Time) error {
@@ -81,9 +82,14 @@ func (p printer) print(streams genericiooptions.IOStreams, v values, expires tim
 func (p printer) command(v values) string {
 	lines := []string{
 		"helm upgrade --install " + release + " " + quote(p.chart) + " --namespace " + namespace + " --create-namespace",
-		"--set-string clusterName=" + v.ClusterName,
-		"--set-string hub.bootstrap.server=" + quote(escape(v.Hub.Bootstrap.Server)),
 	}
+	for _, file := range p.valuesFiles {
+		lines = append(lines, "--values "+quote(file))
+	}
+	lines = append(lines,
+		"--set-string clusterName="+v.ClusterName,
+		"--set-string hub.bootstrap.server="+quote(escape(v.Hub.Bootstrap.Server)),
+	)
 	if len(v.Hub.Bootstrap.CAData) > 0 {
 		lines = append(lines, "--set-string hub.bootstrap.caData="+base64.StdEncoding.EncodeToString(v.Hub.Bootstrap.CAData))
 	}

@@ -57,7 +57,8 @@ func TestPrint(t *testing.T) {
 		}
 	}
 	streams, _, out, _ := genericiooptions.NewTestIOStreams()
-	if err := (printer{chart: "c", format: outputCommand}).print(streams, sample(), time.Unix(0, 0)); err != nil || !strings.HasPrefix(out.String(), "helm upgrade --install ") {
+	command := printer{chart: "c", format: outputCommand, valuesFiles: []string{"my own.yaml"}}
+	if err := command.print(streams, sample(), time.Unix(0, 0)); err != nil || !strings.HasPrefix(out.String(), "helm upgrade --install ") || !strings.Contains(out.String(), "--values 'my own.yaml'") {
 		t.Errorf("command: %v\n%s", err, out)
 	}
 }

@@ -1,0 +1,76 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"helm.sh/helm/v3/pkg/strvals"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	workv1 "open-cluster-management.io/api/work/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/tombolo-io/tombolo/charts"
+	"github.com/tombolo-io/tombolo/e2e/lab/proc"
+)
+
+// upgradeAddOn gives the add-on of a cluster other values, and waits until OCM has applied what they change.
+func (l *Lab) upgradeAddOn(ctx context.Context, c *Cluster, set []string) error {
+	ctx, cancel := context.WithTimeout(ctx, helmTimeout)
+	defer cancel()
+	values := c.values(charts.SpokeAgent)
+	for _, s := range set {
+		if err := strvals.ParseInto(s, values); err != nil {
+			return fmt.Errorf("parse value %q: %w", s, err)
+		}
+	}
+	addOn, err := c.addOn(values)
+	if err != nil {
+		return err
+	}
+	before, err := l.addOnWork(ctx, c.Name)
+	if err != nil {
+		return err
+	}
+	if err := l.Hub.Apply(ctx, &unstructured.Unstructured{Object: addOn}); err != nil {
+		return err
+	}
+	err = proc.Wait(ctx, "the add-on's ManifestWork in "+c.Name, nil, func(ctx context.Context) error {
+		work, err := l.addOnWork(ctx, c.Name)
+		if err != nil {
+			return err
+		}
+		applied := meta.FindStatusCondition(work.Status.Conditions, workv1.WorkApplied)
+		if work.Generation == before.Generation || applied == nil || applied.Status != metav1.ConditionTrue || applied.ObservedGeneration != work.Generation {
+			return fmt.Errorf("generation %d, was %d, condition %+v", work.Generation, before.Generation, applied)
+		}
+		return nil
+	})
+	if err != nil {
+		return errors.Join(err, c.complaints(context.WithoutCancel(ctx)))
+	}
+	return c.tomboloReady(ctx)
+}
+
+func (l *Lab) addOnWork(ctx context.Context, cluster string) (*workv1.ManifestWork, error) {
+	config, err := l.Hub.REST()
+	if err != nil {
+		return nil, err
+	}
+	scheme := runtime.NewScheme()
+	if err := workv1.Install(scheme); err != nil {
+		return nil, err
+	}
+	hub, err := client.New(config, client.Options{Scheme: scheme})
+	if err != nil {
+		return nil, err
+	}
+	work := &workv1.ManifestWork{}
+	return work, hub.Get(ctx, client.ObjectKey{Namespace: cluster, Name: "addon-tombolo-deploy-0"}, work)
+}
