@@ -20,12 +20,32 @@ import (
 
 var update = flag.Bool("update", false, "write testdata anew from what the charts render: go test ./charts -update")
 
-// everything is what can be switched on.
-const everything = `
+// Everything that can be switched on, or said.
+const (
+	everything = `
 crds: {install: false}
 image: {registry: "registry.example.com:5000", tag: dev, pullPolicy: Always, pullSecrets: [registry]}
 monitoring: {serviceMonitor: {enabled: true, labels: {release: prometheus}}, dashboard: {enabled: false}}
 `
+	hubEverything = everything + `
+replicas: 3
+extraArgs: [--log-format=json]
+nodeSelector: {kubernetes.io/os: linux}
+tolerations: [{operator: Exists}]
+affinity: {nodeAffinity: {}}
+networkPolicy: {apiServerPorts: [16443]}
+addOn: {placements: [{namespace: fleet, name: all}], config: {nodePlacement: {nodeSelector: {a: b}}}}
+`
+	agentEverything = everything + `
+clusterName: east
+hub: {bootstrap: {server: "https://hub.example.com:7443", caData: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCg==, token: secret}}
+ovn: {northbound: "ssl:192.0.2.10:6641,ssl:192.0.2.11:6641", tls: {secretName: ovn}}
+ovs: {runDir: /var/run/openvswitch}
+cni: {install: true, confDir: /var/lib/cni/net.d, binDir: /usr/libexec/cni}
+controller: {replicas: 1, reservedCIDRs: [10.96.0.0/12, 10.244.0.0/16], extraArgs: [--leader-elect=true], nodeSelector: {a: b}, tolerations: [{operator: Exists}], affinity: {nodeAffinity: {}}, runAsUser: 107, supplementalGroups: [107]}
+node: {endpointInterface: eth1, podMTU: 1340, directPath: false, nodeSelector: {a: b}, affinity: {nodeAffinity: {}}, supplementalGroups: [108], maxUnavailable: 10%}
+`
+)
 
 func values(t testing.TB, texts ...string) map[string]any {
 	t.Helper()
@@ -43,26 +63,10 @@ func TestRender(t *testing.T) {
 	for name, test := range map[string]struct {
 		chart, values string
 	}{
-		"hub-defaults": {Hub, `crds: {install: false}`},
-		"hub-everything": {Hub, everything + `
-replicas: 3
-extraArgs: [--log-format=json]
-nodeSelector: {kubernetes.io/os: linux}
-tolerations: [{operator: Exists}]
-affinity: {nodeAffinity: {}}
-networkPolicy: {apiServerPorts: [16443]}
-addOn: {placements: [{namespace: fleet, name: all}], config: {nodePlacement: {nodeSelector: {a: b}}}}
-`},
-		"agent-defaults": {SpokeAgent, `{clusterName: east, crds: {install: false}}`},
-		"agent-everything": {SpokeAgent, everything + `
-clusterName: east
-hub: {bootstrap: {server: "https://hub.example.com:7443", caData: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCg==, token: secret}}
-ovn: {northbound: "ssl:192.0.2.10:6641,ssl:192.0.2.11:6641", tls: {secretName: ovn}}
-ovs: {runDir: /var/run/openvswitch}
-cni: {install: true, confDir: /var/lib/cni/net.d, binDir: /usr/libexec/cni}
-controller: {replicas: 1, reservedCIDRs: [10.96.0.0/12, 10.244.0.0/16], extraArgs: [--leader-elect=true], nodeSelector: {a: b}, tolerations: [{operator: Exists}], affinity: {nodeAffinity: {}}, runAsUser: 107, supplementalGroups: [107]}
-node: {endpointInterface: eth1, podMTU: 1340, directPath: false, nodeSelector: {a: b}, affinity: {nodeAffinity: {}}, supplementalGroups: [108], maxUnavailable: 10%}
-`},
+		"hub-defaults":     {Hub, `crds: {install: false}`},
+		"hub-everything":   {Hub, hubEverything},
+		"agent-defaults":   {SpokeAgent, `{clusterName: east, crds: {install: false}}`},
+		"agent-everything": {SpokeAgent, agentEverything},
 	} {
 		t.Run(name, func(t *testing.T) {
 			notes, manifests, err := render(test.chart, Namespace, values(t, test.values), []string{"monitoring.coreos.com/v1", "addon.open-cluster-management.io/v1beta1/ClusterManagementAddOn"})

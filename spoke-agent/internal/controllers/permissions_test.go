@@ -50,7 +50,9 @@ func TestPermissions(t *testing.T) {
 		"EventsOfPods":   {"the controller says why a pod can't join", "create events.k8s.io/events demo/", []string{"controller"}},
 		"EventsHere":     {"nodes say why they can't serve", "create events.k8s.io/events tombolo-system/", []string{"controller", "node"}},
 		"Leaving":        {"who is done says so", "patch /configmaps tombolo-system/tombolo-leaving", []string{"controller", "node", "leave"}},
-		"Leave":          {"only the Job asks to leave", "create /configmaps tombolo-system/", []string{"leave"}},
+		"Leave":          {"the Job asks to leave, or the hub by the controller", "create /configmaps tombolo-system/", []string{"controller", "leave"}},
+		"Stay":           {"no node calls it off", "delete /configmaps tombolo-system/tombolo-leaving", []string{"controller", "leave"}},
+		"Nodes":          {"the Job reads them", "list /nodes x", []string{"controller", "node", "leave"}},
 		"ForeignConfig":  {"no other ConfigMap", "patch /configmaps tombolo-system/other", nil},
 		"Tokens":         {"nobody makes tokens", "create /serviceaccounts/token tombolo-system/tombolo-agent-controller", nil},
 	} {

@@ -13,7 +13,9 @@ import (
 	"helm.sh/helm/v3/pkg/engine"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/yaml"
@@ -21,8 +23,8 @@ import (
 	"github.com/tombolo-io/tombolo/apis/crds"
 )
 
-// TestForeignCRDs: in a real cluster, CRDs that are somebody else's are left alone, and the notes say so.
-func TestForeignCRDs(t *testing.T) {
+// TestCluster: what a real kube-apiserver says to the charts.
+func TestCluster(t *testing.T) {
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
 		t.Fatal("KUBEBUILDER_ASSETS is not set: `make test` builds kube-apiserver and etcd and sets it to their directory")
 	}
@@ -44,6 +46,39 @@ func TestForeignCRDs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Run("ForeignCRDs", func(t *testing.T) { testForeignCRDs(t, config, c) })
+	t.Run("Fields", func(t *testing.T) { testFields(t, client.WithFieldValidation(c, metav1.FieldValidationStrict)) })
+}
+
+// testFields: with everything switched on there is no field that the apiserver does not know, or refuses.
+func testFields(t *testing.T, c client.Client) {
+	namespace := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": Namespace}}}
+	if err := c.Create(t.Context(), namespace); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct{ chart, values string }{
+		"Hub":   {Hub, hubEverything},
+		"Agent": {SpokeAgent, agentEverything},
+	} {
+		t.Run(name, func(t *testing.T) {
+			objects, err := Render(test.chart, values(t, test.values), "monitoring.coreos.com/v1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, object := range objects {
+				if object.GetKind() == "ServiceMonitor" { // no kind of Kubernetes
+					continue
+				}
+				if err := c.Create(t.Context(), object); err != nil {
+					t.Errorf("create %s %s: %v", object.GetKind(), object.GetName(), err)
+				}
+			}
+		})
+	}
+}
+
+// testForeignCRDs: CRDs that are somebody else's are left alone, and the notes say so.
+func testForeignCRDs(t *testing.T, config *rest.Config, c client.Client) {
 	const routers, gateways = "localrouters.spoke.tombolo.io", "interconnectgateways.spoke.tombolo.io"
 	for _, test := range []struct {
 		reason string
