@@ -57,22 +57,30 @@ func decide(have identity, boot *bootstrap, cluster string, now time.Time) cours
 	switch {
 	case boot != nil && (!mine || expired || boot.hash != have.redeemed):
 		c.action = redeem
-	case have.problem != "":
-		c.news = bad(reasonInvalid, "%s. Cure: delete the Secret, and let the cluster join anew (%s).", have.problem, invite(cluster))
-	case have.certificate != nil && !mine:
-		c.news = bad(reasonWrongCluster, "Secret %s/%s is the identity of cluster %s, and this is cluster %s. Cure: set clusterName back to %s, or join as %s (%s).",
-			local.Namespace, have.secret.Name, have.cluster, cluster, have.cluster, cluster, invite(cluster))
 	case !mine:
-		c.news = bad(reasonNoIdentity, "The hub does not know this cluster's agent yet: there is neither an identity nor a token. "+
-			"Cure: join (%s), or, where Open Cluster Management's agents run, enable the add-on tombolo for the cluster on the hub.", invite(cluster))
+		c.news = missing(have, cluster)
 	case expired:
-		c.news = bad(reasonExpired, "The agent's certificate for the hub expired at %s. The cluster goes on with its copies. Cure: join anew (%s).", stamp(have.certificate.NotAfter), invite(cluster)+" --again")
+		c.news = bad(reasonExpired, "The agent's certificate for the hub expired at %s. The cluster goes on with its copies. Cure: join anew (%s --again).", stamp(have.certificate.NotAfter), invite(cluster))
 	default:
 		if c.next = renewAt(have.certificate); !now.Before(c.next) {
 			c.action, c.next = renew, time.Time{}
 		}
 	}
 	return c
+}
+
+// missing is why there is no identity, where nobody has a token either.
+func missing(have identity, cluster string) *herald.News {
+	switch {
+	case have.problem != "":
+		return bad(reasonInvalid, "%s. Cure: delete the Secret, and let the cluster join anew (%s --again).", have.problem, invite(cluster))
+	case have.certificate != nil:
+		return bad(reasonWrongCluster, "Secret %s/%s is the identity of cluster %s, and this is cluster %s. Cure: set clusterName back to %s, or join as %s (%s).",
+			local.Namespace, have.secret.Name, have.cluster, cluster, have.cluster, cluster, invite(cluster))
+	default:
+		return bad(reasonNoIdentity, "The hub does not know this cluster's agent yet: there is neither an identity nor a token. "+
+			"Cure: join (%s), or, where Open Cluster Management's agents run, enable the add-on tombolo for the cluster on the hub.", invite(cluster))
+	}
 }
 
 // foreign is an identity that somebody else writes and renews.

@@ -81,7 +81,11 @@ func (k *Keeper) NeedLeaderElection() bool { return true }
 // Start keeps the identity until ctx ends. Whatever the hub says is no error of the cluster's.
 func (k *Keeper) Start(ctx context.Context) error {
 	offerMetrics()
-	defer k.Files.Remove()
+	defer func() {
+		if err := k.Files.Remove(); err != nil {
+			k.Log.Error(err, "Remove the files of the hub's identity")
+		}
+	}()
 	k.woken = make(chan struct{}, 1)
 	informer, err := k.Spoke.GetCache().GetInformer(ctx, &corev1.Secret{})
 	if err != nil {
