@@ -12,6 +12,7 @@ import (
 
 	"github.com/tombolo-io/tombolo/hub/internal/cli/diagnose"
 	"github.com/tombolo-io/tombolo/hub/internal/cli/gather"
+	"github.com/tombolo-io/tombolo/hub/internal/cli/join"
 	"github.com/tombolo-io/tombolo/hub/internal/cli/leave"
 	"github.com/tombolo-io/tombolo/hub/internal/cli/status"
 )
@@ -23,6 +24,7 @@ Each command works on the cluster of a context of your kubeconfig: most are for 
 Exit codes: 0 all is well · 1 the command failed · 2 the command worked, and something is not well.`
 
 const example = `  kubectl tombolo status                 # clusters, Vpcs, peerings, tunnels
+  kubectl tombolo join east              # invite a cluster, print the command that makes it join
   kubectl tombolo diagnose               # what is wrong, and the cure
   kubectl tombolo gather -o bug.tar.gz   # everything that a bug report needs, without secrets`
 
@@ -40,6 +42,7 @@ func Command(streams genericiooptions.IOStreams) *cobra.Command {
 	flags.AddFlags(root.PersistentFlags())
 	root.AddCommand(
 		status.Command(streams, flags),
+		join.Command(streams, flags),
 		diagnose.Command(streams, flags),
 		leave.Command(streams, flags, clusterNames(flags)),
 		gather.Command(streams, flags, contextNames(flags)),

@@ -4,13 +4,16 @@
 package cli
 
 import (
-	"context"
+	"bufio"
+	"bytes"
+	"io"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
 	addonv1alpha1 "open-cluster-management.io/api/addon/v1alpha1"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	clusterv1beta1 "open-cluster-management.io/api/cluster/v1beta1"
@@ -127,41 +130,49 @@ func TestLeaveWait(t *testing.T) {
 		Remotes: []spokev1alpha1.Remote{{Vpc: spokev1alpha1.VpcIdentity{Namespace: "shop", Name: "vpc-north", VNI: 101}, Cluster: "north", Prefixes: []string{"10.1.0.0/16"}}}}}
 	hub.create(t, own, other)
 
-	done := make(chan struct{})
-	var out, complaints string
-	var err error
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	go func() {
-		defer close(done)
-		out, complaints, err = run(t, hub.kubeconfig, "leave", "north", "--yes", "--wait", "--timeout=50s")
-	}()
-	set := func(membership spokev1alpha1.Membership) {
-		patch := client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"membership":"`+string(membership)+`"}}`))
-		if err := hub.client.Patch(t.Context(), own, patch); err != nil {
+	set := func(object client.Object, patch string) {
+		if err := hub.client.Patch(t.Context(), object, client.RawPatch("application/merge-patch+json", []byte(patch))); err != nil {
 			t.Error(err)
 		}
 	}
-	for !deleted(t, cluster) && ctx.Err() == nil {
-		time.Sleep(50 * time.Millisecond)
-	}
-	set(spokev1alpha1.MembershipDraining)
-	time.Sleep(3 * time.Second) // long enough for one look
-	set(spokev1alpha1.MembershipDrained)
-	time.Sleep(3 * time.Second)
-	if err := hub.client.Patch(t.Context(), cluster, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`))); err != nil {
-		t.Error(err)
-	}
-	<-done
-	if err != nil {
-		t.Fatalf("%v\n%s", err, complaints)
-	}
-	for _, want := range []string{"still to confirm that they have no route to it: [west]", "Drained: no other cluster has a route to it", "it has left"} {
-		if !strings.Contains(complaints, want) {
-			t.Errorf("%q is missing:\n%s", want, complaints)
+	var out bytes.Buffer
+	reader, writer := io.Pipe()
+	command := Command(genericiooptions.IOStreams{In: strings.NewReader(""), Out: &out, ErrOut: writer})
+	command.SetArgs([]string{"--kubeconfig=" + hub.kubeconfig, "leave", "north", "--yes", "--wait", "--timeout=2m"})
+	ended := make(chan error, 1)
+	go func() {
+		ended <- command.ExecuteContext(t.Context())
+		writer.Close()
+	}()
+	// Each line that tells of progress is answered as the hub, or the agent, would go on.
+	var heard []string
+	for lines := bufio.NewScanner(reader); lines.Scan(); {
+		line, progress := strings.CutPrefix(lines.Text(), "tombolo: ")
+		if !progress {
+			continue
+		}
+		heard = append(heard, line)
+		switch {
+		case strings.HasPrefix(line, "waiting for the hub"):
+			set(own, `{"spec":{"membership":"Draining"}}`)
+		case strings.HasPrefix(line, "Draining"):
+			set(own, `{"spec":{"membership":"Drained"}}`)
+		case strings.HasPrefix(line, "Drained"):
+			set(cluster, `{"metadata":{"finalizers":null}}`)
 		}
 	}
-	if !strings.Contains(out, "helm uninstall") {
-		t.Errorf("the next command is missing:\n%s", out)
+	if err := <-ended; err != nil {
+		t.Fatalf("%v: %q", err, heard)
+	}
+	want := []string{
+		"cluster north has begun to leave", "waiting for the hub to begin",
+		"Draining: still to confirm that they have no route to it: [west]",
+		"Drained: no other cluster has a route to it; its agent cleans up", "it has left",
+	}
+	if diff := cmp.Diff(want, heard); diff != "" {
+		t.Errorf("what was told: -want +got:\n%s", diff)
+	}
+	if !strings.Contains(out.String(), "helm uninstall") {
+		t.Errorf("the next command is missing:\n%s", out.String())
 	}
 }

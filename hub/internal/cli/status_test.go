@@ -4,8 +4,11 @@
 package cli
 
 import (
+	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +18,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
 
 	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
@@ -139,6 +143,43 @@ func TestStatusOfCluster(t *testing.T) {
 	}
 	if strings.Contains(out, "Peerings") {
 		t.Errorf("a cluster knows no peerings:\n%s", out)
+	}
+}
+
+// TestWatch: the report is shown again when it has changed, and only then.
+func TestWatch(t *testing.T) {
+	fleet(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	reader, writer := io.Pipe()
+	command := Command(genericiooptions.IOStreams{In: strings.NewReader(""), Out: writer, ErrOut: io.Discard})
+	command.SetArgs([]string{"--kubeconfig=" + hub.kubeconfig, "status", "--watch", "--interval=100ms"})
+	ended := make(chan error, 1)
+	go func() {
+		ended <- command.ExecuteContext(ctx)
+		writer.Close()
+	}()
+	lines := bufio.NewScanner(reader)
+	reports, changed := 0, false
+	for lines.Scan() {
+		if lines.Text() == "Clusters" {
+			reports++
+		}
+		switch {
+		case strings.Contains(lines.Text(), "shop/one-two") && !changed:
+			changed = true
+			time.Sleep(time.Second) // several looks, at which nothing is new
+			hub.create(t, vpc("vpc-new", "east"))
+		case strings.Contains(lines.Text(), "shop/vpc-new"):
+			cancel()
+		}
+	}
+	if err := <-ended; err != nil || !changed {
+		t.Errorf("watching: %v", err)
+	}
+	// The new Vpc is made in two writes, and may be seen between them.
+	if reports < 2 || reports > 3 {
+		t.Errorf("%d reports of one change", reports)
 	}
 }
 

@@ -6,6 +6,7 @@ package diagnose
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tombolo-io/tombolo/hub/internal/cli/facts"
@@ -86,10 +87,10 @@ func Of(f *facts.Facts, side string) *Report {
 	r := &Report{APIVersion: APIVersion, Kind: "Diagnosis", Context: f.Context, State: terminal.Well, Unread: f.Unread}
 	checks := common
 	if f.Hub && side != SideCluster {
-		checks = append(checks[:len(checks):len(checks)], hubChecks...)
+		checks = append(slices.Clip(checks), hubChecks...)
 	}
 	if f.Cluster && side != SideHub {
-		checks = append(checks[:len(checks):len(checks)], clusterChecks...)
+		checks = append(slices.Clip(checks), clusterChecks...)
 	}
 	for _, c := range checks {
 		result := c.result(f)

@@ -157,12 +157,12 @@ func identityValid(f *facts.Facts) []Finding {
 		return []Finding{failed(subject, "is not there: the agent does not know the hub",
 			"with OCM: is the add-on enabled for this cluster (kubectl tombolo diagnose on the hub)? Without: kubectl tombolo join on the hub gives a new token, and the command that uses it")}
 	case id.Problem != "":
-		return []Finding{failed(subject, id.Problem, "delete the Secret and join again: kubectl tombolo join on the hub")}
+		return []Finding{failed(subject, id.Problem, "delete the Secret and join again: kubectl tombolo join NAME --again on the hub")}
 	}
 	now := f.Clock()
 	switch left := id.NotAfter.Sub(now); {
 	case left <= 0:
-		return []Finding{failed(subject, "its certificate has ended on "+id.NotAfter.UTC().Format(time.RFC3339), "join again: kubectl tombolo join on the hub; packets go on meanwhile")}
+		return []Finding{failed(subject, "its certificate has ended on "+id.NotAfter.UTC().Format(time.RFC3339), "join again: kubectl tombolo join NAME --again on the hub; packets go on meanwhile")}
 	case now.Before(id.NotBefore):
 		return []Finding{failed(subject, "its certificate begins on "+id.NotBefore.UTC().Format(time.RFC3339), "set the clocks of hub and cluster (NTP)")}
 	case left*lateRenewal < id.NotAfter.Sub(id.NotBefore):

@@ -26,6 +26,8 @@ const secretName = `(?:password|passwd|passphrase|token|api[-_]?key|private[-_]?
 var rules = []rule{
 	// PEM, with line breaks as they are or escaped; one without an end goes on to the end of the text.
 	{regexp.MustCompile(`(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|$)`), removed},
+	// The rest of one whose begin was cut off, with or without the time before each line of a log.
+	{regexp.MustCompile(`(?:(?:[0-9TZ:.+-]{20,} )?[A-Za-z0-9+/=]{1,76}(?:\r?\n|\\n))*(?:[0-9TZ:.+-]{20,} )?-----END [A-Z0-9 ]*PRIVATE KEY-----`), removed},
 	// A JSON Web Token, as service accounts have, also without its signature.
 	{regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]*){1,2}`), removed},
 	{regexp.MustCompile(`(?i)\b(bearer|basic)[ \t]+[A-Za-z0-9._~+/=-]{6,}`), "$1 " + removed},

@@ -32,6 +32,8 @@ func TestScrub(t *testing.T) {
 		"PEM":                {"a private key", "before\n" + pem + "\nafter", "before\n(removed)\nafter"},
 		"escaped PEM":        {"a private key in JSON", `{"k":"` + strings.ReplaceAll(pem, "\n", `\n`) + `"}`, `{"k":"(removed)"}`},
 		"PEM without end":    {"a log line that was cut", "-----BEGIN PRIVATE KEY-----\n" + plantedPEM, "(removed)"},
+		"PEM without begin":  {"the end of a log", plantedPEM + "\n" + plantedPEM[:9] + "\n-----END EC PRIVATE KEY-----\nready", "(removed)\nready"},
+		"PEM in times":       {"a log with times, cut", "2026-03-01T12:00:00.123456789Z " + plantedPEM + "\n2026-03-01T12:00:00.123456790Z -----END PRIVATE KEY-----", "(removed)"},
 		"certificate":        {"certificates are no secret", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"},
 		"JWT":                {"a service account's token", "sent " + plantedJWT + " to", "sent (removed) to"},
 		"bearer":             {"a header", "Authorization: Bearer " + plantedToken, ""},

@@ -54,8 +54,8 @@ func choose(f *facts.Facts, w wish) (Target, error) {
 			"have there: say --detach too if that is meant", w.name)
 	case addOn != nil:
 		if by := installedBy(f, w.name); by != "" && addOn.DeletionTimestamp == nil {
-			return "", fmt.Errorf("Placement %s of ClusterManagementAddOn %s chooses cluster %q: the add-on would be installed again at once: "+
-				"change the Placement, or the cluster's labels, so that it is not chosen any more, which makes it leave", by, facts.AddOn, w.name)
+			return "", fmt.Errorf("cluster %q is chosen by Placement %s of ClusterManagementAddOn %s: the add-on would be installed again at once: "+
+				"change the Placement, or the cluster's labels, so that it is not chosen any more, which makes it leave", w.name, by, facts.AddOn)
 		}
 		return TargetAddOn, nil
 	case byToken:

@@ -6,7 +6,9 @@ package status
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -98,7 +100,11 @@ func (o *options) follow(ctx context.Context, streams genericiooptions.IOStreams
 	defer ticker.Stop()
 	var shown []byte
 	for {
-		_, text, err := o.look(ctx, streams, c, namespace)
+		report, text, err := o.look(ctx, streams, c, namespace)
+		var news []byte
+		if err == nil {
+			news, err = o.news(streams, report, text)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -106,11 +112,11 @@ func (o *options) follow(ctx context.Context, streams genericiooptions.IOStreams
 			return err
 		case err != nil:
 			fmt.Fprintln(streams.ErrOut, "tombolo:", err)
-		case !bytes.Equal(text, shown):
+		case !bytes.Equal(news, shown):
 			if err := o.show(streams, text, shown == nil); err != nil {
 				return err
 			}
-			shown = text
+			shown = news
 		}
 		select {
 		case <-ctx.Done():
@@ -118,6 +124,19 @@ func (o *options) follow(ctx context.Context, streams genericiooptions.IOStreams
 		case <-ticker.C:
 		}
 	}
+}
+
+// news is what has to change for the report to be shown again. That time goes by is news on a terminal only.
+func (o *options) news(streams genericiooptions.IOStreams, report *Report, text []byte) ([]byte, error) {
+	if o.output == "" && terminal.IsTerminal(streams.Out) {
+		return text, nil
+	}
+	timeless := *report
+	timeless.Clusters = slices.Clone(report.Clusters)
+	for i := range timeless.Clusters {
+		timeless.Clusters[i].Heard = nil
+	}
+	return json.Marshal(timeless)
 }
 
 func (o *options) show(streams genericiooptions.IOStreams, text []byte, first bool) error {
