@@ -3,7 +3,8 @@
 
 // Package e2e holds Tombolo's promises against real clusters: a hub and two
 // spokes with real etcd, kube-apiserver, kubelet, containerd, OVN and OVS, each
-// node a network namespace. One lab serves all tests, one tenant each.
+// node a network namespace, and one more spoke without nodes. One lab serves all
+// tests, one tenant each.
 package e2e
 
 import (

@@ -44,9 +44,9 @@ func NewCluster(config *rest.Config, o options.Controller, log logr.Logger) (ctr
 		c.Cache.ByObject[&corev1.Secret{}] = cache.ByObject{
 			Namespaces: map[string]cache.Config{local.Namespace: {}}, Field: fields.OneTermEqualSelector("metadata.name", o.HubSecret),
 		}
-		c.Cache.ByObject[&coordinationv1.Lease{}] = cache.ByObject{Namespaces: map[string]cache.Config{
-			local.Namespace: {FieldSelector: fields.OneTermEqualSelector("metadata.name", addonlease.Name)},
-		}}
+		c.Cache.ByObject[&coordinationv1.Lease{}] = cache.ByObject{
+			Namespaces: map[string]cache.Config{local.Namespace: {}}, Field: fields.OneTermEqualSelector("metadata.name", addonlease.Name),
+		}
 	})
 	if err != nil {
 		return nil, err
