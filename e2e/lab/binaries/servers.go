@@ -21,6 +21,7 @@ var kubernetes = tools{
 		"kube-scheduler":          "k8s.io/kubernetes/cmd/kube-scheduler",
 		"kubectl":                 "k8s.io/kubernetes/cmd/kubectl",
 		"kubelet":                 "k8s.io/kubernetes/cmd/kubelet",
+		"kube-proxy":              "k8s.io/kubernetes/cmd/kube-proxy",
 	},
 	// Servers without a version are refused by their own clients.
 	variables: func(v []version) []string {
@@ -34,7 +35,7 @@ var kubernetes = tools{
 }
 
 // Servers gives etcd, kube-apiserver, kube-controller-manager, kube-scheduler,
-// kubectl and kubelet. What $KUBEBUILDER_ASSETS has is taken from there; the rest
+// kubectl, kubelet and kube-proxy. What $KUBEBUILDER_ASSETS has is taken from there; the rest
 // is built once (about 8 minutes and 5 GB of disk while it lasts, on 2 cores)
 // and kept in the cache directory, see CacheDir.
 func Servers(ctx context.Context, logf Logf) (Set, error) {
