@@ -22,6 +22,7 @@ var packages = map[string]string{
 	"runc":                            "runc",
 	"/usr/lib/cni/bridge":             "containernetworking-plugins",
 	"ip":                              "iproute2",
+	"nft":                             "nftables",
 	"nsenter":                         "util-linux",
 	"unshare":                         "util-linux",
 	"ovsdb-server":                    "openvswitch-common",

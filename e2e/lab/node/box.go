@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +23,23 @@ import (
 // fixed paths: containerd's shim sockets and the lock of iptables (/run), CNI
 // results and device plugins (/var/lib), container log links (/var/log).
 var ownDirs = []string{"/run", "/var/lib", "/var/log"}
+
+// ownViews are the machine's, but what a node has in them besides is its own.
+var ownViews = []string{"/etc", "/opt"}
+
+// Where a node looks for network configurations and plugins, as every
+// installation of Kubernetes does.
+const (
+	cniConfDir = "/etc/cni/net.d"
+	cniBinDir  = "/opt/cni/bin"
+)
+
+// mounts maps directories of the node to those that hold what is in them.
+func (n *Node) mounts() map[string]string {
+	all := map[string]string{cniConfDir: n.CNIConfDir(), cniBinDir: n.CNIBinDir()}
+	maps.Copy(all, n.Mounts)
+	return all
+}
 
 // ownSettings are kernel settings of the whole machine that a kubelet or runc
 // writes; the box has copies.
@@ -42,6 +60,15 @@ func (n *Node) startBox(ctx context.Context) error {
 			args = append(args, "-tmpfs", dir)
 		}
 		args = append(args, "-bpffs", "/sys/fs/bpf")
+		for _, dir := range ownViews {
+			args = append(args, "-overlay", "/run/box"+dir+"="+dir)
+		}
+		for target, source := range n.mounts() {
+			if err := os.MkdirAll(source, 0o755); err != nil {
+				return err
+			}
+			args = append(args, "-bind", source+"="+target)
+		}
 		for _, setting := range ownSettings {
 			from, err := n.copySetting(setting)
 			if err != nil {

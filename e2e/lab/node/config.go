@@ -36,14 +36,20 @@ func (n *Node) writeConfig(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	proxy, err := n.proxyConfig()
+	if err != nil {
+		return err
+	}
 	files := map[string][]byte{
-		"ca.crt":                        n.CA,
-		"containerd.toml":               containerd,
-		"kubelet.json":                  kubelet,
-		"kubelet.kubeconfig":            n.Kubeconfig,
-		"kubelet.crt":                   n.ServingCert,
-		"kubelet.key":                   n.ServingKey,
-		"cni/net.d/00-tombolo.conflist": conflist,
+		"ca.crt":                       n.CA,
+		"containerd.toml":              containerd,
+		"kubelet.json":                 kubelet,
+		"kubelet.kubeconfig":           n.Kubeconfig,
+		"kubelet.crt":                  n.ServingCert,
+		"kubelet.key":                  n.ServingKey,
+		"kube-proxy.json":              proxy,
+		"kube-proxy.kubeconfig":        n.ProxyKubeconfig,
+		"cni/net.d/10-bridge.conflist": conflist,
 	}
 	for name, data := range files {
 		if err := write(n.file(name), data); err != nil {
@@ -73,8 +79,8 @@ disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshot
   restrict_oom_score_adj = true
   netns_mounts_under_state_dir = true
   [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "{{.StateDir}}/cni/bin"
-    conf_dir = "{{.StateDir}}/cni/net.d"
+    bin_dir = "{{.CNIBinDir}}"
+    conf_dir = "{{.CNIConfDir}}"
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "{{.Snapshotter}}"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
@@ -87,6 +93,7 @@ func (n *Node) containerdConfig() ([]byte, error) {
 	var b bytes.Buffer
 	err := containerdTemplate.Execute(&b, map[string]string{
 		"StateDir": n.StateDir, "Socket": n.socket(), "PauseRef": image.PauseRef, "Snapshotter": snapshotter(n.StateDir),
+		"CNIBinDir": cniBinDir, "CNIConfDir": cniConfDir,
 	})
 	return b.Bytes(), err
 }
@@ -119,9 +126,12 @@ func (n *Node) kubeletConfig() map[string]any {
 		"containerRuntimeEndpoint": "unix://" + n.socket(),
 		"podLogsDir":               n.file("pod-logs"),
 		"volumePluginDir":          n.file("volume-plugins"),
-		"containerLogMaxSize":      "1Mi",
-		"containerLogMaxFiles":     2,
-		"resolvConf":               "", // pods have no DNS of the machine
+		// Tests end the same container many times.
+		"featureGates":         map[string]bool{"KubeletCrashLoopBackOffMax": true},
+		"crashLoopBackOff":     map[string]string{"maxContainerRestartPeriod": "1s"},
+		"containerLogMaxSize":  "1Mi",
+		"containerLogMaxFiles": 2,
+		"resolvConf":           "", // pods have no DNS of the machine
 		// Listeners: the address that the apiserver knows, else loopback.
 		"address":            n.MgmtIP.Addr().String(),
 		"healthzBindAddress": "127.0.0.1",
@@ -146,25 +156,17 @@ func (n *Node) kubeletConfig() map[string]any {
 	}
 }
 
-// conflist is the node's CNI configuration. Pods outside of any Vpc go to the
-// delegate, which is the whole network when there is no tombolo-cni.
+// conflist is the network of pods that nobody else gives one: a bridge of
+// this node.
 func (n *Node) conflist() ([]byte, error) {
-	const version, name = "1.0.0", "tombolo"
-	bridge := map[string]any{
+	return json.MarshalIndent(map[string]any{"cniVersion": "1.0.0", "name": "bridge", "plugins": []map[string]any{{
 		"type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": false, "hairpinMode": true,
 		"ipam": map[string]any{
 			"type": "host-local", "dataDir": n.file("cni/ipam"),
 			"ranges": [][]map[string]string{{{"subnet": n.PodCIDR.Masked().String()}}},
 			"routes": []map[string]string{{"dst": "0.0.0.0/0"}},
 		},
-	}
-	plugin := bridge
-	if n.CNIPlugin != "" {
-		// A delegate is called by its plugin alone and so is a whole configuration.
-		bridge["cniVersion"], bridge["name"] = version, name
-		plugin = map[string]any{"type": "tombolo-cni", "socket": n.CNISocket(), "delegate": bridge}
-	}
-	return json.MarshalIndent(map[string]any{"cniVersion": version, "name": name, "plugins": []any{plugin}}, "", "  ")
+	}}}, "", "  ")
 }
 
 // linkPlugins fills the node's plugin directory.
@@ -173,15 +175,11 @@ func (n *Node) linkPlugins() error {
 	if err != nil {
 		return err
 	}
-	if n.CNIPlugin != "" {
-		plugins = append(plugins, n.CNIPlugin)
-	}
-	dir := n.file("cni/bin")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(n.CNIBinDir(), 0o755); err != nil {
 		return err
 	}
 	for _, plugin := range plugins {
-		link := filepath.Join(dir, filepath.Base(plugin))
+		link := filepath.Join(n.CNIBinDir(), filepath.Base(plugin))
 		if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

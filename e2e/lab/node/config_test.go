@@ -4,66 +4,11 @@
 package node
 
 import (
-	"encoding/json"
 	"net/netip"
 	"os"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 )
-
-func TestConflist(t *testing.T) {
-	cases := map[string]struct {
-		reason string
-		plugin string
-		want   []string // type of the plugin, then of its delegate
-	}{
-		"WithoutAgent": {
-			reason: "a node without tombolo-cni has a working network of its own",
-			want:   []string{"bridge"},
-		},
-		"WithAgent": {
-			reason: "tombolo-cni is called first and knows where to send pods outside of any Vpc",
-			plugin: "/build/tombolo-cni",
-			want:   []string{"tombolo-cni", "bridge"},
-		},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			n := &Node{Options{StateDir: "/lab/n1", CNIPlugin: tc.plugin, PodCIDR: netip.MustParsePrefix("10.244.1.0/24")}}
-			raw, err := n.conflist()
-			if err != nil {
-				t.Fatal(err)
-			}
-			type plugin struct {
-				CNIVersion, Name, Type, Socket string
-				Delegate                       *plugin
-			}
-			var got struct {
-				CNIVersion, Name string
-				Plugins          []plugin
-			}
-			if err := json.Unmarshal(raw, &got); err != nil {
-				t.Fatal(err)
-			}
-			var types []string
-			for p := &got.Plugins[0]; p != nil; p = p.Delegate {
-				types = append(types, p.Type)
-			}
-			if diff := cmp.Diff(tc.want, types); diff != "" || got.CNIVersion != "1.0.0" {
-				t.Errorf("%s: version %s, plugins -want +got:\n%s", tc.reason, got.CNIVersion, diff)
-			}
-			if tc.plugin == "" {
-				return
-			}
-			first := got.Plugins[0]
-			if first.Socket != n.CNISocket() || first.Delegate.CNIVersion != got.CNIVersion || first.Delegate.Name != got.Name {
-				t.Errorf("%s: a delegate needs a whole configuration, got %s", tc.reason, raw)
-			}
-		})
-	}
-}
 
 func TestCheckSaysWhatToChange(t *testing.T) {
 	self, err := os.Executable()

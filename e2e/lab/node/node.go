@@ -7,9 +7,9 @@
 // The box is one network, mount and pid namespace. Its PID 1 only reaps; its end
 // is the end of containerd, every shim, every pod and every mount at once. What a
 // node would share with the machine or with other nodes is its own: /run,
-// /var/lib, /var/log and /sys/fs/bpf are empty file systems of the box, the
-// kernel settings that a kubelet writes are copies, and all of its pods are below
-// one cgroup.
+// /var/lib, /var/log and /sys/fs/bpf are empty file systems of the box, what is
+// written to /etc and /opt stays in it, the kernel settings that a kubelet writes
+// are copies, and all of its pods are below one cgroup.
 //
 // Who starts a node makes its network namespace and the interfaces in it first,
 // and deletes the namespace afterwards.
@@ -53,18 +53,23 @@ type Options struct {
 	WanIP   netip.Prefix // WanIP is put on wan0; the zero Prefix leaves wan0 alone.
 	PodCIDR netip.Prefix // PodCIDR of pods outside of any Vpc, on a bridge of this node.
 	Labels  map[string]string
+	Mounts  map[string]string // Mounts are directories of the node, each with the one of this machine that holds what is in it.
 
 	CA          []byte // CA of the cluster, which signs the apiserver's certificate as a client of the kubelet.
 	Kubeconfig  []byte // Kubeconfig of system:node:<Name> in group system:nodes, with a numeric server address.
 	ServingCert []byte // ServingCert is the kubelet's for MgmtIP, signed by what the apiserver trusts.
 	ServingKey  []byte
 
+	// ServiceCIDR and ProxyKubeconfig (of system:kube-proxy) are for KubeProxy, the built kube-proxy. Without it the
+	// node knows no Services.
+	ServiceCIDR     netip.Prefix
+	ProxyKubeconfig []byte
+	KubeProxy       string
+
 	Kubelet  string   // Kubelet is the built kubelet.
 	Pause    string   // Pause is the built e2e/lab/cmd/pause.
 	PauseTar string   // PauseTar is its image, see package image.
 	Images   []string // Images are further image tars to import.
-	// CNIPlugin is the built tombolo-cni; "" gives every pod the bridge network alone.
-	CNIPlugin string
 }
 
 // Node is a started node. It holds no state: any program may make one of the
@@ -78,7 +83,7 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	n := &Node{o}
 	steps := []func(context.Context) error{
 		n.check, n.writeConfig, n.setUpNetwork, n.setUpCgroups,
-		n.startBox, n.startContainerd, n.importImages, n.startKubelet,
+		n.startBox, n.startContainerd, n.importImages, n.startKubelet, n.startProxy,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -96,7 +101,7 @@ func (n *Node) check(context.Context) error {
 	if !filepath.IsAbs(n.StateDir) || len(n.StateDir) > maxStateDir {
 		return fmt.Errorf("StateDir %q: want an absolute path of at most %d bytes, so that a socket of the kernel fits", n.StateDir, maxStateDir)
 	}
-	for _, path := range []string{n.StateDir, n.Kubelet, n.Pause, n.CNIPlugin} {
+	for _, path := range []string{n.StateDir, n.Kubelet, n.Pause, n.KubeProxy} {
 		for _, own := range ownDirs {
 			if strings.HasPrefix(path, own+"/") {
 				return fmt.Errorf("%s: the node sees an empty %s; choose another place", path, own)
@@ -111,10 +116,11 @@ func (n *Node) check(context.Context) error {
 			return fmt.Errorf("%s: %w; build it first", name, err)
 		}
 	}
-	return debian.Need("containerd", "ctr", "containerd-shim-runc-v2", "runc", "unshare", "nsenter", "ip", pluginDir+"/bridge")
+	return debian.Need("nft", "containerd", "ctr", "containerd-shim-runc-v2", "runc", "unshare", "nsenter", "ip", pluginDir+"/bridge")
 }
 
-// setUpNetwork gives the interfaces their addresses and lets the node forward.
+// setUpNetwork gives the interfaces their addresses, lets the node forward, and pods use its address: nobody else
+// knows the way back to theirs.
 func (n *Node) setUpNetwork(ctx context.Context) error {
 	addresses := map[string]netip.Prefix{ManagementIf: n.MgmtIP}
 	if n.WanIP.IsValid() {
@@ -128,8 +134,24 @@ func (n *Node) setUpNetwork(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := n.routeServices(ctx); err != nil {
+		return err
+	}
+	if _, err := netns.Exec(ctx, n.NetNS, "nft", fmt.Sprintf(masquerade, n.PodCIDR.Masked(), ManagementIf)); err != nil {
+		return err
+	}
 	return netns.Sysctl(n.NetNS, "net.ipv4.ip_forward", "1")
 }
+
+// masquerade is what a cluster's network does for pods that leave it.
+const masquerade = `table ip lab
+delete table ip lab
+table ip lab {
+	chain postrouting {
+		type nat hook postrouting priority srcnat
+		ip saddr %s oifname %s masquerade
+	}
+}`
 
 func (n *Node) startContainerd(ctx context.Context) error {
 	return n.ensure(ctx, "containerd", proc.Spec{Path: "containerd", Args: []string{"-c", n.file("containerd.toml")}},
@@ -180,7 +202,7 @@ func (n *Node) StartProcess(ctx context.Context, spec proc.Spec) (*proc.Process,
 	return n.Dir.Start(ctx, spec)
 }
 
-// Process gives "containerd" or "kubelet" if it runs.
+// Process gives "containerd", "kubelet" or "kube-proxy" if it runs.
 func (n *Node) Process(name string) (*proc.Process, bool) { return n.Dir.Find(n.process(name)) }
 
 func (n *Node) process(name string) string { return n.Cluster + "-" + n.Name + "-" + name }
@@ -214,7 +236,7 @@ func (n *Node) ctr(ctx context.Context, args ...string) ([]byte, error) {
 func (n *Node) Stop(ctx context.Context) error {
 	var errs []error
 	// The kubelet first: it would only complain about what follows.
-	for _, name := range []string{"kubelet", "containerd"} {
+	for _, name := range []string{"kube-proxy", "kubelet", "containerd"} {
 		if p, ok := n.Process(name); ok {
 			errs = append(errs, p.Stop(stopGrace))
 		}
@@ -230,8 +252,8 @@ func (n *Node) file(name ...string) string {
 	return filepath.Join(append([]string{n.StateDir}, name...)...)
 }
 
-// CNISocket is where the node's agent must listen for tombolo-cni.
-func (n *Node) CNISocket() string { return n.file("tombolo-cni.sock") }
+// CNIConfDir is, on this machine, the node's /etc/cni/net.d.
+func (n *Node) CNIConfDir() string { return n.file("cni/net.d") }
 
-// TomboloState is the directory that the node's tombolo-agent keeps its key in.
-func (n *Node) TomboloState() string { return n.file("tombolo") }
+// CNIBinDir is, on this machine, the node's /opt/cni/bin.
+func (n *Node) CNIBinDir() string { return n.file("cni/bin") }

@@ -149,12 +149,16 @@ func nodeOptions(t *testing.T, dir string, control *kube.ControlPlane, built ima
 	ip := netip.MustParsePrefix(managementB)
 	kubeconfig, err := control.ClientConfig("system:node:"+name, []string{"system:nodes"})
 	must(t, err)
+	proxy, err := control.ClientConfig("system:kube-proxy", nil)
+	must(t, err)
 	serving, err := control.CA().Server("system:node:"+name, ip.Addr().String())
 	must(t, err)
 	return Options{
 		Dir: control.Procs, Cluster: cluster, Name: name, NetNS: nodeNS, StateDir: filepath.Join(dir, name),
 		MgmtIP: ip, PodCIDR: netip.MustParsePrefix("10.244.1.0/24"), Labels: map[string]string{"tombolo.io/gateway": "true"},
 		CA: control.CA().PEM(), Kubeconfig: kubeconfig, ServingCert: serving.Cert, ServingKey: serving.Key,
+		ServiceCIDR: control.ServiceCIDR, ProxyKubeconfig: proxy, KubeProxy: control.Binaries.Path("kube-proxy"),
+		Mounts:  map[string]string{"/run/own": filepath.Join(dir, "own")},
 		Kubelet: control.Binaries.Path("kubelet"), Pause: built.Pause, PauseTar: built.PauseTar, Images: []string{built.PodtoolTar},
 	}
 }
@@ -169,7 +173,7 @@ func startPod(ctx context.Context, t *testing.T, client kubernetes.Interface, on
 	pods := client.CoreV1().Pods("default")
 	// No node name: the scheduler must find the node fit.
 	_, err = pods.Create(ctx, &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: "plain"},
+		ObjectMeta: metav1.ObjectMeta{Name: "plain", Labels: map[string]string{"app": "plain"}},
 		Spec: corev1.PodSpec{Containers: []corev1.Container{{
 			Name: "podtool", Image: image.PodtoolRef, ImagePullPolicy: corev1.PullNever,
 		}}},
@@ -238,9 +242,34 @@ func testReach(ctx context.Context, t *testing.T, n *Node, control *kube.Control
 	if err != nil || !strings.Contains(out, "match=true") {
 		t.Errorf("echo: %v: %s", err, out)
 	}
+	// Nothing but kube-proxy knows the addresses of Services. The node's way to one:
+	service := control.ServiceCIDR.Masked().Addr().Next()
+	must(t, kube.Healthy(n.NetNS, "https://"+netip.AddrPortFrom(service, 443).String()+"/livez")(ctx))
+	own := startService(ctx, t, control) // and the pod's
+	must(t, proc.Wait(ctx, "the pod's own Service", nil, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		_, err := execIn(ctx, control, pod.Name, "podtool", "tcp", "-timeout", "2s", "-bytes", "1M", own+":8080")
+		return err
+	}))
 	if _, err := execIn(ctx, control, pod.Name, "podtool", "ping", "-c", "1", "-W", "20ms", "10.244.1.250"); err == nil {
 		t.Error("ping of an address that nobody has is a success")
 	}
+}
+
+// startService gives the pod's echo server an address of the Services' range.
+func startService(ctx context.Context, t *testing.T, control *kube.ControlPlane) string {
+	t.Helper()
+	config, err := control.REST()
+	must(t, err)
+	client, err := kubernetes.NewForConfig(config)
+	must(t, err)
+	service, err := client.CoreV1().Services("default").Create(ctx, &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: "plain"},
+		Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": "plain"}, Ports: []corev1.ServicePort{{Port: 8080}}},
+	}, metav1.CreateOptions{})
+	must(t, err)
+	return service.Spec.ClusterIP
 }
 
 // testBox checks what the node must not share with the machine.
@@ -252,6 +281,9 @@ func testBox(ctx context.Context, t *testing.T, n *Node) {
 	}{
 		"PID":     {"PID 1 is the one that reaps", "cat /proc/1/comm", "pause"},
 		"Setting": {"the kubelet's kernel settings are copies", "grep -c ' /proc/sys/kernel/panic ' /proc/self/mountinfo", "1"},
+		"Mount":   {"what a node has at a fixed path may lie elsewhere", "touch /run/own/x && grep -c ' /run/own ' /proc/self/mountinfo", "1"},
+		"Etc":     {"a node's /etc is the machine's, and more", "test -e /etc/passwd && ls /etc/cni/net.d", "10-bridge.conflist"},
+		"Opt":     {"plugins are where runtimes look for them", "test -e /opt/cni/bin/bridge && echo yes", "yes"},
 		"Cgroups": {"tools of the machine see its cgroups", "test -d /sys/fs/cgroup && echo yes", "yes"},
 	}
 	for _, dir := range append([]string{"/sys/fs/bpf"}, ownDirs...) {
@@ -301,7 +333,7 @@ func machine(t *testing.T, dir string) string {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	must(t, err)
 	fmt.Fprintf(&b, "namespaces=%v cgroups=%v mounts=%d", names, cgroups, bytes.Count(mounts, []byte(dir)))
-	for _, dir := range []string{"/run/containerd", "/var/lib/kubelet", "/var/log/containers", "/var/lib/cni", "/usr/libexec/kubernetes"} {
+	for _, dir := range []string{"/run/containerd", "/var/lib/kubelet", "/var/log/containers", "/var/lib/cni", "/usr/libexec/kubernetes", "/etc/cni", "/opt/cni"} {
 		_, err := os.Stat(dir)
 		fmt.Fprintf(&b, " %s=%t", dir, err == nil)
 	}

@@ -6,10 +6,11 @@
 // In a pod sandbox it is started without arguments. In a node's box (package
 // node) it first makes the mounts that keep one node's files from another's:
 //
-//	pause -tmpfs /run -bpffs /sys/fs/bpf -bind SOURCE=TARGET -ready FILE
+//	pause -tmpfs /run -bpffs /sys/fs/bpf -overlay SCRATCH=DIR -bind SOURCE=TARGET -ready FILE
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -22,6 +23,7 @@ func main() {
 	var b box
 	flag.Func("tmpfs", "mount an empty tmpfs on `DIR` (may be repeated)", list(&b.tmpfs))
 	flag.Func("bpffs", "mount a private bpffs on `DIR` (may be repeated)", list(&b.bpffs))
+	flag.Func("overlay", "let what is written below the second directory of `SCRATCH=DIR` go into the first (may be repeated)", list(&b.overlay))
 	flag.Func("bind", "bind-mount `SOURCE=TARGET` (may be repeated)", list(&b.bind))
 	flag.StringVar(&b.ready, "ready", "", "create this `FILE` when all mounts are made")
 	flag.Parse()
@@ -56,11 +58,11 @@ func reap() {
 
 // box lists the mounts of a node's own mount namespace.
 type box struct {
-	tmpfs, bpffs, bind []string
-	ready              string
+	tmpfs, bpffs, overlay, bind []string
+	ready                       string
 }
 
-// mount makes the mounts in the order tmpfs, bpffs, bind, then says so.
+// mount makes the mounts in the order tmpfs, bpffs, overlay, bind, then says so.
 func (b box) mount() error {
 	for _, dir := range b.tmpfs {
 		if err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_NOSUID|syscall.MS_NODEV, "mode=0755"); err != nil {
@@ -72,19 +74,49 @@ func (b box) mount() error {
 			return fmt.Errorf("mount bpffs on %s: %w", dir, err)
 		}
 	}
-	for _, pair := range b.bind {
-		source, target, ok := strings.Cut(pair, "=")
-		if !ok {
-			return fmt.Errorf("-bind %q: want SOURCE=TARGET", pair)
-		}
-		if err := syscall.Mount(source, target, "", syscall.MS_BIND, ""); err != nil {
-			return fmt.Errorf("bind %s to %s: %w", source, target, err)
-		}
+	if err := each(b.overlay, overlay); err != nil {
+		return err
+	}
+	if err := each(b.bind, bind); err != nil {
+		return err
 	}
 	if b.ready == "" {
 		return nil
 	}
 	return os.WriteFile(b.ready, nil, 0o644)
+}
+
+// each calls mount with both sides of every pair.
+func each(pairs []string, mount func(from, to string) error) error {
+	for _, pair := range pairs {
+		from, to, ok := strings.Cut(pair, "=")
+		if !ok {
+			return fmt.Errorf("mount %q: want FROM=TO", pair)
+		}
+		if err := mount(from, to); err != nil {
+			return fmt.Errorf("mount %s on %s: %w", from, to, err)
+		}
+	}
+	return nil
+}
+
+// overlay makes a directory of the machine writable, for this box alone.
+func overlay(scratch, dir string) error {
+	upper, work := scratch+"/upper", scratch+"/work"
+	if err := errors.Join(os.MkdirAll(upper, 0o755), os.MkdirAll(work, 0o755)); err != nil {
+		return err
+	}
+	return syscall.Mount("overlay", dir, "overlay", 0, "lowerdir="+dir+",upperdir="+upper+",workdir="+work)
+}
+
+// bind makes the directory that it mounts a directory on.
+func bind(source, target string) error {
+	if info, err := os.Stat(source); err == nil && info.IsDir() {
+		if err := os.MkdirAll(target, 0o755); err != nil {
+			return err
+		}
+	}
+	return syscall.Mount(source, target, "", syscall.MS_BIND, "")
 }
 
 func list(to *[]string) func(string) error {
