@@ -34,8 +34,6 @@ func TestDirectPath(t *testing.T) {
 	n.tcp(pod1, pod2)
 	flow := n.ping(pod1, pod2, 12*time.Second)
 	n.killAgents()
-	time.Sleep(time.Second) // traffic goes on without any agent
-	n.startAgents()
 	n.lossless(flow, "by own gateways, agents killed and restarted")
 
 	for _, cluster := range []string{"east", "west"} {
@@ -48,8 +46,6 @@ func TestDirectPath(t *testing.T) {
 	n.tcp(pod1, pod2)
 	flow = n.ping(pod1, pod2, 12*time.Second)
 	n.killAgents()
-	time.Sleep(time.Second)
-	n.startAgents()
 	n.lossless(flow, "node to node, agents killed and restarted")
 
 	n.must(pod1.Delete(n.ctx))
@@ -65,7 +61,7 @@ func TestDirectPath(t *testing.T) {
 	}))
 }
 
-// TestDirectPathOff: with --direct-path=false a node's pods go through OVN and the gateways' ports, those that were plugged for the
+// TestDirectPathOff: with node.directPath=false a cluster's pods go through OVN and the gateways' ports, those that were plugged for the
 // direct path too; and new ones get what Open vSwitch alone needs.
 func TestDirectPathOff(t *testing.T) {
 	n := newTenant(t, "direct-off")
@@ -76,18 +72,16 @@ func TestDirectPathOff(t *testing.T) {
 	n.verified("one-two")
 	n.direct(pod1, pod2, map[string]bool{"pod": true, "node": true})
 
-	restart := func(flags ...string) {
-		n.must(fleet.Lab.StopAgentNode("east", "n3"))
-		n.must(fleet.Lab.StartAgentNode(n.ctx, "east", "n3", flags...))
-	}
+	off := true
 	on := func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(n.ctx), time.Minute)
-		defer cancel()
-		n.check(fleet.Lab.StopAgentNode("east", "n3"))
-		n.check(fleet.Lab.StartAgentNode(ctx, "east", "n3"))
+		if !off {
+			return
+		}
+		off = false
+		n.check(fleet.Lab.Upgrade(context.WithoutCancel(n.ctx), "east"))
 	}
 	t.Cleanup(on)
-	restart("--direct-path=false")
+	n.must(fleet.Lab.Upgrade(n.ctx, "east", "node.directPath=false"))
 	n.by(pod1, pod2, "gateway") // west's pod sends by itself, to a gateway of east
 	if _, err := fleet.Maps(n.ctx, "east", "n3"); err == nil {
 		t.Error("a node without a role has maps")

@@ -23,6 +23,7 @@ import (
 
 	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/e2e/lab"
 	"github.com/tombolo-io/tombolo/e2e/lab/netns"
 	"github.com/tombolo-io/tombolo/e2e/lab/node"
 	"github.com/tombolo-io/tombolo/e2e/story"
@@ -58,10 +59,13 @@ func TestEncryption(t *testing.T) {
 	n.rotate(pod1, pod2)
 
 	seen = n.onTheWire(func() { // wireguard-go ends with the agent: no encryption, and no packet in the clear
-		n.must(fleet.Lab.StopAgentNode("east", "n1"))
-		_, err := pod1.Ping(n.ctx, pod2.Address, 20, 20*time.Millisecond)
+		killed, err := fleet.Lab.KillAgents(n.ctx, func(c lab.Container) bool { return c.Cluster == "east" && c.Node == "n1" && c.Component == "node" })
+		if n.must(err); killed != 1 {
+			n.Fatalf("killed %d agents of east's n1", killed)
+		}
+		_, err = pod1.Ping(n.ctx, pod2.Address, 20, 20*time.Millisecond)
 		n.must(err)
-		n.must(fleet.Lab.StartAgentNode(n.ctx, "east", "n1"))
+		n.must(fleet.Lab.AgentsReady(n.ctx))
 		n.eventuallyReach(pod1, pod2)
 	})
 	if seen[vxlanPort] != 0 {

@@ -61,6 +61,10 @@ func run(m *testing.M) int {
 		fmt.Println("make the pools:", err)
 		return 1
 	}
+	if err := measureInstall(ctx); err != nil {
+		fmt.Println("send a first packet:", err)
+		return 1
+	}
 	fmt.Printf("the lab is up after %s; logs are in %s/log\n", time.Since(begin).Round(time.Second), labDir)
 	return m.Run()
 }

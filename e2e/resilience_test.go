@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tombolo-io/tombolo/e2e/lab/kube"
 	"github.com/tombolo-io/tombolo/e2e/lab/netns"
 	"github.com/tombolo-io/tombolo/e2e/lab/probe"
 	"github.com/tombolo-io/tombolo/e2e/story"
@@ -73,41 +72,24 @@ func (n *tenant) written() map[string]int64 {
 	return sizes
 }
 
-// killAgents ends all agents at once, without a word.
+// killAgents ends all agents at once, without a word, and waits until the kubelets have started them again.
 func (n *tenant) killAgents() {
 	n.Helper()
-	killed := 0
-	for _, p := range fleet.Lab.Procs.List() {
-		if strings.Contains(p.Name(), "tombolo-agent") {
-			n.must(p.Kill())
-			killed++
-		}
+	killed, err := fleet.Lab.KillAgents(n.ctx, nil)
+	n.must(err)
+	if killed != 8 {
+		n.Fatalf("killed %d agents, want 2 controllers in each cluster and 4 nodes", killed)
 	}
-	if killed != 6 {
-		n.Fatalf("killed %d agents, want 2 controllers and 4 nodes", killed)
-	}
+	n.must(fleet.Lab.AgentsReady(n.ctx))
 }
 
-// startAgents starts all agents.
-func (n *tenant) startAgents() {
-	n.Helper()
-	for _, c := range fleet.Lab.Spokes {
-		n.must(fleet.Lab.StartAgentController(n.ctx, c.Name))
-		for _, node := range c.Nodes {
-			n.must(fleet.Lab.StartAgentNode(n.ctx, c.Name, node.Name))
-		}
-	}
-}
-
-// TestAgentsRestartWithoutLoss kills every agent under traffic and starts it again.
+// TestAgentsRestartWithoutLoss kills every agent under traffic; the kubelets start them again.
 func TestAgentsRestartWithoutLoss(t *testing.T) {
 	n := newTenant(t, "restart")
 	pod1, pod2 := n.peered()
 	before, world := n.written(), n.world()
 	flow := n.ping(pod1, pod2, 12*time.Second)
 	n.killAgents()
-	time.Sleep(time.Second) // traffic goes on without any agent
-	n.startAgents()
 	n.lossless(flow, "agents killed and restarted")
 	n.notChanged(before, "a restart of the agents")
 	if after := n.world(); after != world {
@@ -125,28 +107,25 @@ func (n *tenant) notChanged(before map[string]int64, by string) {
 	}
 }
 
-// TestHubAway stops the hub and its apiserver; clusters go on, even through restarts of their agents and new pods.
+// TestHubAway takes the hub's apiserver and node away; clusters go on, even through restarts of their agents and new pods.
 func TestHubAway(t *testing.T) {
 	n := newTenant(t, "hub-away")
 	pod1, pod2 := n.peered()
 	flow := n.ping(pod1, pod2, 15*time.Second)
-	n.must(fleet.Lab.StopHub())
-	n.must(fleet.Lab.Hub.Kill(kube.APIServer))
+	n.must(fleet.Lab.StopHub(n.ctx))
 	back := false
 	comeBack := func() {
 		if back {
 			return
 		}
 		back = true
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 		defer cancel()
-		n.check(fleet.Lab.Hub.Start(ctx, kube.APIServer))
 		n.check(fleet.Lab.StartHub(ctx))
 	}
 	t.Cleanup(comeBack)
 
 	n.killAgents()
-	n.startAgents()
 	pod3 := n.pod("east", "pod-3", "vpc-1") // a restarted agent attaches pods from its copy
 	n.reach(pod3, pod2, 62)
 	n.lossless(flow, "hub away, agents restarted")

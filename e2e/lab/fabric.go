@@ -25,7 +25,7 @@ func layFabric(o Options) error {
 	}
 	bridges := []string{mgmtBridge, wanBridge}
 	for _, p := range o.spokes() {
-		if p.nodes > 0 {
+		if p.ovn() {
 			bridges = append(bridges, p.underlay())
 		}
 	}
@@ -50,13 +50,14 @@ func layFabric(o Options) error {
 	return nil
 }
 
-// plugNode gives a node its three interfaces; who uses them gives the addresses.
+// plugNode gives a node its interfaces; who uses them gives the addresses.
 func plugNode(s spot) error {
-	for _, cable := range []struct{ kind, bridge, dev string }{
-		{"m", mgmtBridge, node.ManagementIf},
-		{"u", s.underlay(), underlayIf},
-		{"w", wanBridge, node.WANIf},
-	} {
+	type cable struct{ kind, bridge, dev string }
+	cables := []cable{{"m", mgmtBridge, node.ManagementIf}}
+	if s.ovn() {
+		cables = append(cables, cable{"u", s.underlay(), underlayIf}, cable{"w", wanBridge, node.WANIf})
+	}
+	for _, cable := range cables {
 		if err := plug(s.o, s.port(cable.kind), cable.bridge, s.netns(), cable.dev); err != nil {
 			return err
 		}

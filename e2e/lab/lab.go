@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -31,8 +32,10 @@ type Lab struct {
 	Hub *Cluster
 	// Spokes are the other clusters, in the order of the options.
 	Spokes []*Cluster
-	// Binaries are the programs that the lab runs, and kubectl.
+	// Binaries are the programs that the lab runs, kubectl and helm.
 	Binaries binaries.Set
+	// SpokesInstalled is when the first helm install on a spoke began, in a lab that was brought up by this program.
+	SpokesInstalled time.Time
 
 	options Options
 	logf    func(format string, args ...any)
@@ -44,7 +47,7 @@ type Lab struct {
 // stopped and started one by one.
 type Cluster struct {
 	*kube.ControlPlane
-	// Central is the cluster's OVN; nil without nodes.
+	// Central is the cluster's OVN; nil on the hub and without nodes.
 	Central *ovn.Central
 	// Nodes are n1, n2, ….
 	Nodes []*Node
@@ -55,7 +58,7 @@ type Cluster struct {
 // Node is one node of a cluster.
 type Node struct {
 	*node.Node
-	// OVS is the node's Open vSwitch and ovn-controller.
+	// OVS is the node's Open vSwitch and ovn-controller; nil on the hub.
 	OVS *ovn.NodeOVS
 
 	spot spot
@@ -139,15 +142,15 @@ func (l *Lab) centralOptions(p place) ovn.CentralOptions {
 // cluster makes the handles of a cluster that was started.
 func (l *Lab) cluster(p place, control *kube.ControlPlane) *Cluster {
 	c := &Cluster{ControlPlane: control, place: p}
-	if p.nodes > 0 {
+	if p.ovn() {
 		c.Central = &ovn.Central{CentralOptions: l.centralOptions(p)}
 	}
 	for _, s := range p.spots() {
-		c.Nodes = append(c.Nodes, &Node{
-			Node: &node.Node{Options: l.nodeOptions(s)},
-			OVS:  &ovn.NodeOVS{NodeOptions: l.ovsOptions(s, c.Central)},
-			spot: s,
-		})
+		n := &Node{Node: &node.Node{Options: l.nodeOptions(s)}, spot: s}
+		if p.ovn() {
+			n.OVS = &ovn.NodeOVS{NodeOptions: l.ovsOptions(s, c.Central)}
+		}
+		c.Nodes = append(c.Nodes, n)
 	}
 	return c
 }
@@ -155,21 +158,29 @@ func (l *Lab) cluster(p place, control *kube.ControlPlane) *Cluster {
 func (l *Lab) nodeOptions(s spot) node.Options {
 	o := node.Options{
 		Dir: l.Procs, Cluster: s.place.name, Name: s.name, NetNS: s.netns(), StateDir: s.dir(),
-		MgmtIP: s.mgmtIP(), WanIP: s.wanIP(), PodCIDR: s.podCIDR(), Labels: map[string]string{},
-		Kubelet: l.Binaries["kubelet"], Pause: l.Binaries["pause"],
-		PauseTar: l.options.file("images/pause.tar"), Images: []string{l.options.file("images/podtool.tar")},
-		// Empty without Tombolo: pods then have the node's bridge alone.
-		CNIPlugin: l.Binaries["tombolo-cni"],
+		MgmtIP: s.mgmtIP(), PodCIDR: s.podCIDR(), ServiceCIDR: serviceNet,
+		Labels: map[string]string{}, Mounts: map[string]string{},
+		Kubelet: l.Binaries["kubelet"], KubeProxy: l.Binaries["kube-proxy"], Pause: l.Binaries["pause"],
+		PauseTar: l.options.file("images/pause.tar"), Images: l.images(s.place),
 	}
-	if s.gateway() {
-		o.Labels[gatewayLabel] = "true"
+	if s.ovn() {
+		o.WanIP = s.wanIP()
+		// What an agent expects of a node: Open vSwitch's sockets at their usual place, and a directory that
+		// outlives the node's end.
+		o.Mounts["/run/openvswitch"] = l.ovsDir(s)
+		o.Mounts["/var/lib/tombolo"] = filepath.Join(s.dir(), "tombolo")
+		if s.gateway() {
+			o.Labels[gatewayLabel] = "true"
+		}
 	}
 	return o
 }
 
+func (l *Lab) ovsDir(s spot) string { return filepath.Join(s.dir(), "ovs") }
+
 func (l *Lab) ovsOptions(s spot, central *ovn.Central) ovn.NodeOptions {
 	return ovn.NodeOptions{
-		Dir: l.Procs, Cluster: s.place.name, Node: s.name, NetNS: s.netns(), StateDir: filepath.Join(s.dir(), "ovs"),
+		Dir: l.Procs, Cluster: s.place.name, Node: s.name, NetNS: s.netns(), StateDir: l.ovsDir(s),
 		SB: central.SB(), EncapIP: s.underlayIP(), UnderlayIf: underlayIf,
 	}
 }
@@ -178,7 +189,7 @@ func (l *Lab) ovsOptions(s spot, central *ovn.Central) ovn.NodeOptions {
 // a go build cache.
 func (l *Lab) build(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	var servers, management binaries.Set
+	var servers, management, charts binaries.Set
 	own := binaries.Set{}
 	g.Go(func() (err error) {
 		servers, err = binaries.Servers(ctx, l.logf)
@@ -186,6 +197,12 @@ func (l *Lab) build(ctx context.Context) error {
 	})
 	g.Go(func() (err error) {
 		management, err = binaries.OCM(ctx, l.logf)
+		return err
+	})
+	g.Go(func() (err error) {
+		if l.options.Tombolo {
+			charts, err = binaries.Helm(ctx, l.logf)
+		}
 		return err
 	})
 	g.Go(func() error {
@@ -207,19 +224,52 @@ func (l *Lab) build(ctx context.Context) error {
 	}
 	l.Binaries = servers
 	maps.Copy(l.Binaries, management)
+	maps.Copy(l.Binaries, charts)
 	maps.Copy(l.Binaries, own)
 	return nil
 }
 
+// buildImages writes the images of all nodes.
 func (l *Lab) buildImages(ctx context.Context, own binaries.Set) error {
-	for _, p := range l.options.spokes() {
-		if p.nodes > 0 {
-			built, err := image.Build(ctx, l.options.file("images"))
-			own["pause"], own["podtool"] = built.Pause, built.Podtool
-			return err
-		}
+	if !slices.ContainsFunc(l.options.clusters(), func(p place) bool { return p.nodes > 0 }) {
+		return nil
 	}
-	return nil
+	built, err := image.Build(ctx, l.options.file("images"))
+	if err != nil {
+		return err
+	}
+	own["pause"], own["podtool"] = built.Pause, built.Podtool
+	if !l.options.Tombolo {
+		return nil
+	}
+	if err := image.Write(l.options.file(hubImage), image.Hub(own.Path("tombolo-hub"))); err != nil {
+		return err
+	}
+	return image.Write(l.options.file(agentImage), image.Agent(own.Path("tombolo-agent"), own.Path("tombolo-cni")))
+}
+
+// Files of images.
+const (
+	podtoolImage = "images/podtool.tar"
+	hubImage     = "images/tombolo-hub.tar"
+	agentImage   = "images/tombolo-agent.tar"
+)
+
+// images are those that a cluster's pods are made of.
+func (l *Lab) images(p place) []string {
+	names := []string{podtoolImage}
+	switch {
+	case !l.options.Tombolo:
+	case p.index == 1:
+		names = []string{hubImage}
+	default:
+		names = append(names, agentImage)
+	}
+	var files []string
+	for _, name := range names {
+		files = append(files, l.options.file(name))
+	}
+	return files
 }
 
 // elapsed puts the time since begin before each line of progress.

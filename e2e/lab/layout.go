@@ -11,7 +11,7 @@ import (
 
 // The lab's networks. Each is a bridge in the fabric's namespace.
 //
-//	mgmt        all control planes and nodes: Kubernetes' own traffic
+//	mgmt        all control planes and nodes: Kubernetes' own traffic. The hub's nodes have no other
 //	u-<cluster> the nodes of one cluster: Geneve
 //	wan         the nodes of all clusters: traffic between clusters
 const (
@@ -37,7 +37,17 @@ type place struct {
 	gates int
 }
 
-func (o Options) hub() place { return place{o: o, index: 1, name: o.Hub} }
+// hub has a node for Tombolo's own pods.
+func (o Options) hub() place {
+	p := place{o: o, index: 1, name: o.Hub}
+	if o.Tombolo {
+		p.nodes = 1
+	}
+	return p
+}
+
+// ovn tells whether the cluster has OVN, and gateways to the others: the hub has not.
+func (p place) ovn() bool { return p.index > 1 && p.nodes > 0 }
 
 func (o Options) spokes() []place {
 	var all []place

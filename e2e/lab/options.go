@@ -28,8 +28,8 @@ type Options struct {
 	// Prefix starts the names of all network namespaces; "" is "tmb". Labs with
 	// different prefixes and cluster names can be up at the same time.
 	Prefix string
-	// Tombolo tells to build and run the product too: the hub, and an agent in
-	// each spoke. Without it the clusters have its CRDs and namespaces only.
+	// Tombolo tells to build the product too, and to install its charts: the hub's, and the
+	// agent's in each spoke. Without it the clusters have its CRDs and namespaces only, and the hub no node.
 	Tombolo bool
 	// Logf takes lines of progress; nil drops them.
 	Logf func(format string, args ...any) `json:"-"`
@@ -107,7 +107,7 @@ func (o Options) checkNames() error {
 
 // reservedNames are entries of Dir besides the clusters' directories, and the
 // name of the fabric's namespace.
-var reservedNames = []string{"bin", "images", "log", "pid", "fabric"}
+var reservedNames = []string{"bin", "helm", "images", "log", "pid", "fabric"}
 
 func (o Options) prefix() string {
 	if o.Prefix == "" {

@@ -87,7 +87,7 @@ func (l *Lab) up(ctx context.Context, s *state) error {
 	if !l.options.Tombolo {
 		return nil
 	}
-	return l.StartTombolo(ctx)
+	return l.install(ctx)
 }
 
 // join makes the spokes members of the fleet, as an administrator of OCM does.
@@ -127,7 +127,7 @@ func nameLabel(cluster string) *unstructured.Unstructured {
 // startCluster brings a cluster up as far as it depends on no other.
 func (l *Lab) startCluster(ctx context.Context, p place) (*Cluster, error) {
 	g, gctx := errgroup.WithContext(ctx)
-	if p.nodes > 0 {
+	if p.ovn() {
 		g.Go(func() error {
 			_, err := ovn.StartCentral(gctx, l.centralOptions(p))
 			return err
@@ -175,9 +175,13 @@ func (l *Lab) StartNode(ctx context.Context, cluster, name string) error {
 	return l.startNode(ctx, c, n)
 }
 
-// startNode gives the kubelet its identity and starts it beside the node's Open vSwitch.
+// startNode gives the kubelet and kube-proxy their identities and starts them beside the node's Open vSwitch.
 func (l *Lab) startNode(ctx context.Context, c *Cluster, n *Node) error {
 	kubeconfig, err := c.ClientConfig("system:node:"+n.Name, []string{"system:nodes"})
+	if err != nil {
+		return err
+	}
+	proxy, err := c.ClientConfig("system:kube-proxy", nil)
 	if err != nil {
 		return err
 	}
@@ -185,13 +189,15 @@ func (l *Lab) startNode(ctx context.Context, c *Cluster, n *Node) error {
 	if err != nil {
 		return err
 	}
-	n.Kubeconfig, n.CA = kubeconfig, c.CA().PEM()
+	n.Kubeconfig, n.ProxyKubeconfig, n.CA = kubeconfig, proxy, c.CA().PEM()
 	n.ServingCert, n.ServingKey = serving.Cert, serving.Key
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		_, err := ovn.StartNode(gctx, n.OVS.NodeOptions)
-		return err
-	})
+	if n.OVS != nil {
+		g.Go(func() error {
+			_, err := ovn.StartNode(gctx, n.OVS.NodeOptions)
+			return err
+		})
+	}
 	g.Go(func() error {
 		if _, err := node.Start(gctx, n.Node.Options); err != nil {
 			return err
@@ -212,7 +218,7 @@ func (l *Lab) startNode(ctx context.Context, c *Cluster, n *Node) error {
 func warm(ctx context.Context, c *Cluster) error {
 	for _, from := range c.Nodes {
 		for _, to := range c.Nodes {
-			if from == to {
+			if from == to || from.OVS == nil {
 				continue
 			}
 			if err := from.OVS.Warm(ctx, to.spot.underlayIP().Addr()); err != nil {
@@ -257,7 +263,7 @@ func end(ctx context.Context, s *state) error {
 	}
 	errs := []error{kill.Wait()}
 	var nodes errgroup.Group
-	for _, p := range s.Options.spokes() {
+	for _, p := range s.Options.clusters() {
 		for _, spot := range p.spots() {
 			// What is left of a node are its cgroups.
 			nodes.Go(func() error {

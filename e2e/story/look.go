@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
+	"github.com/tombolo-io/tombolo/e2e/lab"
 	"github.com/tombolo-io/tombolo/e2e/lab/netns"
 )
 
@@ -125,7 +126,7 @@ func (f *Fleet) Counters(ctx context.Context, cluster string) (Counters, error) 
 	counters := Counters{drops: map[string]float64{}}
 	var lines []string
 	for _, node := range c.Nodes {
-		families, err := scrape(ctx, node.NetNS)
+		families, err := scrape(ctx, node)
 		if err != nil {
 			return Counters{}, fmt.Errorf("read metrics of node %s of %s: %w", node.Name, cluster, err)
 		}
@@ -148,9 +149,10 @@ func (f *Fleet) Counters(ctx context.Context, cluster string) (Counters, error) 
 	return counters, nil
 }
 
-func scrape(ctx context.Context, namespace string) (map[string]*dto.MetricFamily, error) {
-	httpClient := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DialContext: netns.DialContext(namespace), DisableKeepAlives: true}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:8080/metrics", nil)
+func scrape(ctx context.Context, n *lab.Node) (map[string]*dto.MetricFamily, error) {
+	httpClient := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DialContext: netns.DialContext(n.NetNS), DisableKeepAlives: true}}
+	url := fmt.Sprintf("http://%s:%d/metrics", n.MgmtIP.Addr(), lab.MetricsPort)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
 	}

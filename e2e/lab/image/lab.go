@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+
+	"github.com/tombolo-io/tombolo/apis/version"
 )
 
 // References of the lab's own images. They never exist in a registry, so pods
@@ -37,6 +39,32 @@ func Podtool(binary string) Spec {
 		Links:      map[string]string{"/usr/bin/podtool": "/podtool"},
 		Entrypoint: []string{"/podtool"},
 		Cmd:        []string{"serve"},
+	}
+}
+
+// Registry is that of Tombolo's images in the lab: the value image.registry of the charts.
+const Registry = "tombolo.local"
+
+// Hub is the image of the hub as it is released; binary is the built tombolo-hub.
+func Hub(binary string) Spec {
+	return Spec{
+		Ref:        Registry + "/tombolo-io/tombolo-hub:" + version.Version,
+		Files:      []File{{Path: "/usr/bin/tombolo-hub", Source: binary}},
+		Entrypoint: []string{"/usr/bin/tombolo-hub"},
+		User:       "65532:65532",
+	}
+}
+
+// Agent is the image of the agent in both of its roles, with the CNI plugin that it installs.
+func Agent(agent, cni string) Spec {
+	return Spec{
+		Ref: Registry + "/tombolo-io/tombolo-agent:" + version.Version,
+		Files: []File{
+			{Path: "/usr/bin/tombolo-agent", Source: agent},
+			{Path: "/usr/bin/tombolo-cni", Source: cni},
+		},
+		Entrypoint: []string{"/usr/bin/tombolo-agent"},
+		User:       "65532:65532",
 	}
 }
 

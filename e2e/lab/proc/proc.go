@@ -44,10 +44,6 @@ type Spec struct {
 	// BoxPID, when not 0, is a process whose mount, pid and network namespaces
 	// the new process enters. With NetNS set too, NetNS gives the network.
 	BoxPID int
-	// Capabilities, when not nil, are all that the process can have, as Kubernetes
-	// writes them ("NET_ADMIN"): the others are taken from its bounding set, as a
-	// container runtime does. It stays root.
-	Capabilities []string
 	// Cwd is the working directory; "" is the starter's own.
 	Cwd string
 }
@@ -111,16 +107,16 @@ func (d Dir) Start(ctx context.Context, spec Spec) (*Process, error) {
 	return p, nil
 }
 
-// startIn forks from a thread that has entered the wanted namespaces, and given
-// up the capabilities that are not wanted: a child is born in those of the thread that forks it, and its pid is the real one,
-// which a fork by nsenter would hide.
+// startIn forks from a thread that has entered the wanted namespaces: a child is
+// born in those of the thread that forks it, and its pid is the real one, which a
+// fork by nsenter would hide.
 func startIn(cmd *exec.Cmd, spec Spec) error {
-	if spec.NetNS == "" && spec.BoxPID == 0 && spec.Capabilities == nil {
+	if spec.NetNS == "" && spec.BoxPID == 0 {
 		return cmd.Start()
 	}
 	result := make(chan error, 1)
 	go onOwnThread(func() {
-		if err := errors.Join(enter(spec), confine(spec.Capabilities)); err != nil {
+		if err := enter(spec); err != nil {
 			result <- err
 			return
 		}

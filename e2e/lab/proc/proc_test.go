@@ -328,35 +328,3 @@ func TestSignal(t *testing.T) {
 		t.Errorf("signal to a dead process gives %v, want os.ErrProcessDone", err)
 	}
 }
-
-// TestCapabilities: a process has what its Spec names, and the starter keeps its own.
-func TestCapabilities(t *testing.T) {
-	d := Dir(t.TempDir())
-	for name, tc := range map[string]struct {
-		keep []string
-		want string
-	}{
-		"two":  {[]string{"NET_ADMIN", "BPF"}, "0000008000001000"},
-		"none": {[]string{}, "0000000000000000"},
-	} {
-		p := start(t, d, Spec{Name: name, Path: "sh", Args: []string{"-c", "grep Cap /proc/self/status; exec sleep 60"}, Capabilities: tc.keep})
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-		defer cancel()
-		err := Wait(ctx, name, p, func(context.Context) error {
-			out, err := os.ReadFile(p.Log())
-			if err == nil && (!strings.Contains(string(out), "CapEff:\t"+tc.want) || !strings.Contains(string(out), "CapBnd:\t"+tc.want)) {
-				err = fmt.Errorf("want %s, have\n%s", tc.want, out)
-			}
-			return err
-		})
-		if err != nil {
-			t.Error(err)
-		}
-	}
-	if _, err := d.Start(t.Context(), Spec{Name: "x", Path: "true", Capabilities: []string{"FLY"}}); err == nil || !strings.Contains(err.Error(), `capability "FLY"`) {
-		t.Errorf("error is %v", err)
-	}
-	if out, err := exec.Command("grep", "CapEff", "/proc/self/status").Output(); err != nil || strings.Contains(string(out), "0000000000000000") {
-		t.Errorf("the starter has lost its own: %s, %v", out, err)
-	}
-}

@@ -1,0 +1,122 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tombolo-io/tombolo/charts"
+	"github.com/tombolo-io/tombolo/e2e/lab/binaries"
+	"github.com/tombolo-io/tombolo/e2e/lab/image"
+	"github.com/tombolo-io/tombolo/e2e/lab/node"
+	"github.com/tombolo-io/tombolo/e2e/lab/ovn"
+)
+
+// helmTimeout bounds one installation, images present.
+const helmTimeout = 3 * time.Minute
+
+// gatewayLabel marks the nodes that carry traffic to other clusters.
+const gatewayLabel = "tombolo.io/gateway"
+
+// install installs the hub, and then the agent in every spoke with nodes, as the administrators of these clusters do.
+func (l *Lab) install(ctx context.Context) error {
+	if err := l.Helm(ctx, l.Hub.Name, "install", charts.Hub); err != nil {
+		return err
+	}
+	l.SpokesInstalled = time.Now()
+	g, ctx := errgroup.WithContext(ctx)
+	for _, c := range l.Spokes {
+		if c.Central != nil {
+			g.Go(func() error { return l.installSpoke(ctx, c) })
+		}
+	}
+	return g.Wait()
+}
+
+func (l *Lab) installSpoke(ctx context.Context, c *Cluster) error {
+	if err := l.giveHubIdentity(ctx, c); err != nil {
+		return err
+	}
+	if err := l.Helm(ctx, c.Name, "install", charts.SpokeAgent); err != nil {
+		return err
+	}
+	return l.installCNI(c)
+}
+
+// Upgrade gives the release of a cluster other values, each as helm's --set wants it, on top of the lab's own.
+func (l *Lab) Upgrade(ctx context.Context, cluster string, set ...string) error {
+	chart := charts.SpokeAgent
+	if cluster == l.Hub.Name {
+		chart = charts.Hub
+	}
+	var args []string
+	for _, s := range set {
+		args = append(args, "--set="+s)
+	}
+	return l.Helm(ctx, cluster, "upgrade", chart, args...)
+}
+
+// Helm installs or upgrades a chart of this tree with the lab's values, and waits until its pods are ready.
+func (l *Lab) Helm(ctx context.Context, cluster, verb, chart string, args ...string) error {
+	c, err := l.Cluster(cluster)
+	if err != nil {
+		return err
+	}
+	root, err := binaries.Root(ctx)
+	if err != nil {
+		return err
+	}
+	values := filepath.Join(c.place.dir(), chart+".values.json")
+	if err := writeJSON(values, c.values(chart)); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, helmTimeout)
+	defer cancel()
+	begin := time.Now()
+	args = append([]string{verb, chart, filepath.Join(root, "charts", chart), "--kubeconfig", c.Kubeconfig,
+		"--namespace", charts.Namespace, "--values", values, "--wait", "--timeout", helmTimeout.String()}, args...)
+	if verb == "install" {
+		args = append(args, "--create-namespace")
+	}
+	cmd := exec.CommandContext(ctx, l.Binaries.Path("helm"), args...)
+	cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+l.options.file("helm"), "HELM_CONFIG_HOME="+l.options.file("helm"), "HELM_DATA_HOME="+l.options.file("helm"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return errors.Join(fmt.Errorf("helm %s %s on %s: %w: %s", verb, chart, cluster, err, out), c.complaints(context.WithoutCancel(ctx)))
+	}
+	l.logf("%s: helm %s %s took %.1f s", cluster, verb, chart, time.Since(begin).Seconds())
+	return nil
+}
+
+// values are what the administrator of the lab's clusters has to say: where images are, and what of its network nobody can find out.
+func (c *Cluster) values(chart string) map[string]any {
+	values := map[string]any{"image": map[string]any{"registry": image.Registry}}
+	if chart == charts.Hub {
+		return values
+	}
+	values["clusterName"] = c.Name
+	values["ovn"] = map[string]any{"northbound": fmt.Sprintf("tcp:%s:%d", c.IP, ovn.NBPort)}
+	values["node"] = map[string]any{"endpointInterface": node.WANIf}
+	values["controller"] = map[string]any{"reservedCIDRs": c.place.reserved()}
+	return values
+}
+
+func writeJSON(path string, value any) error {
+	b, err := json.MarshalIndent(value, "", "  ")
+	if err == nil {
+		err = os.WriteFile(path, b, 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
