@@ -259,7 +259,7 @@ func (c *Cluster) complaints(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("its log ends with:\n%s", log))
 		}
 	}
-	events, err := client.CoreV1().Events(charts.Namespace).List(ctx, metav1.ListOptions{FieldSelector: "type=Warning"})
+	events, err := client.CoreV1().Events(charts.Namespace).List(ctx, metav1.ListOptions{FieldSelector: "type=Warning,reason!=MissingClusterDNS"})
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
