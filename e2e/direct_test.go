@@ -54,10 +54,13 @@ func TestDirectPath(t *testing.T) {
 			return fmt.Errorf("interfaces are\n%s\nwere\n%s", left, quiet)
 		}
 		maps, err := fleet.Maps(n.ctx, "east", "n3")
-		if err == nil && strings.Contains(maps, pod1.Address.String()) {
+		switch {
+		case err != nil && strings.Contains(err.Error(), "find maps"):
+			return nil // the node has no role
+		case err == nil && strings.Contains(maps, pod1.Address.String()):
 			return fmt.Errorf("maps are\n%s", maps)
 		}
-		return nil
+		return err
 	}))
 }
 

@@ -5,7 +5,6 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"testing"
 	"time"
@@ -25,6 +24,9 @@ var firstPacket time.Duration
 // installTenant is where that packet is sent.
 const installTenant = "install"
 
+// atRest is what Tombolo's containers took then.
+var atRest []story.Footprint
+
 // measureInstall makes two Vpcs, peers them and waits for a packet, in a fleet that is just being installed.
 func measureInstall(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
@@ -32,32 +34,7 @@ func measureInstall(ctx context.Context) error {
 	if err := fleet.Namespace(ctx, installTenant); err != nil {
 		return err
 	}
-	if err := fleet.Hub.Apply(ctx, []byte(`
-apiVersion: network.tombolo.io/v1alpha1
-kind: Vpc
-metadata: {name: vpc-1, namespace: install}
-spec: {clusters: {names: [east]}}
----
-apiVersion: network.tombolo.io/v1alpha1
-kind: Subnet
-metadata: {name: vpc-1, namespace: install}
-spec: {vpc: vpc-1, cidrBlock: 10.0.0.0/16}
----
-apiVersion: network.tombolo.io/v1alpha1
-kind: Vpc
-metadata: {name: vpc-2, namespace: install}
-spec: {clusters: {names: [west]}}
----
-apiVersion: network.tombolo.io/v1alpha1
-kind: Subnet
-metadata: {name: vpc-2, namespace: install}
-spec: {vpc: vpc-2, cidrBlock: 172.31.0.0/16}
----
-apiVersion: network.tombolo.io/v1alpha1
-kind: VpcPeering
-metadata: {name: one-two, namespace: install}
-spec: {vpc: vpc-1, peerVpc: {name: vpc-2}}
-`)); err != nil {
+	if err := fleet.Hub.Apply(ctx, []byte(installPeering)); err != nil {
 		return err
 	}
 	from, err := fleet.Spokes["east"].StartPod(ctx, story.PodRequest{Namespace: installTenant, Name: "pod-1", Subnet: "vpc-1"})
@@ -75,41 +52,69 @@ spec: {vpc: vpc-1, peerVpc: {name: vpc-2}}
 		}
 		return err
 	})
+	if err != nil {
+		return err
+	}
 	firstPacket = time.Since(fleet.Lab.SpokesInstalled)
-	return err
+	atRest, err = fleet.Footprints(ctx)
+	return errors.Join(err, from.Delete(ctx), to.Delete(ctx), fleet.Hub.DeleteAll(ctx, []byte(installPeering)))
 }
+
+const installPeering = `
+apiVersion: network.tombolo.io/v1alpha1
+kind: Vpc
+metadata: {name: vpc-1, namespace: install}
+spec: {clusters: {names: [east]}}
+---
+apiVersion: network.tombolo.io/v1alpha1
+kind: Subnet
+metadata: {name: vpc-1, namespace: install}
+spec: {vpc: vpc-1, cidrBlock: 10.201.0.0/16}
+---
+apiVersion: network.tombolo.io/v1alpha1
+kind: Vpc
+metadata: {name: vpc-2, namespace: install}
+spec: {clusters: {names: [west]}}
+---
+apiVersion: network.tombolo.io/v1alpha1
+kind: Subnet
+metadata: {name: vpc-2, namespace: install}
+spec: {vpc: vpc-2, cidrBlock: 10.202.0.0/16}
+---
+apiVersion: network.tombolo.io/v1alpha1
+kind: VpcPeering
+metadata: {name: one-two, namespace: install}
+spec: {vpc: vpc-1, peerVpc: {name: vpc-2}}
+`
 
 // TestInstall holds what an installation costs: time until it is of use, and memory of the agents.
 func TestInstall(t *testing.T) {
-	newTenant(t, installTenant) // to be removed
-	line := func(number string, value any, more map[string]any) {
-		if more == nil {
-			more = map[string]any{}
-		}
-		more["number"], more["value"] = number, value
-		text, err := json.Marshal(more)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Logf("%s", text)
-	}
-	line("helm install to first peered packet, s", firstPacket.Seconds(), nil)
+	t.Logf(`{"number":"from helm install to the first peered packet","seconds":%.1f}`, firstPacket.Seconds())
 	if firstPacket > 3*firstPacketWithin { // a busy machine is slower
 		t.Errorf("from helm install to the first packet it took %s, and should take %s", firstPacket, firstPacketWithin)
 	}
-	footprints, err := fleet.Footprints(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
 	seen := map[string]int{}
-	for _, f := range footprints {
-		line("memory (RSS), KiB", f.RSS, map[string]any{"cluster": f.Cluster, "node": f.Node, "pod": f.Pod, "component": f.Component})
+	for _, f := range atRest {
+		report(t, "memory at rest", f)
 		seen[f.Component]++
 		if f.Component != "hub" && f.RSS > agentMemory {
 			t.Errorf("%s of %s has %d KiB, want at most %d", f.Pod, f.Cluster, f.RSS, agentMemory)
 		}
 	}
-	if seen["controller"] != 4 || seen["node"] != 4 || seen["hub"] == 0 {
-		t.Errorf("containers are %v, want 4 controllers, 4 nodes and the hub's", seen)
+	if seen["controller"] != 4 || seen["node"] != 4 || seen["hub"] != 2 {
+		t.Errorf("containers are %v, want 4 controllers, 4 nodes and 2 of the hub", seen)
 	}
+	now, err := fleet.Footprints(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range now {
+		report(t, "memory after the tests before", f)
+	}
+}
+
+// report is a line for people, and for who collects numbers.
+func report(t *testing.T, number string, f story.Footprint) {
+	t.Helper()
+	t.Logf(`{"number":%q,"cluster":%q,"node":%q,"component":%q,"rss_mib":%.1f}`, number, f.Cluster, f.Node, f.Component, float64(f.RSS)/1024)
 }

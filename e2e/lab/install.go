@@ -93,6 +93,10 @@ func (l *Lab) Helm(ctx context.Context, cluster, verb, chart string, args ...str
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return errors.Join(fmt.Errorf("helm %s %s on %s: %w: %s", verb, chart, cluster, err, out), c.complaints(context.WithoutCancel(ctx)))
 	}
+	// For helm a DaemonSet is ready while its last pod is still being replaced.
+	if err := c.tomboloReady(ctx); err != nil {
+		return err
+	}
 	l.logf("%s: helm %s %s took %.1f s", cluster, verb, chart, time.Since(begin).Seconds())
 	return nil
 }
