@@ -13,10 +13,10 @@ import (
 	"github.com/tombolo-io/tombolo/e2e/lab/kube"
 )
 
-// furnish gives a cluster without Tombolo its CRDs and its namespace, for those who run parts of it by themselves. With
-// Tombolo the charts bring all of that.
+// furnish gives a cluster without Tombolo its CRDs and its namespace, for those who run parts of it by themselves. Where
+// Tombolo is installed its chart brings all of that.
 func (l *Lab) furnish(ctx context.Context, p place, control *kube.ControlPlane) error {
-	if l.options.Tombolo {
+	if l.options.Tombolo && p.nodes > 0 {
 		return nil
 	}
 	definitions, err := kube.Objects(crds.Files, "spoke.*.yaml")

@@ -25,7 +25,7 @@ func testOptions(t *testing.T) Options {
 	t.Helper()
 	o := Options{
 		Dir: t.TempDir(), Hub: "labhub", Prefix: fmt.Sprintf("tmb-%d", os.Getpid()), Logf: t.Logf,
-		Spokes: []SpokeOptions{{Name: "labone", Nodes: 1}, {Name: "labtwo"}},
+		Spokes: []SpokeOptions{{Name: "labone", Nodes: 1}, {Name: "labtwo"}}, Tombolo: true,
 	}
 	t.Cleanup(func() {
 		if err := Down(context.WithoutCancel(t.Context()), o.Dir); err != nil {
@@ -94,9 +94,11 @@ func testUse(t *testing.T, o Options) {
 		"FleetOnTheHub":  {"labhub", "labone labtwo", []string{"get", "managedclusters", "-o", "jsonpath={.items[*].metadata.name}"}},
 		"SelectByLabel":  {"labhub", "labone", []string{"get", "managedclusters", "-l", "name=labone", "-o", "jsonpath={.items[*].metadata.name}"}},
 		"VpcsOnTheHub":   {"labhub", "", []string{"get", "vpcs,subnets,vpcpeerings,ippools", "-A", "-o", "name"}},
-		"ClusterOnHub":   {"labhub", "", []string{"get", "localrouters,interconnectgateways", "-n", "labtwo", "-o", "name"}},
+		"ClusterOnHub":   {"labhub", "interconnectgateway.spoke.tombolo.io/labtwo", []string{"get", "localrouters,interconnectgateways", "-n", "labtwo", "-o", "name"}},
 		"CopiesOnSpoke":  {"labtwo", "", []string{"get", "localrouters,interconnectgateways", "-n", "tombolo-system", "-o", "name"}},
 		"NodeOnSpoke":    {"labone", "n1 10.90.2.11 True", []string{"get", "nodes", "-o", `jsonpath={.items[*].metadata.name} {.items[*].status.addresses[0].address} {.items[*].status.conditions[?(@.type=="Ready")].status}`}},
+		"HubInPods":      {"labhub", "true true", []string{"get", "pods", "-n", "tombolo-system", "-o", "jsonpath={.items[*].status.containerStatuses[*].ready}"}},
+		"AgentInPods":    {"labone", "true true true", []string{"get", "pods", "-n", "tombolo-system", "-o", "jsonpath={.items[*].status.containerStatuses[*].ready}"}},
 		"GatewayOnSpoke": {"labone", "node/n1", []string{"get", "nodes", "-l", "tombolo.io/gateway=true", "-o", "name"}},
 	}
 	for name, tc := range cases {
@@ -136,6 +138,9 @@ func testNodeComesBack(t *testing.T, o Options) {
 	}
 	if err := l.StartNode(t.Context(), "labone", "n1"); err != nil {
 		t.Fatal(err)
+	}
+	if err := l.AgentsReady(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -179,7 +184,7 @@ func TestAFailedStartKeepsItsLogs(t *testing.T) {
 	}
 	t.Setenv("KUBEBUILDER_ASSETS", assets)
 	o := testOptions(t)
-	o.Spokes = nil
+	o.Spokes, o.Tombolo = nil, false
 	begin := time.Now()
 	_, err := Up(t.Context(), o)
 	log := filepath.Join(o.Dir, "log", "labhub-etcd.log")

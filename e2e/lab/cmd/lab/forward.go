@@ -14,8 +14,8 @@ func forwardCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "forward --netns NAME --to IP:PORT",
 		Short: "Carry TCP connections from the machine's loopback into a network namespace of the lab",
-		Example: `  # read the hub's metrics, which it serves on the loopback of its control plane's namespace
-  lab forward --netns tmb-hub-cp --to 127.0.0.1:8080 --listen 127.0.0.1:9080`,
+		Example: `  # read the metrics of the agent of a node, which it serves at the node's address
+  lab forward --netns tmb-east-n1 --to 10.90.2.11:9517 --listen 127.0.0.1:9080`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return forward.Run(cmd.Context(), o) },
 	}

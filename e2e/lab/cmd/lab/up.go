@@ -46,7 +46,7 @@ starts the fleet and returns when it is ready. The clusters stay up until lab do
 	f.StringVar(&o.Hub, "hub", "hub", "name of the hub cluster")
 	f.StringArrayVar(&spokes, "spoke", []string{"east=1", "west=1"}, "spoke cluster as NAME=NODES or NAME=NODES/GATEWAYS; repeat for more")
 	f.StringVar(&o.Prefix, "prefix", "tmb", "start of the names of all network namespaces")
-	f.BoolVar(&o.Tombolo, "tombolo", true, "build and run Tombolo's hub and agents too")
+	f.BoolVar(&o.Tombolo, "tombolo", true, "build Tombolo's hub and agents too, and install their charts")
 	return cmd
 }
 
