@@ -59,8 +59,8 @@ type approver struct {
 	keys keyring
 }
 
-// newGateways makes one gateway for each cluster that may have something.
-func newGateways(f *fleet, links *linkRanges, p *pools, existing []*gatewayNode, before *gatewaySet) *gatewaySet {
+// newGateways makes one gateway for each cluster that may have something, and keeps those of clusters that are leaving.
+func newGateways(f *fleet, d *drains, version string, links *linkRanges, p *pools, existing []*gatewayNode, before *gatewaySet) *gatewaySet {
 	a := &approver{links: links, places: gatewayPlaces(p), holder: map[netip.Addr]string{}, keys: keyring{}}
 	objects := map[string]*spokev1alpha1.InterconnectGateway{}
 	for _, g := range existing {
@@ -78,11 +78,18 @@ func newGateways(f *fleet, links *linkRanges, p *pools, existing []*gatewayNode,
 	}
 	set := &gatewaySet{}
 	for _, c := range f.clusters {
-		if f.unusable(c.Name) == "" {
-			g := newGateway(c, links, a.approve(c.Name, objects[c.Name]))
-			g.Spec.Nodes = a.approveNodes(c, objects[c.Name])
-			set.list = append(set.list, g)
+		o, membership, awaited := objects[c.Name], spokev1alpha1.MembershipMember, []string(nil)
+		if drain := d.byCluster[c.Name]; drain != nil && o != nil && o.DeletionTimestamp == nil && !c.Left {
+			membership, awaited = drain.membership(), drain.awaited
+		} else if f.unusable(c.Name) != "" {
+			continue
 		}
+		g := newGateway(c, links)
+		g.Spec.Membership, g.Spec.AwaitedClusters, g.Spec.HubVersion = membership, awaited, version
+		if membership != spokev1alpha1.MembershipDrained { // who has no way there needs no address there
+			g.Spec.Endpoints, g.Spec.Nodes = a.approve(c.Name, o), a.approveNodes(c, o)
+		}
+		set.list = append(set.list, g)
 	}
 	set.keep(before)
 	return set
@@ -100,11 +107,11 @@ func (s *gatewaySet) keep(before *gatewaySet) {
 	}
 }
 
-func newGateway(c Cluster, links *linkRanges, endpoints []spokev1alpha1.GatewayEndpoint) *spokev1alpha1.InterconnectGateway {
+func newGateway(c Cluster, links *linkRanges) *spokev1alpha1.InterconnectGateway {
 	return &spokev1alpha1.InterconnectGateway{
 		ObjectMeta: metav1.ObjectMeta{Namespace: c.Name, Name: c.Name, Finalizers: []string{spokev1alpha1.Finalizer}},
 		Spec: spokev1alpha1.InterconnectGatewaySpec{
-			Cluster: c.Name, Encapsulation: encapsulation, Port: port, Encryption: wishOf(c), LinkCIDRs: links.cidrs, Endpoints: endpoints,
+			Cluster: c.Name, Encapsulation: encapsulation, Port: port, Encryption: wishOf(c), LinkCIDRs: links.cidrs,
 		},
 	}
 }
@@ -204,11 +211,11 @@ func (a *approver) mayHave(cluster, address string) (netip.Addr, bool) {
 
 // makeGateways makes the gateways of all clusters.
 func (p *Planner) makeGateways() {
-	inputs := []any{p.fleet.value, p.links.value, p.admitted.value}
+	inputs := []any{p.fleet.value, p.drains.value, p.version, p.links.value, p.admitted.value}
 	for _, g := range p.gateways.sorted {
 		inputs = append(inputs, g.obj)
 	}
 	p.gateway.get(func() *gatewaySet {
-		return newGateways(p.fleet.value, p.links.value, p.admitted.value, p.gateways.sorted, p.gateway.value)
+		return newGateways(p.fleet.value, p.drains.value, p.version, p.links.value, p.admitted.value, p.gateways.sorted, p.gateway.value)
 	}, inputs...)
 }
