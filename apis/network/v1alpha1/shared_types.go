@@ -62,4 +62,12 @@ const (
 	// say it too reach each other on the underlay: then pods' packets go from node to node, past the gateways. Any other
 	// value, and no label, says that only gateways reach other clusters: a typing error costs speed and no packet.
 	LabelNodeToNode = "tombolo.io/node-to-node"
+
+	// AnnotationGone on an OCM ManagedCluster that is being deleted, with the value "true", says that the cluster will never answer again:
+	// nothing of it is waited for, and what it held is free. Any other value says nothing.
+	AnnotationGone = "tombolo.io/gone"
+
+	// DrainFinalizer on an OCM ManagedCluster holds it until nobody has a way to the cluster and its agent has said that nothing of Tombolo
+	// is left there.
+	DrainFinalizer = "network.tombolo.io/drain"
 )
