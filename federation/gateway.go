@@ -79,13 +79,14 @@ func newGateways(f *fleet, d *drains, version string, links *linkRanges, p *pool
 	set := &gatewaySet{}
 	for _, c := range f.clusters {
 		o, membership, awaited := objects[c.Name], spokev1alpha1.MembershipMember, []string(nil)
-		if drain := d.byCluster[c.Name]; drain != nil && o != nil && o.DeletionTimestamp == nil && !c.Left {
+		if drain := d.byCluster[c.Name]; drain != nil && o != nil && o.DeletionTimestamp == nil && departed(c) == "" {
 			membership, awaited = drain.membership(), drain.awaited
 		} else if f.unusable(c.Name) != "" {
 			continue
 		}
 		g := newGateway(c, links)
 		g.Spec.Membership, g.Spec.AwaitedClusters, g.Spec.HubVersion = membership, awaited, version
+		g.Spec.Detached = c.Detached && membership != spokev1alpha1.MembershipMember
 		if membership != spokev1alpha1.MembershipDrained { // who has no way there needs no address there
 			g.Spec.Endpoints, g.Spec.Nodes = a.approve(c.Name, o), a.approveNodes(c, o)
 		}

@@ -98,7 +98,7 @@ func (p *Planner) await(found *drains) {
 	}
 }
 
-// silentClusters have nothing that has to be waited for: those that are gone, and those whose agent has never said anything.
+// silentClusters have nothing that has to be waited for: those that are gone, or have left, and those whose agent has never said anything.
 func (p *Planner) silentClusters() map[string]bool {
 	silent := map[string]bool{}
 	for _, g := range p.gateways.sorted {
@@ -107,7 +107,7 @@ func (p *Planner) silentClusters() map[string]bool {
 		}
 	}
 	for _, c := range p.fleet.value.clusters {
-		if c.Gone {
+		if c.Gone || c.Left {
 			silent[c.Name] = true
 		}
 	}

@@ -185,7 +185,7 @@ func (w *world) owns(a networkv1alpha1.Allocation) bool {
 func checkDeletions(t *rapid.T, w *world, r Result) {
 	for _, d := range r.Deletions {
 		cluster, name, _ := strings.Cut(string(d.Key), "/")
-		if c := w.clusters[cluster]; c.Gone || c.Left && d.Kind == "InterconnectGateway" {
+		if c := w.clusters[cluster]; c.Gone || c.Left && (c.Detached || d.Kind == "LocalRouter") {
 			continue
 		} else if way := w.wayTo(cluster); c.Leaving && d.Kind == "LocalRouter" && way == "" {
 			continue
@@ -233,7 +233,7 @@ func checkLeaving(t *rapid.T, w *world, r Result) {
 // wayTo names a router of another cluster that has a way to a cluster.
 func (w *world) wayTo(cluster string) string {
 	for key, o := range inOrder(w.routers) {
-		if o.Namespace != cluster && !w.clusters[o.Namespace].Gone && w.spoken(o.Namespace) &&
+		if o.Namespace != cluster && !w.clusters[o.Namespace].Gone && !w.clusters[o.Namespace].Left && w.spoken(o.Namespace) &&
 			slices.ContainsFunc(o.Spec.Remotes, func(r spokev1alpha1.Remote) bool { return r.Cluster == cluster }) {
 			return string(key)
 		}

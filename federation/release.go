@@ -22,7 +22,7 @@ func (p *Planner) evidence(n *routerNode) string {
 	switch {
 	case c.Gone:
 		return fmt.Sprintf("cluster %q is gone for good", n.cluster)
-	case drain != nil && len(drain.awaited) == 0:
+	case drain != nil && (len(drain.awaited) == 0 || c.Left):
 		return drain.because(n.cluster)
 	case vpc == nil:
 		return ""
@@ -92,7 +92,7 @@ func departed(c Cluster) string {
 	switch {
 	case c.Gone:
 		return fmt.Sprintf("cluster %q is gone for good", c.Name)
-	case c.Left:
+	case c.Left && c.Detached:
 		return fmt.Sprintf("cluster %q has left the fleet", c.Name)
 	}
 	return ""

@@ -40,6 +40,8 @@ type Cluster struct {
 	Leaving bool
 	// Gone is true when an administrator said that the cluster will never answer again: nothing of it is waited for.
 	Gone bool
-	// Left is true when the cluster is being deleted and its agent has said that nothing of Tombolo is left there.
+	// Left is true when the cluster's agent has said that nothing of Tombolo is left there.
 	Left bool
+	// Detached is true when the cluster is being deleted on the hub, and so does not come back.
+	Detached bool
 }

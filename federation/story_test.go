@@ -28,7 +28,7 @@ var update = flag.Bool("update", false, "write what was planned into the stories
 // TestStories plays each testdata/*.txtar: "input.yaml" and "want", then "step2.yaml" and "want2", and so on. Between
 // steps the hub stores what was planned. The first want is the whole plan, the others are what is new in it. Besides the API's kinds there are:
 //
-//	kind: Cluster    metadata, accepted (true), leaving, gone, left (false): a member of the fleet
+//	kind: Cluster    metadata, accepted (true), leaving, gone, left, detached (false): a member of the fleet
 //	kind: Placement  metadata, clusters: what an OCM placement decided
 //	kind: Report     cluster, endpoints, nodes, reservedCIDRs: what a cluster says of itself
 //	kind: Realize    clusters: these do all that they were told in the steps before
@@ -124,6 +124,7 @@ type act struct {
 	Leaving       bool                             `json:"leaving"`
 	Gone          bool                             `json:"gone"`
 	Left          bool                             `json:"left"`
+	Detached      bool                             `json:"detached"`
 	Clusters      []string                         `json:"clusters"`
 	Cluster       string                           `json:"cluster"`
 	Endpoints     []spokev1alpha1.ReportedEndpoint `json:"endpoints"`
@@ -153,7 +154,7 @@ func (w *world) play(t *testing.T, step []byte) {
 		case "Cluster":
 			w.clusters[a.Metadata.Name] = Cluster{
 				Name: a.Metadata.Name, Labels: a.Metadata.Labels, Accepted: a.Accepted == nil || *a.Accepted,
-				Leaving: a.Leaving, Gone: a.Gone, Left: a.Left,
+				Leaving: a.Leaving, Gone: a.Gone, Left: a.Left, Detached: a.Detached,
 			}
 		case "Placement":
 			w.placements[string(keyOf(&a.Metadata))] = a.Clusters

@@ -59,7 +59,7 @@ func (r *Reader) readClusters(ctx context.Context, state *State) error {
 		c := federation.Cluster{Name: cluster.Name, Labels: cluster.Labels, Accepted: cluster.Spec.HubAcceptsClient}
 		c.Leaving = cluster.DeletionTimestamp != nil || disabled[cluster.Name] || saysLeaving(gateway) != nil
 		c.Gone = Gone(cluster, gateway, told[cluster.Name])
-		c.Left = cluster.DeletionTimestamp != nil && Left(gateway)
+		c.Left, c.Detached = Left(gateway), cluster.DeletionTimestamp != nil
 		state.Snapshot.Clusters = append(state.Snapshot.Clusters, c)
 	}
 	return nil
@@ -96,7 +96,7 @@ func saysLeaving(gateway *spokev1alpha1.InterconnectGateway) *metav1.Condition {
 	return c
 }
 
-// Left is true when the cluster was drained and its agent has said that nothing of Tombolo is left there.
+// Left is true when the cluster's agent has said that nothing of Tombolo is left there.
 func Left(gateway *spokev1alpha1.InterconnectGateway) bool {
 	c := saysLeaving(gateway)
 	return c != nil && c.Reason == spokev1alpha1.ReasonLeft

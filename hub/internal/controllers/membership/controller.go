@@ -61,7 +61,7 @@ func (c *Controller) access(ctx context.Context, cluster *clusterv1.ManagedClust
 		return distribute.Revoke(ctx, c.client, distribute.AccessOf(cluster))
 	}
 	if cluster.DeletionTimestamp == nil {
-		if err := c.hold(ctx, cluster); err != nil {
+		if err := errors.Join(c.hold(ctx, cluster), c.forget(ctx, cluster)); err != nil {
 			return err
 		}
 	}

@@ -29,6 +29,18 @@ func (c *Controller) hold(ctx context.Context, cluster *clusterv1.ManagedCluster
 	return c.patch(ctx, cluster, held)
 }
 
+// forget lets go of the routers of a cluster whose agent has left, as one that left in a hurry does before it was drained.
+func (c *Controller) forget(ctx context.Context, cluster *clusterv1.ManagedCluster) error {
+	objects, err := c.reader.InCluster(ctx, cluster.Name)
+	if err != nil {
+		return err
+	}
+	if gateway, routers := sorted(cluster.Name, objects); snapshot.Left(gateway) {
+		return distribute.Abandon(ctx, c.client, routers)
+	}
+	return nil
+}
+
 // release takes our finalizer off a ManagedCluster under deletion when nothing is left in its namespace. The plan takes everything out of
 // there in the order in which a cluster leaves; what waits for an agent that has left, or is gone, is let go here.
 func (c *Controller) release(ctx context.Context, cluster *clusterv1.ManagedCluster) error {
