@@ -6,12 +6,14 @@ package controllers
 
 import (
 	"fmt"
+	"os"
 
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/cni/server"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/controllers/gateway"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/controllers/router"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/leave"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/mirror"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/neighbours"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/options"
@@ -25,22 +27,25 @@ type part struct {
 
 // AddCluster adds what one agent per cluster runs (tombolo-agent controller).
 func AddCluster(manager ctrl.Manager, o options.Controller) error {
+	leaving := leavingOf(manager)
 	return addAll(manager,
 		part{"mirror", func(m ctrl.Manager) error { // hub ⇄ copies
 			return m.Add(&mirror.Mirror{
-				Cluster: o.ClusterName, Spoke: m, HubKubeconfig: o.HubKubeconfig, ReservedCIDRs: o.ReservedCIDRs, Log: m.GetLogger().WithName("mirror"),
+				Cluster: o.ClusterName, Spoke: m, HubKubeconfig: o.HubKubeconfig, ReservedCIDRs: o.ReservedCIDRs, Leave: leaving, Log: m.GetLogger().WithName("mirror"),
 			})
 		}},
 		part{"router", func(m ctrl.Manager) error { // copies, pods → OVN
-			return router.Add(m, router.Options{Endpoint: o.Northbound, Dial: dialNorthbound(o, m.GetLogger()), PodMTU: o.PodMTU})
+			return router.Add(m, router.Options{Endpoint: o.Northbound, Dial: dialNorthbound(o, m.GetLogger()), PodMTU: o.PodMTU, Leave: leaving})
 		}},
+		part{"leave", leave.Add}, // the hub's word, or the Job's → the steps by which a cluster leaves
 	)
 }
 
 // AddNode adds what the agent of each node runs (tombolo-agent node).
 func AddNode(manager ctrl.Manager, o options.Node) error {
 	node := openNode(o, manager.GetLogger())
-	woken := newBell()
+	woken, leaving := newBell(), leavingOf(manager)
+	plugin := installer(manager, o, leaving)
 	others, err := neighbours.New(manager.GetConfig(), woken.ring)
 	if err != nil {
 		return err
@@ -53,14 +58,21 @@ func AddNode(manager ctrl.Manager, o options.Node) error {
 				Links: netlink{}, Vswitch: node.gatewaySwitch(), Fastpath: node.fastpath, Prober: node.prober, Echoes: node.echoes,
 				Tunnel: node.tunnel, Keys: node.keys, WireGuardPort: o.WireGuardPort,
 				DirectPath: o.DirectPath, Neighbours: others, Woken: woken,
+				Leave: leaving, Uninstall: plugin.Remove, ForgetKeys: func() error { return os.RemoveAll(keysDir(o)) },
 			})
 		}},
 		part{"cni", func(m ctrl.Manager) error { // pods → interfaces
 			return m.Add(&server.Server{
 				Socket: o.CNISocket, Bridge: o.IntegrationBridge, Reader: m.GetClient(),
 				Links: netlink{}, Vswitch: node.podSwitch(), Log: m.GetLogger().WithName("cni"),
-				DirectPath: o.DirectPath, Changed: woken.ring,
+				DirectPath: o.DirectPath, Changed: woken.ring, Leave: leaving,
 			})
+		}},
+		part{"cni-install", func(m ctrl.Manager) error { // the runtime's directories
+			if o.CNIConfDir == "" {
+				return nil
+			}
+			return m.Add(plugin)
 		}},
 		part{"prober", func(m ctrl.Manager) error { return m.Add(closing{node.prober}) }},
 		part{"tunnelprobe", func(m ctrl.Manager) error { return m.Add(closing{node.echoes}) }},

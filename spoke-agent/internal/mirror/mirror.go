@@ -33,6 +33,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cluster"
 
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/leave"
 )
 
 // kubeconfigPoll is how often the hub's kubeconfig is read: the add-on's registration may write it late, or anew.
@@ -48,6 +49,8 @@ type Mirror struct {
 	HubKubeconfig string
 	// ReservedCIDRs are the cluster's own ranges that no Node tells: services, nodes.
 	ReservedCIDRs []string
+	// Leave says whether the cluster leaves the fleet.
+	Leave *leave.Reader
 	// Log of the mirror.
 	Log logr.Logger
 }

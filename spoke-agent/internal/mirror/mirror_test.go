@@ -23,6 +23,7 @@ import (
 
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/clustertest"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/leave"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 )
 
@@ -45,7 +46,7 @@ func (f *fleet) agent(t *testing.T, kubeconfig string) (stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mirror := &Mirror{Cluster: "east", Spoke: manager, HubKubeconfig: kubeconfig, ReservedCIDRs: []string{"10.96.0.0/12"}, Log: manager.GetLogger()}
+	mirror := &Mirror{Cluster: "east", Spoke: manager, HubKubeconfig: kubeconfig, ReservedCIDRs: []string{"10.96.0.0/12"}, Leave: &leave.Reader{Client: manager.GetClient(), Live: manager.GetAPIReader()}, Log: manager.GetLogger()}
 	if err := manager.Add(mirror); err != nil {
 		t.Fatal(err)
 	}

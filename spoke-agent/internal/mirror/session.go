@@ -33,8 +33,10 @@ const (
 // run mirrors until ctx ends.
 func (m *Mirror) run(ctx context.Context, hub cluster.Cluster, conn *connection) error {
 	c := copier{hub: hub.GetClient(), spoke: m.Spoke.GetClient(), live: m.Spoke.GetAPIReader()}
-	routers := &routers{copier: c, cluster: m.Cluster}
-	gateways := &gateways{copier: c, cluster: m.Cluster, reserved: m.ReservedCIDRs}
+	routers := &routers{copier: c, cluster: m.Cluster, leave: m.Leave}
+	gateways := &gateways{copier: c, cluster: m.Cluster, reserved: m.ReservedCIDRs, leave: m.Leave}
+	allHubRouters := everything(hub.GetClient(), func() client.ObjectList { return &spokev1alpha1.LocalRouterList{} }, client.InNamespace(m.Cluster))
+	allHubGateways := everything(hub.GetClient(), func() client.ObjectList { return &spokev1alpha1.InterconnectGatewayList{} })
 
 	routersController, err := m.controller("mirror-routers", conn, routers)
 	if err != nil {
@@ -52,6 +54,8 @@ func (m *Mirror) run(ctx context.Context, hub cluster.Cluster, conn *connection)
 		gatewaysController.Watch(source.Kind[client.Object](m.Spoke.GetCache(), &spokev1alpha1.InterconnectGateway{}, twiceNamed())),
 		gatewaysController.Watch(source.Kind[client.Object](m.Spoke.GetCache(), &spokev1alpha1.LocalRouter{}, m.ownGateway())),
 		gatewaysController.Watch(source.Kind[client.Object](m.Spoke.GetCache(), &corev1.Node{}, m.ownGateway())),
+		routersController.Watch(source.Kind(m.Spoke.GetCache(), leaving(), allHubRouters)),
+		gatewaysController.Watch(source.Kind(m.Spoke.GetCache(), leaving(), allHubGateways)),
 	)
 	if err != nil {
 		return fmt.Errorf("watch: %w", err)

@@ -111,6 +111,9 @@ func (i *Installer) Install() error {
 
 // Remove removes what Install has written, the configuration first. Nothing of it need be there.
 func (i *Installer) Remove() error {
+	if i.ConfDir == "" {
+		return nil // it installs nothing
+	}
 	return errors.Join(remove(i.ConfDir, ConfigName), remove(i.BinDir, PluginName))
 }
 
