@@ -55,6 +55,11 @@ func agentOf(t *testing.T, c *clustertest.Cluster) *rest.Config {
 			}
 		}
 	}
+	return asAgent(c)
+}
+
+// asAgent connects as the chart's service account.
+func asAgent(c *clustertest.Cluster) *rest.Config {
 	config := rest.CopyConfig(c.Config)
 	config.Impersonate = rest.ImpersonationConfig{
 		UserName: "system:serviceaccount:tombolo-system:tombolo-agent",

@@ -16,6 +16,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -70,7 +71,8 @@ func newManager(config *rest.Config, o options.Common, log logr.Logger, modify f
 	leaving := cache.ByObject{Namespaces: map[string]cache.Config{local.Namespace: {FieldSelector: fields.OneTermEqualSelector("metadata.name", leave.ConfigMapName)}}}
 	managerOptions := ctrl.Options{
 		Scheme: scheme, Logger: log, HealthProbeBindAddress: o.HealthProbeBindAddress,
-		Metrics: server.Options{BindAddress: o.MetricsBindAddress},
+		Metrics:    server.Options{BindAddress: o.MetricsBindAddress},
+		Controller: ctrlconfig.Controller{SkipNameValidation: new(true)}, // a process has one manager; one that tests has several
 		Cache: cache.Options{
 			DefaultTransform: cache.TransformStripManagedFields(),
 			ByObject: map[client.Object]cache.ByObject{
