@@ -224,12 +224,10 @@ func (d *departure) testAsked(t *testing.T) {
 	d.tells(t, func(s *spokev1alpha1.InterconnectGatewaySpec) {
 		s.Membership, s.AwaitedClusters = spokev1alpha1.MembershipDrained, nil
 	})
+	clustertest.Eventually(t, "the Job to say which node is waited for", func(context.Context) error { return d.said("waiting for nodes e1") })
 	d.nodeLeaves(t)
 	d.nothingIsLeft(t)
 	d.says(t, metav1.ConditionTrue, spokev1alpha1.ReasonLeft)
-	if err := d.said("waiting for nodes e1"); err != nil {
-		t.Error(err)
-	}
 
 	// The pods of the old installation end late; those of the new one find the old ConfigMap.
 	old := &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: local.Namespace, Name: "tombolo-agent-node"}}
