@@ -138,7 +138,9 @@ func staticMapper() meta.RESTMapper {
 	mapper := meta.NewDefaultRESTMapper([]schema.GroupVersion{spokev1alpha1.GroupVersion})
 	for kind, plural := range map[string]string{"LocalRouter": "localrouters", "InterconnectGateway": "interconnectgateways"} {
 		gv := spokev1alpha1.GroupVersion
-		mapper.AddSpecific(gv.WithKind(kind), gv.WithResource(plural), gv.WithResource(plural[:len(plural)-1]), meta.RESTScopeNamespace)
+		for _, kind := range []string{kind, kind + "List"} { // a cache of one namespace asks for the list's kind
+			mapper.AddSpecific(gv.WithKind(kind), gv.WithResource(plural), gv.WithResource(plural[:len(plural)-1]), meta.RESTScopeNamespace)
+		}
 	}
 	return mapper
 }
