@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -130,10 +131,7 @@ func (n network) behind(file, socket string) ([]byte, error) {
 		first["capabilities"] = capabilities // by these the runtime knows what to tell: the delegate gets it from us
 	}
 	plugins[0] = first
-	wrapped := network{}
-	for key, value := range n {
-		wrapped[key] = value
-	}
+	wrapped := maps.Clone(n)
 	wrapped["plugins"] = plugins
 	raw, err := json.MarshalIndent(wrapped, "", "  ")
 	if err != nil {
