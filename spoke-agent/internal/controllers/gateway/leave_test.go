@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -101,4 +102,10 @@ func (f *fixture) eventuallyClean(t *testing.T) {
 		}
 		return err
 	})
+}
+
+func (w *world) Ports(context.Context) ([]ovn.VswitchPort, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Collect(maps.Values(w.ports)), nil
 }

@@ -272,12 +272,6 @@ func (w *world) DelPort(_ context.Context, _, iface string) error {
 	return nil
 }
 
-func (w *world) Ports(context.Context) ([]ovn.VswitchPort, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.Collect(maps.Values(w.ports)), nil
-}
-
 // fastpathOf and proberOf are views of the world whose Set and Remove are other ones.
 type fastpathView struct{ *world }
 
