@@ -46,6 +46,8 @@ func (f *fleet) unusable(name string) string {
 	switch {
 	case !found:
 		return fmt.Sprintf("cluster %q is not in the fleet", name)
+	case c.Gone:
+		return fmt.Sprintf("cluster %q is gone for good", name)
 	case c.Leaving:
 		return fmt.Sprintf("cluster %q is leaving the fleet", name)
 	case !c.Accepted:

@@ -56,7 +56,7 @@ func FuzzPlan(f *testing.F) {
 			for _, r := range inOrder(result.Routers) {
 				fabric.routers = append(fabric.routers, r)
 			}
-			for _, wrong := range fabric.check(func(a, b Key) bool { return a != "shop/c" && b != "shop/c" || a == b }, func(a, b Key) bool { return a == b }) {
+			for _, wrong := range fabric.check(func(a, b Key) bool { return a != "shop/c" && b != "shop/c" || a == b }, sameVpc) {
 				t.Error(wrong)
 			}
 			for key := range keysInOrder(w.routers) {
@@ -66,3 +66,6 @@ func FuzzPlan(f *testing.F) {
 		}
 	})
 }
+
+// sameVpc: the routers of one Vpc reach each other.
+func sameVpc(a, b *spokev1alpha1.LocalRouter) bool { return vpcOf(a) == vpcOf(b) }

@@ -46,8 +46,8 @@ func readReserved(gateways []*gatewayNode) *reservedRanges {
 	return r
 }
 
-// newGateways makes one gateway for each cluster that may have something.
-func newGateways(f *fleet, links *linkRanges, p *pools, existing []*gatewayNode, before *gatewaySet) *gatewaySet {
+// newGateways makes one gateway for each cluster that may have something, and keeps those of clusters that are leaving.
+func newGateways(f *fleet, d *drains, version string, links *linkRanges, p *pools, existing []*gatewayNode, before *gatewaySet) *gatewaySet {
 	a := newApprover(links, p)
 	objects := map[string]*spokev1alpha1.InterconnectGateway{}
 	for _, g := range existing {
@@ -65,11 +65,19 @@ func newGateways(f *fleet, links *linkRanges, p *pools, existing []*gatewayNode,
 	}
 	set := &gatewaySet{}
 	for _, c := range f.clusters {
-		if f.unusable(c.Name) == "" {
-			g := newGateway(c, links)
-			a.judge(c, objects[c.Name], &g.Spec)
-			set.list = append(set.list, g)
+		o, membership, awaited := objects[c.Name], spokev1alpha1.MembershipMember, []string(nil)
+		if drain := d.byCluster[c.Name]; drain != nil && o != nil && o.DeletionTimestamp == nil && departed(c) == "" {
+			membership, awaited = drain.membership(), drain.awaited
+		} else if f.unusable(c.Name) != "" {
+			continue
 		}
+		g := newGateway(c, links)
+		g.Spec.Membership, g.Spec.AwaitedClusters, g.Spec.HubVersion = membership, awaited, version
+		g.Spec.Detached = c.Detached && membership != spokev1alpha1.MembershipMember
+		if membership != spokev1alpha1.MembershipDrained { // who has no way there needs no address there
+			a.judge(c, o, &g.Spec)
+		}
+		set.list = append(set.list, g)
 	}
 	set.keep(before)
 	return set
@@ -98,11 +106,11 @@ func newGateway(c Cluster, links *linkRanges) *spokev1alpha1.InterconnectGateway
 
 // makeGateways makes the gateways of all clusters.
 func (p *Planner) makeGateways() {
-	inputs := []any{p.fleet.value, p.links.value, p.admitted.value}
+	inputs := []any{p.fleet.value, p.drains.value, p.version, p.links.value, p.admitted.value}
 	for _, g := range p.gateways.sorted {
 		inputs = append(inputs, g.obj)
 	}
 	p.gateway.get(func() *gatewaySet {
-		return newGateways(p.fleet.value, p.links.value, p.admitted.value, p.gateways.sorted, p.gateway.value)
+		return newGateways(p.fleet.value, p.drains.value, p.version, p.links.value, p.admitted.value, p.gateways.sorted, p.gateway.value)
 	}, inputs...)
 }

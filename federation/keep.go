@@ -70,7 +70,7 @@ func (p *Planner) exchange(before, after *poolEntries) {
 
 // orphans are the entries whose owner is gone or going.
 func (p *Planner) orphans() []*entry {
-	inputs := []any{p.owners}
+	inputs := []any{p.owners, p.fleet.value}
 	for _, n := range p.pools.sorted {
 		inputs = append(inputs, n.entries.value)
 	}

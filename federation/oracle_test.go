@@ -152,8 +152,8 @@ func vpcOf(r *spokev1alpha1.LocalRouter) Key {
 }
 
 // check walks a packet from each subnet of each router to each subnet of each router. allowed says which Vpcs may
-// talk, required which ones must be able to, in both directions. It returns what is wrong.
-func (f *fabric) check(allowed, required func(a, b Key) bool) []string {
+// talk, required which routers must be able to, in both directions. It returns what is wrong.
+func (f *fabric) check(allowed func(a, b Key) bool, required func(a, b *spokev1alpha1.LocalRouter) bool) []string {
 	var wrong []string
 	for _, a := range f.routers {
 		for _, s := range a.Spec.Subnets {
@@ -169,7 +169,7 @@ func (f *fabric) check(allowed, required func(a, b Key) bool) []string {
 					if there.router != nil && !allowed(vpcOf(a), vpcOf(there.router)) {
 						wrong = append(wrong, path+": leaks into "+name(there.router))
 					}
-					if !required(vpcOf(a), vpcOf(b)) {
+					if !required(a, b) {
 						continue
 					}
 					if there.router != b {

@@ -31,11 +31,13 @@ type Planner struct {
 	gateways store[*spokev1alpha1.InterconnectGateway, gatewayNode, *gatewayNode]
 
 	fleet    cell[fleet]
+	drains   cell[drains]
 	admitted cell[pools]
 	links    cell[linkRanges]
 	reserved cell[reservedRanges]
 	bound    cell[boundNamespaces]
 	gateway  cell[gatewaySet]
+	version  string
 	sentTo   *gatewaySet
 
 	encryption cell[encryption]
@@ -76,7 +78,8 @@ func NewPlanner() *Planner {
 
 // Plan decides everything, and tells what differs from the Result of the call before. The first call differs in all.
 func (p *Planner) Plan(s Snapshot) (Result, Changes) {
-	p.read(&s) // what is new, other or gone
+	p.read(&s)     // what is new, other or gone
+	p.findDrains() // how far the leaving clusters are
 
 	p.admitPools() // ranges that may be handed out
 	p.openLedger() // what was handed out and stays so
@@ -103,6 +106,7 @@ func (p *Planner) Plan(s Snapshot) (Result, Changes) {
 // read takes in the snapshot.
 func (p *Planner) read(s *Snapshot) {
 	p.fleet.set(newFleet(s))
+	p.version = s.HubVersion
 	vpcs := p.vpcs.sync(s.Vpcs, func(*vpcNode) {}, func(a, b *vpcNode) int { return a.older(&b.tracked) })
 	subnets := p.subnets.sync(s.Subnets, (*subnetNode).read, func(a, b *subnetNode) int { return a.older(&b.tracked) })
 	peerings := p.peerings.sync(s.Peerings, (*peeringNode).read, comparePeerings)

@@ -43,6 +43,7 @@ func TestRandomFleets(t *testing.T) {
 			}
 			checkLedgers(t, w, result)
 			checkDeletions(t, w, result)
+			checkLeaving(t, w, result)
 			checkReach(t, w, result)
 			checkAddresses(t, w, result)
 			before, rendered = result, render(result)
@@ -162,10 +163,13 @@ func checkLedgers(t *rapid.T, w *world, r Result) {
 	}
 }
 
-// owns is true when the owner of an allocation exists, or some router of the Vpc still does.
+// owns is true when the owner of an allocation exists, or some router of the Vpc still does, in a cluster that is not gone for good.
 func (w *world) owns(a networkv1alpha1.Allocation) bool {
 	parts := strings.Split(a.Owner, "/")
 	key := Key(parts[1] + "/" + parts[2])
+	if len(parts) > 3 && w.clusters[parts[3]].Gone {
+		return false
+	}
 	switch parts[0] {
 	case "Vpc":
 		o := w.vpcs[key]
@@ -181,8 +185,12 @@ func (w *world) owns(a networkv1alpha1.Allocation) bool {
 func checkDeletions(t *rapid.T, w *world, r Result) {
 	for _, d := range r.Deletions {
 		cluster, name, _ := strings.Cut(string(d.Key), "/")
-		if w.clusters[cluster].Leaving {
+		if c := w.clusters[cluster]; c.Gone || c.Left && (c.Detached || d.Kind == "LocalRouter") {
 			continue
+		} else if way := w.wayTo(cluster); c.Leaving && d.Kind == "LocalRouter" && way == "" {
+			continue
+		} else if c.Leaving && !strings.HasSuffix(d.Because, "is being deleted") {
+			t.Fatalf("%s %s is deleted because %q, but %s has a way there", d.Kind, d.Key, d.Because, way)
 		}
 		o := w.vpcs[Key(strings.Replace(name, ".", "/", 1))]
 		if d.Kind != "LocalRouter" || o == nil {
@@ -195,6 +203,48 @@ func checkDeletions(t *rapid.T, w *world, r Result) {
 			t.Fatalf("LocalRouter %s is deleted because %q, but the Vpc says %v", d.Key, d.Because, o.Spec.Clusters)
 		}
 	}
+}
+
+// checkLeaving: others are told of no way to a leaving cluster, what stays there gets nothing new, and a cluster is drained only when
+// nothing of it is left.
+func checkLeaving(t *rapid.T, w *world, r Result) {
+	for key, o := range r.Routers {
+		for _, remote := range o.Spec.Remotes {
+			if c := w.clusters[remote.Cluster]; c.Leaving || c.Gone {
+				t.Fatalf("LocalRouter %s is told of %s in %s, which is leaving", key, remote.Vpc.Name, remote.Cluster)
+			}
+		}
+		if before := w.routers[key]; w.clusters[o.Namespace].Leaving && (before == nil || len(o.Spec.Remotes) > len(before.Spec.Remotes)) {
+			t.Fatalf("LocalRouter %s is given something, but its cluster is leaving", key)
+		}
+	}
+	for key, g := range r.Gateways {
+		c := w.clusters[g.Spec.Cluster]
+		if c.Leaving == (g.Spec.Membership == spokev1alpha1.MembershipMember) {
+			t.Fatalf("InterconnectGateway %s says %s, leaving is %v", key, g.Spec.Membership, c.Leaving)
+		}
+		left := slices.ContainsFunc(slices.Collect(maps.Values(w.routers)), func(o *spokev1alpha1.LocalRouter) bool { return o.Namespace == c.Name })
+		if g.Spec.Membership == spokev1alpha1.MembershipDrained && (left || w.wayTo(c.Name) != "") {
+			t.Fatalf("%s is drained, but has routers (%v), or %q a way there", c.Name, left, w.wayTo(c.Name))
+		}
+	}
+}
+
+// wayTo names a router of another cluster that has a way to a cluster.
+func (w *world) wayTo(cluster string) string {
+	for key, o := range inOrder(w.routers) {
+		if o.Namespace != cluster && !w.clusters[o.Namespace].Gone && !w.clusters[o.Namespace].Left && w.spoken(o.Namespace) &&
+			slices.ContainsFunc(o.Spec.Remotes, func(r spokev1alpha1.Remote) bool { return r.Cluster == cluster }) {
+			return string(key)
+		}
+	}
+	return ""
+}
+
+// spoken is true when the agent of a cluster has ever said anything.
+func (w *world) spoken(cluster string) bool {
+	g := w.gateways[joinKey(cluster, cluster)]
+	return g == nil || len(g.Status.Conditions) > 0
 }
 
 // checkReach holds the routers against the oracle: A reaches B only if A is B or both are peered, and then it does.
@@ -218,11 +268,15 @@ func checkReach(t *rapid.T, w *world, r Result) {
 			must[pair] = must[pair] || allocated
 		}
 	}
-	usable := func(v Key) bool { return holds(r.Vpcs[v].Conditions, networkv1alpha1.ConditionAllocated) }
+	usable := func(o *spokev1alpha1.LocalRouter) bool {
+		return holds(r.Vpcs[vpcOf(o)].Conditions, networkv1alpha1.ConditionAllocated) && !w.clusters[o.Namespace].Leaving
+	}
 	f := &fabric{routers: slices.Collect(maps.Values(r.Routers))}
 	wrong := f.check(
 		func(a, b Key) bool { return a == b || may[[2]Key{a, b}] },
-		func(a, b Key) bool { return usable(a) && usable(b) && (a == b || must[[2]Key{a, b}]) },
+		func(a, b *spokev1alpha1.LocalRouter) bool {
+			return usable(a) && usable(b) && (vpcOf(a) == vpcOf(b) || must[[2]Key{vpcOf(a), vpcOf(b)}])
+		},
 	)
 	if len(wrong) > 0 {
 		t.Fatalf("%s\n\n%s", strings.Join(wrong, "\n"), render(r))

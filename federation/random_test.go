@@ -185,9 +185,13 @@ func (w *world) randomCluster(t *rapid.T) {
 	if rapid.Bool().Draw(t, "node to node") {
 		c.Labels[networkv1alpha1.LabelNodeToNode] = "true"
 	}
-	switch rapid.IntRange(0, 5).Draw(t, "becomes") {
-	case 0:
+	switch rapid.IntRange(0, 8).Draw(t, "becomes") {
+	case 0, 3:
 		c.Leaving = true
+	case 5:
+		c.Leaving, c.Left, c.Detached = true, true, rapid.Bool().Draw(t, "detached")
+	case 4:
+		c.Leaving, c.Gone = rapid.Bool().Draw(t, "leaving"), true
 	case 1:
 		c.Accepted = false
 	case 2:

@@ -205,7 +205,9 @@ func (p *Planner) compareRouters() {
 				o.desired = desired
 				state = o.realized.get(func() *realized { return compareRouter(o.obj, desired) }, o.obj, desired)
 			}
-			inputs = append(inputs, desired, state)
+			if i < len(routers)-n.routers.value.staying { // what stays for a while is nothing that anybody waits for
+				inputs = append(inputs, desired, state)
+			}
 		}
 		n.realization.get(func() *realization { return newRealization(inputs) }, inputs...)
 	}

@@ -17,15 +17,19 @@ import (
 
 // evidence says why a distributed router must go; empty when nothing proves it.
 func (p *Planner) evidence(n *routerNode) string {
-	if c, found := p.fleet.value.cluster(n.cluster); found && c.Leaving {
-		return fmt.Sprintf("cluster %q is leaving the fleet", n.cluster)
-	}
-	vpc := p.vpcs.byKey[n.vpcKey]
+	vpc, drain := p.vpcs.byKey[n.vpcKey], p.drains.value.byCluster[n.cluster]
+	c, _ := p.fleet.value.cluster(n.cluster)
 	switch {
+	case c.Gone:
+		return fmt.Sprintf("cluster %q is gone for good", n.cluster)
+	case drain != nil && (len(drain.awaited) == 0 || c.Left):
+		return drain.because(n.cluster)
 	case vpc == nil:
 		return ""
 	case vpc.view.value.deleting:
 		return fmt.Sprintf("Vpc %s is being deleted", n.vpcKey)
+	case drain != nil:
+		return "" // whatever selects it: placements let go of a cluster when it is deleted, and then it has not been drained
 	case vpc.view.value.selection.certain && !vpc.view.value.selection.selects(n.cluster):
 		return fmt.Sprintf("Vpc %s does not select cluster %q", n.vpcKey, n.cluster)
 	}
@@ -49,7 +53,11 @@ func (p *Planner) deletions() []Deletion {
 	var all []Deletion
 	left := map[Key][]leftover{}
 	for _, n := range p.routers.sorted {
+		drain := p.drains.value.byCluster[n.cluster]
 		if n.desired != nil {
+			if drain != nil {
+				left[n.vpcKey] = append(left[n.vpcKey], leftover{cluster: n.cluster, because: drain.because(n.cluster)})
+			}
 			continue
 		}
 		because := p.evidence(n)
@@ -69,12 +77,25 @@ func (p *Planner) deletions() []Deletion {
 		v.leftovers.set(over)
 	}
 	for _, n := range p.gateways.sorted {
-		if c, found := p.fleet.value.cluster(n.obj.Namespace); found && c.Leaving && n.obj.DeletionTimestamp == nil {
-			all = append(all, Deletion{Kind: "InterconnectGateway", Key: n.key, Because: fmt.Sprintf("cluster %q is leaving the fleet", c.Name)})
+		c, _ := p.fleet.value.cluster(n.obj.Namespace)
+		if because := departed(c); because != "" && n.obj.DeletionTimestamp == nil {
+			all = append(all, Deletion{Kind: "InterconnectGateway", Key: n.key, Because: because})
 		}
 	}
 	slices.SortFunc(all, func(a, b Deletion) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Key, b.Key)) })
 	return all
+}
+
+// departed says why a cluster's InterconnectGateway must go. Those of clusters that leave and may come back stay: they are what the hub
+// remembers of them.
+func departed(c Cluster) string {
+	switch {
+	case c.Gone:
+		return fmt.Sprintf("cluster %q is gone for good", c.Name)
+	case c.Left && c.Detached:
+		return fmt.Sprintf("cluster %q has left the fleet", c.Name)
+	}
+	return ""
 }
 
 // routersOf lists the distributed routers of a Vpc.
@@ -155,6 +176,9 @@ func mentions(spec *spokev1alpha1.LocalRouterSpec, vpc Key) bool {
 
 // realizes is true when some distributed router still realizes what an owner was given.
 func (p *Planner) realizes(e *entry) bool {
+	if p.lost(e) {
+		return false
+	}
 	switch e.kind {
 	case "Vpc":
 		return slices.ContainsFunc(p.routersOf(e.object), func(n *routerNode) bool { return !n.succeeds(e.uid) }) ||
@@ -195,6 +219,9 @@ func (n *routerNode) hasPeerLink(link netip.Prefix) bool {
 
 // alive is true when the owner of an entry still exists. An owner of a kind that is not known here is left alone.
 func (p *Planner) alive(e *entry) bool {
+	if p.ofGone(e) {
+		return false
+	}
 	switch e.kind {
 	case "Vpc":
 		n := p.vpcs.byKey[e.object]

@@ -55,6 +55,9 @@ func render(r Result) string {
 	}
 	for key, o := range inOrder(r.Gateways) {
 		fmt.Fprintf(&b, "gateway %s: %s port %d, links %s\n", key, o.Spec.Encapsulation, o.Spec.Port, strings.Join(o.Spec.LinkCIDRs, " "))
+		if o.Spec.Membership != spokev1alpha1.MembershipMember {
+			fmt.Fprintf(&b, "  %s\n", strings.TrimSpace(string(o.Spec.Membership)+" "+strings.Join(o.Spec.AwaitedClusters, " ")))
+		}
 		if o.Spec.Encryption != "" {
 			fmt.Fprintf(&b, "  encryption %s\n", o.Spec.Encryption)
 		}

@@ -94,14 +94,20 @@ type peerOf struct {
 type routerSet struct {
 	list []*spokev1alpha1.LocalRouter
 	keys []Key
+	// staying is how many of them, the last ones, stay in clusters that are leaving.
+	staying int
 }
 
 // newRouters makes a Vpc's router for each of its sites. Routers that stay as they were stay the same pointer.
-func newRouters(f *footprint, peers []peerOf, links *linkRanges, before *routerSet) *routerSet {
+func newRouters(f *footprint, peers []peerOf, links *linkRanges, stay stayers, before *routerSet) *routerSet {
 	slices.SortFunc(peers, func(a, b peerOf) int { return cmp.Compare(a.key, b.key) })
 	set := &routerSet{}
 	for i := range f.sites {
 		set.add(newRouter(f, &f.sites[i], peers, links), before)
+	}
+	for _, o := range stay.own {
+		set.add(stay.remain(o, f, peers), before)
+		set.staying++
 	}
 	return set
 }
@@ -227,7 +233,8 @@ func (p *Planner) makeRouters() {
 				inputs = append(inputs, pair.other.footprint.value, pair.peering.programmable)
 			}
 		}
-		n.routers.get(func() *routerSet { return newRouters(n.footprint.value, n.peers(), links, n.routers.value) }, inputs...)
+		stay := p.stayersOf(n, &inputs)
+		n.routers.get(func() *routerSet { return newRouters(n.footprint.value, n.peers(), links, stay, n.routers.value) }, inputs...)
 		p.inputs = inputs
 	}
 }
@@ -235,14 +242,19 @@ func (p *Planner) makeRouters() {
 // trimRouters leaves the routers of a Vpc that is not accepted as they are, but for its peers: to them nothing is
 // programmed any more, on either side.
 func (p *Planner) trimRouters(n *vpcNode) {
-	inputs, kept, clusters := []any{n.key}, []*spokev1alpha1.LocalRouter(nil), []string(nil)
+	inputs, clusters := []any{n.key, p.drains.value}, []string(nil)
+	var kept []*spokev1alpha1.LocalRouter
 	for _, r := range p.routersOf(n.key) {
-		if r.obj.DeletionTimestamp == nil && p.evidence(r) == "" {
+		if r.obj.DeletionTimestamp == nil && p.evidence(r) == "" && p.drains.value.byCluster[r.cluster] == nil {
 			inputs, kept, clusters = append(inputs, r.obj), append(kept, r.obj), append(clusters, r.cluster)
 		}
 	}
+	staying := p.staying(n.key)
+	for _, r := range staying {
+		inputs, kept = append(inputs, r.obj), append(kept, r.obj)
+	}
 	n.routers.get(func() *routerSet {
-		set := &routerSet{}
+		set := &routerSet{staying: len(staying)}
 		for _, o := range kept {
 			set.add(trimmed(o, clusters), n.routers.value)
 		}

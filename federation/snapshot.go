@@ -10,6 +10,8 @@ import (
 
 // Snapshot is every object that the planner may look at. The planner changes none of them.
 type Snapshot struct {
+	// HubVersion is what clusters are told.
+	HubVersion string
 	// Clusters of the fleet.
 	Clusters []Cluster
 	// Placements are the OCM placement decisions: "namespace/name" of the Placement → names of the clusters.
@@ -34,9 +36,15 @@ type Cluster struct {
 	Labels map[string]string
 	// Accepted by the hub: only accepted clusters are given anything.
 	Accepted bool
-	// Leaving is true from the moment that the cluster's deletion was requested.
+	// Leaving is true from the moment that somebody asked for it: who deletes the ManagedCluster or its add-on, or the cluster's own agent.
 	Leaving bool
 	// Endpoints is what the annotation tombolo.io/endpoints of the ManagedCluster says: the ranges that the cluster's gateways and nodes may have
 	// their addresses in, joined by commas. Empty: any.
 	Endpoints string
+	// Gone is true when an administrator said that the cluster will never answer again: nothing of it is waited for.
+	Gone bool
+	// Left is true when the cluster's agent has said that nothing of Tombolo is left there.
+	Left bool
+	// Detached is true when the cluster is being deleted on the hub, and so does not come back.
+	Detached bool
 }

@@ -28,7 +28,7 @@ var update = flag.Bool("update", false, "write what was planned into the stories
 // TestStories plays each testdata/*.txtar: "input.yaml" and "want", then "step2.yaml" and "want2", and so on. Between
 // steps the hub stores what was planned. The first want is the whole plan, the others are what is new in it. Besides the API's kinds there are:
 //
-//	kind: Cluster    metadata, accepted (true), leaving (false): a member of the fleet
+//	kind: Cluster    metadata, accepted (true), leaving, gone, left, detached (false): a member of the fleet
 //	kind: Placement  metadata, clusters: what an OCM placement decided
 //	kind: Report     cluster, endpoints, nodes, reservedCIDRs: what a cluster says of itself
 //	kind: Realize    clusters: these do all that they were told in the steps before
@@ -122,6 +122,9 @@ type act struct {
 	Metadata      metav1.ObjectMeta                `json:"metadata"`
 	Accepted      *bool                            `json:"accepted"`
 	Leaving       bool                             `json:"leaving"`
+	Gone          bool                             `json:"gone"`
+	Left          bool                             `json:"left"`
+	Detached      bool                             `json:"detached"`
 	Clusters      []string                         `json:"clusters"`
 	Cluster       string                           `json:"cluster"`
 	Endpoints     []spokev1alpha1.ReportedEndpoint `json:"endpoints"`
@@ -150,7 +153,8 @@ func (w *world) play(t *testing.T, step []byte) {
 			write(t, w, doc, new(networkv1alpha1.VpcPeering))
 		case "Cluster":
 			w.clusters[a.Metadata.Name] = Cluster{
-				Name: a.Metadata.Name, Labels: a.Metadata.Labels, Accepted: a.Accepted == nil || *a.Accepted, Leaving: a.Leaving,
+				Name: a.Metadata.Name, Labels: a.Metadata.Labels, Accepted: a.Accepted == nil || *a.Accepted,
+				Leaving: a.Leaving, Gone: a.Gone, Left: a.Left, Detached: a.Detached,
 				Endpoints: a.Metadata.Annotations[networkv1alpha1.AnnotationEndpoints],
 			}
 		case "Placement":

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -43,7 +44,8 @@ func newWorld() *world {
 // snapshot lists everything, in the order that maps have: any.
 func (w *world) snapshot() Snapshot {
 	return Snapshot{
-		Clusters: slices.Collect(maps.Values(w.clusters)), Placements: maps.Clone(w.placements),
+		HubVersion: "0.2.0",
+		Clusters:   slices.Collect(maps.Values(w.clusters)), Placements: maps.Clone(w.placements),
 		Pools: slices.Collect(maps.Values(w.pools)), Vpcs: slices.Collect(maps.Values(w.vpcs)),
 		Subnets: slices.Collect(maps.Values(w.subnets)), Peerings: slices.Collect(maps.Values(w.peerings)),
 		Routers: slices.Collect(maps.Values(w.routers)), Gateways: slices.Collect(maps.Values(w.gateways)),
@@ -197,6 +199,10 @@ func (w *world) remove(r Result) {
 		case "InterconnectGateway":
 			change(w, w.gateways, d.Key, func(o *spokev1alpha1.InterconnectGateway) { o.DeletionTimestamp = &now })
 		}
+		if cluster, _, _ := strings.Cut(string(d.Key), "/"); w.clusters[cluster].Gone || w.clusters[cluster].Left { // nobody else would
+			delete(w.routers, d.Key)
+			delete(w.gateways, d.Key)
+		}
 	}
 	for _, o := range r.Released {
 		switch o.Kind {
@@ -228,8 +234,13 @@ func (w *world) realize(cluster string) {
 		}
 	}
 	for key, o := range w.gateways {
-		if o.Namespace == cluster && o.DeletionTimestamp != nil {
+		switch {
+		case o.Namespace == cluster && o.DeletionTimestamp != nil:
 			delete(w.gateways, key)
+		case o.Namespace == cluster && len(o.Status.Conditions) == 0:
+			change(w, w.gateways, key, func(o *spokev1alpha1.InterconnectGateway) {
+				o.Status.Conditions = []metav1.Condition{{Type: spokev1alpha1.ConditionProgrammed, Status: metav1.ConditionTrue, Reason: "Programmed"}}
+			})
 		}
 	}
 }

@@ -66,4 +66,12 @@ const (
 	// AnnotationEndpoints on an OCM ManagedCluster says where the addresses of its gateways and nodes are: IPv4 addresses and CIDRs, joined by
 	// commas. The hub believes the cluster no other address. Without it the cluster may have any address that no other cluster has.
 	AnnotationEndpoints = "tombolo.io/endpoints"
+
+	// AnnotationGone on an OCM ManagedCluster that is being deleted, with the value "true", says that the cluster will never answer again:
+	// nothing of it is waited for, and what it held is free. Any other value says nothing.
+	AnnotationGone = "tombolo.io/gone"
+
+	// DrainFinalizer on an OCM ManagedCluster holds it until nobody has a way to the cluster and its agent has said that nothing of Tombolo
+	// is left there.
+	DrainFinalizer = "network.tombolo.io/drain"
 )

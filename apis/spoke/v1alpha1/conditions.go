@@ -44,6 +44,8 @@ const (
 	ReasonAgentNewer = "AgentNewerThanHub"
 	// ReasonUninstalling: the agent is being uninstalled.
 	ReasonUninstalling = "Uninstalling"
+	// ReasonLeft: nothing of Tombolo is left in the cluster, and this is the last that its agent says.
+	ReasonLeft = "Left"
 	// ReasonInstalled: the agent is there to stay.
 	ReasonInstalled = "Installed"
 )

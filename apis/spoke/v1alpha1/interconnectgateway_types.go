@@ -47,6 +47,14 @@ type InterconnectGatewaySpec struct {
 	// Membership of the cluster. Member when it is empty.
 	// +optional
 	Membership Membership `json:"membership,omitempty"`
+	// AwaitedClusters may still have a way to this cluster while it is Draining.
+	// +optional
+	// +listType=set
+	AwaitedClusters []string `json:"awaitedClusters,omitempty"`
+	// Detached is true while the cluster leaves because it is being deleted on the hub: when it is drained, its agent takes down what it has
+	// made there without being asked again.
+	// +optional
+	Detached bool `json:"detached,omitempty"`
 	// HubVersion is the version of the hub that wrote this. An agent of a newer minor version says so in condition VersionSupported.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64

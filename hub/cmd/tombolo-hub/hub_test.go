@@ -78,11 +78,12 @@ func startServer(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("find module of the OCM API: %w", err)
 	}
-	dir := filepath.Join(strings.TrimSpace(string(ocm)), "cluster")
+	module := strings.TrimSpace(string(ocm))
+	dir, addOns := filepath.Join(module, "cluster"), filepath.Join(module, "addon", "v1alpha1", "0000_01_addon.open-cluster-management.io_managedclusteraddons.crd.yaml")
 	apiServer = &envtest.Environment{
 		Scheme:                scheme,
 		CRDs:                  definitions,
-		CRDDirectoryPaths:     []string{filepath.Join(dir, "v1"), filepath.Join(dir, "v1beta1")},
+		CRDDirectoryPaths:     []string{filepath.Join(dir, "v1"), filepath.Join(dir, "v1beta1"), addOns},
 		ErrorIfCRDPathMissing: true,
 	}
 	config, err := apiServer.Start()

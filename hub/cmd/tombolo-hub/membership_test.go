@@ -200,37 +200,3 @@ func TestUnacceptedClusterIsLetOut(t *testing.T) {
 		return nil
 	})
 }
-
-// TestDeadClusterIsAbandoned has a cluster go whose agent will never answer again.
-func TestDeadClusterIsAbandoned(t *testing.T) {
-	newFleet(t, "east", "west")
-	startHub(t)
-	create(t, vpc("front", "east", "west"))
-	router(t, "east", "front", "it was told something", func(*spokev1alpha1.LocalRouter) error { return nil })
-	// OCM keeps a ManagedCluster until its own work is done: the hub sees it leaving.
-	cluster, err := get(t, &clusterv1.ManagedCluster{}, "", "east")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cluster.Finalizers = []string{"test.tombolo.io/ocm"}
-	if err := errors.Join(admin.Update(t.Context(), cluster), admin.Delete(t.Context(), cluster)); err != nil {
-		t.Fatal(err)
-	}
-	router(t, "east", "front", "its router is withdrawn, and waits for the agent", func(r *spokev1alpha1.LocalRouter) error {
-		if r.DeletionTimestamp == nil {
-			return errors.New("not under deletion")
-		}
-		return nil
-	})
-	if cluster, err = get(t, &clusterv1.ManagedCluster{}, "", "east"); err != nil {
-		t.Fatal(err)
-	}
-	cluster.Finalizers = nil
-	if err := admin.Update(t.Context(), cluster); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "nobody is waited for when the cluster is gone", func() error {
-		_, err := get(t, &spokev1alpha1.LocalRouter{}, "east", "shop.front")
-		return isGone(err)
-	})
-}

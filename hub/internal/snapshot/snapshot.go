@@ -17,12 +17,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	clusterv1beta1 "open-cluster-management.io/api/cluster/v1beta1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/apis/version"
 	"github.com/tombolo-io/tombolo/federation"
 	"github.com/tombolo-io/tombolo/hub/internal/ledger"
 )
@@ -46,6 +46,8 @@ type State struct {
 type Reader struct {
 	Client  client.Reader
 	Ledgers *ledger.Store
+	// AddOns is true when the API server knows OCM's add-ons.
+	AddOns bool
 
 	// decided is what each Placement had chosen when its decisions were last seen whole.
 	decided map[string][]string
@@ -54,33 +56,15 @@ type Reader struct {
 // Read looks at everything that the planner may look at.
 func (r *Reader) Read(ctx context.Context) (*State, error) {
 	state := &State{}
+	state.Snapshot.HubVersion = version.Version
 	for _, read := range []func(context.Context, *State) error{
-		r.readClusters, r.readPlacements, r.readNamespaces, r.readWritten, r.readDistributed,
+		r.readPlacements, r.readNamespaces, r.readWritten, r.readDistributed, r.readClusters,
 	} {
 		if err := read(ctx, state); err != nil {
 			return nil, err
 		}
 	}
 	return state, nil
-}
-
-func (r *Reader) readClusters(ctx context.Context, state *State) error {
-	var list clusterv1.ManagedClusterList
-	if err := r.list(ctx, &list); err != nil {
-		return err
-	}
-	for i := range list.Items {
-		cluster := &list.Items[i]
-		state.Snapshot.Clusters = append(state.Snapshot.Clusters, federation.Cluster{
-			Name:     cluster.Name,
-			Labels:   cluster.Labels,
-			Accepted: cluster.Spec.HubAcceptsClient,
-			Leaving:  cluster.DeletionTimestamp != nil,
-
-			Endpoints: cluster.Annotations[networkv1alpha1.AnnotationEndpoints],
-		})
-	}
-	return nil
 }
 
 // readPlacements joins the decisions of each Placement: OCM splits them into several objects of up to 100 clusters.

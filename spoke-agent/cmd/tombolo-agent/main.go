@@ -21,7 +21,7 @@ import (
 )
 
 func main() {
-	if err := options.Command(options.Runners{Controller: runController, Node: runNode, Dump: runDump, Flows: runFlows}).ExecuteContext(ctrl.SetupSignalHandler()); err != nil {
+	if err := options.Command(options.Runners{Controller: runController, Node: runNode, Dump: runDump, Flows: runFlows, Leave: runLeave}).ExecuteContext(ctrl.SetupSignalHandler()); err != nil {
 		fmt.Fprintln(os.Stderr, "tombolo-agent:", err)
 		os.Exit(1)
 	}

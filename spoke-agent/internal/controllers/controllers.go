@@ -16,6 +16,7 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/controllers/router"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/herald"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/hubidentity"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/leave"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/mirror"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/neighbours"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/options"
@@ -29,6 +30,7 @@ type part struct {
 
 // AddCluster adds what one agent per cluster runs (tombolo-agent controller).
 func AddCluster(manager ctrl.Manager, o options.Controller) error {
+	leaving := leavingOf(manager)
 	told := &herald.Herald{Recorder: manager.GetEventRecorder("tombolo-agent"), Reader: manager.GetAPIReader(), Log: manager.GetLogger().WithName("herald")}
 	hub, err := addIdentity(manager, o, told)
 	if err != nil {
@@ -38,11 +40,11 @@ func AddCluster(manager ctrl.Manager, o options.Controller) error {
 		part{"mirror", func(m ctrl.Manager) error { // hub ⇄ copies
 			return m.Add(&mirror.Mirror{
 				Cluster: o.ClusterName, Spoke: m, HubKubeconfig: hub.kubeconfig, Changed: hub.changed, Herald: told,
-				ReservedCIDRs: o.ReservedCIDRs, Log: m.GetLogger().WithName("mirror"),
+				ReservedCIDRs: o.ReservedCIDRs, Leave: leaving, Log: m.GetLogger().WithName("mirror"),
 			})
 		}},
 		part{"router", func(m ctrl.Manager) error { // copies, pods → OVN
-			return router.Add(m, router.Options{Endpoint: o.Northbound, Dial: dialNorthbound(o, m.GetLogger()), PodMTU: o.PodMTU})
+			return router.Add(m, router.Options{Endpoint: o.Northbound, Dial: dialNorthbound(o, m.GetLogger()), PodMTU: o.PodMTU, Leave: leaving})
 		}},
 		part{"addonlease", func(m ctrl.Manager) error { // OCM's agent of this cluster sees that this one works
 			identity, err := os.Hostname()
@@ -51,6 +53,7 @@ func AddCluster(manager ctrl.Manager, o options.Controller) error {
 			}
 			return m.Add(&addonlease.Keeper{Client: m.GetClient(), Identity: identity, Log: m.GetLogger().WithName("addonlease")})
 		}},
+		part{"leave", leave.Add}, // the hub's word, or the Job's → the steps by which a cluster leaves
 	)
 }
 
@@ -78,7 +81,8 @@ func addIdentity(m ctrl.Manager, o options.Controller, told *herald.Herald) (hub
 // AddNode adds what the agent of each node runs (tombolo-agent node).
 func AddNode(manager ctrl.Manager, o options.Node) error {
 	node := openNode(o, manager.GetLogger())
-	woken := newBell()
+	woken, leaving := newBell(), leavingOf(manager)
+	plugin := installer(manager, o, leaving)
 	others, err := neighbours.New(manager.GetConfig(), woken.ring)
 	if err != nil {
 		return err
@@ -91,14 +95,21 @@ func AddNode(manager ctrl.Manager, o options.Node) error {
 				Links: netlink{}, Vswitch: node.gatewaySwitch(), Fastpath: node.fastpath, Prober: node.prober, Echoes: node.echoes,
 				Tunnel: node.tunnel, Keys: node.keys, WireGuardPort: o.WireGuardPort,
 				DirectPath: o.DirectPath, Neighbours: others, Woken: woken,
+				Leave: leaving, Uninstall: plugin.Remove, ForgetKeys: func() error { return os.RemoveAll(keysDir(o)) },
 			})
 		}},
 		part{"cni", func(m ctrl.Manager) error { // pods → interfaces
 			return m.Add(&server.Server{
 				Socket: o.CNISocket, Bridge: o.IntegrationBridge, Reader: m.GetClient(),
 				Links: netlink{}, Vswitch: node.podSwitch(), Log: m.GetLogger().WithName("cni"),
-				DirectPath: o.DirectPath, Changed: woken.ring,
+				DirectPath: o.DirectPath, Changed: woken.ring, Leave: leaving,
 			})
+		}},
+		part{"cni-install", func(m ctrl.Manager) error { // the runtime's directories
+			if o.CNIConfDir == "" {
+				return nil
+			}
+			return m.Add(plugin)
 		}},
 		part{"prober", func(m ctrl.Manager) error { return m.Add(closing{node.prober}) }},
 		part{"tunnelprobe", func(m ctrl.Manager) error { return m.Add(closing{node.echoes}) }},

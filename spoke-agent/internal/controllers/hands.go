@@ -77,7 +77,7 @@ func openNode(o options.Node, log logr.Logger) node {
 		echoes: tunnelprobe.New(log.WithName("tunnelprobe"), gateway.ObserveRTT),
 		tunnel: wireguard.New(log.WithName("wireguard")),
 		keys: lazy.New(func(context.Context) (*wireguard.Keys, error) {
-			return wireguard.OpenKeys(filepath.Join(o.StateDir, "wireguard"))
+			return wireguard.OpenKeys(keysDir(o))
 		}),
 	}
 }

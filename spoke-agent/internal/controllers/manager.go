@@ -17,11 +17,13 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/addonlease"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/leave"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/options"
 )
@@ -67,21 +69,23 @@ func NewNode(config *rest.Config, o options.Node, log logr.Logger) (ctrl.Manager
 }
 
 func newManager(config *rest.Config, o options.Common, log logr.Logger, modify func(*ctrl.Options)) (ctrl.Manager, error) {
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, spokev1alpha1.AddToScheme} {
-		if err := add(scheme); err != nil {
-			return nil, fmt.Errorf("register kinds: %w", err)
-		}
+	scheme, err := newScheme()
+	if err != nil {
+		return nil, err
 	}
 	config = rest.CopyConfig(config)
 	config.QPS, config.Burst = queriesPerSecond, queriesAtOnce
 	mine := cache.ByObject{Namespaces: map[string]cache.Config{local.Namespace: {}}}
+	leaving := cache.ByObject{Namespaces: map[string]cache.Config{local.Namespace: {FieldSelector: fields.OneTermEqualSelector("metadata.name", leave.ConfigMapName)}}}
 	managerOptions := ctrl.Options{
 		Scheme: scheme, Logger: log, HealthProbeBindAddress: o.HealthProbeBindAddress,
-		Metrics: server.Options{BindAddress: o.MetricsBindAddress},
+		Metrics:    server.Options{BindAddress: o.MetricsBindAddress},
+		Controller: ctrlconfig.Controller{SkipNameValidation: new(true)}, // a process has one manager; one that tests has several
 		Cache: cache.Options{
 			DefaultTransform: cache.TransformStripManagedFields(),
-			ByObject:         map[client.Object]cache.ByObject{&spokev1alpha1.LocalRouter{}: mine, &spokev1alpha1.InterconnectGateway{}: mine},
+			ByObject: map[client.Object]cache.ByObject{
+				&spokev1alpha1.LocalRouter{}: mine, &spokev1alpha1.InterconnectGateway{}: mine, &corev1.ConfigMap{}: leaving,
+			},
 		},
 	}
 	modify(&managerOptions)
@@ -96,6 +100,29 @@ func newManager(config *rest.Config, o options.Common, log logr.Logger, modify f
 		return nil, fmt.Errorf("add ready check: %w", err)
 	}
 	return m, nil
+}
+
+func newScheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, spokev1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, fmt.Errorf("register kinds: %w", err)
+		}
+	}
+	return scheme, nil
+}
+
+// NewClient is a client of this cluster that caches nothing, for `tombolo-agent leave`.
+func NewClient(config *rest.Config) (client.Client, error) {
+	scheme, err := newScheme()
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.New(config, client.Options{Scheme: scheme})
+	if err != nil {
+		return nil, fmt.Errorf("make client: %w", err)
+	}
+	return c, nil
 }
 
 // stripPod keeps of a pod what binding it to a subnet needs: most of the agent's memory would be the rest.

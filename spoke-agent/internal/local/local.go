@@ -48,6 +48,8 @@ const (
 	// AnnotationDirectPath on a pod is written by the agent of its node when the programs there know the pod: the address of the
 	// node on the underlay. Gateways send what is for the pod there, and for pods without it into OVN.
 	AnnotationDirectPath = "tombolo.io/direct-path"
+	// AnnotationAgent on a Node is written by its agent as long as something of Tombolo may be on the node: the version of the agent.
+	AnnotationAgent = "tombolo.io/agent"
 	// AnnotationRotateKey on a gateway Node is written by people: any text that was not there before makes the node
 	// replace its key.
 	AnnotationRotateKey = "tombolo.io/rotate-key"

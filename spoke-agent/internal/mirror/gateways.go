@@ -18,6 +18,7 @@ import (
 	"github.com/tombolo-io/tombolo/apis/version"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/health"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/herald"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/leave"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 )
 
@@ -29,6 +30,7 @@ type gateways struct {
 	id       string
 	reserved []string
 	herald   *herald.Herald
+	leave    *leave.Reader
 }
 
 // Reconcile copies one InterconnectGateway down, or takes its copy away; of the own one it also reports the status.
@@ -40,6 +42,16 @@ func (g *gateways) Reconcile(ctx context.Context, request reconcile.Request) (re
 	if err := g.hub.Get(ctx, request.NamespacedName, hub); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err) // absence is no evidence: the copy stays
 	}
+	own := hub.Name == g.cluster
+	leaving, err := g.leave.State(ctx)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if leaving.Clean && own {
+		return reconcile.Result{}, g.depart(ctx, hub, leaving)
+	} else if leaving.Clean {
+		return reconcile.Result{}, nil // the copies go, and none comes
+	}
 	copy, wanted, err := g.localGateway(ctx, hub)
 	if err != nil {
 		return reconcile.Result{}, err
@@ -50,13 +62,12 @@ func (g *gateways) Reconcile(ctx context.Context, request reconcile.Request) (re
 		s.sameSpec = equality.Semantic.DeepEqual(copy.Spec, hub.Spec)
 		s.same = s.sameSpec && sameMeta(copy, wanted)
 	}
-	own := hub.Name == g.cluster
 	v := decide(s)
 	switch {
 	case v == release && own:
 		return reconcile.Result{}, g.release(ctx, hub, &spokev1alpha1.InterconnectGateway{})
 	case (v == keep || v == older) && own:
-		return reconcile.Result{}, g.report(ctx, hub, copy)
+		return reconcile.Result{}, g.report(ctx, hub, copy, leaving)
 	default:
 		return reconcile.Result{}, g.apply(ctx, v, wanted)
 	}
@@ -83,7 +94,7 @@ func (g *gateways) localGateway(ctx context.Context, hub *spokev1alpha1.Intercon
 }
 
 // report writes what the cluster has, when it is something new.
-func (g *gateways) report(ctx context.Context, hub, copy *spokev1alpha1.InterconnectGateway) error {
+func (g *gateways) report(ctx context.Context, hub, copy *spokev1alpha1.InterconnectGateway, leaving leave.State) error {
 	var nodes corev1.NodeList
 	if err := g.spoke.List(ctx, &nodes); err != nil {
 		return fmt.Errorf("list Nodes: %w", err)
@@ -101,6 +112,7 @@ func (g *gateways) report(ctx context.Context, hub, copy *spokev1alpha1.Intercon
 	supported := versionSupported(hub)
 	meta.SetStatusCondition(&hub.Status.Conditions, supported)
 	tellVersion(ctx, g.herald, supported)
+	sayLeaving(&hub.Status.Conditions, hub.Generation, leaving)
 	if equality.Semantic.DeepEqual(before.Status, hub.Status) {
 		return nil
 	}

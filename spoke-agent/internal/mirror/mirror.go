@@ -32,6 +32,7 @@ import (
 
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/herald"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/leave"
 )
 
 // kubeconfigPoll is how often the hub's kubeconfig is read: the add-on's registration may write it late, or anew.
@@ -51,6 +52,8 @@ type Mirror struct {
 	Herald *herald.Herald
 	// ReservedCIDRs are the cluster's own ranges that no Node tells: services, nodes.
 	ReservedCIDRs []string
+	// Leave says whether the cluster leaves the fleet.
+	Leave *leave.Reader
 	// Log of the mirror.
 	Log logr.Logger
 }
@@ -153,7 +156,9 @@ func staticMapper() meta.RESTMapper {
 	mapper := meta.NewDefaultRESTMapper([]schema.GroupVersion{spokev1alpha1.GroupVersion})
 	for kind, plural := range map[string]string{"LocalRouter": "localrouters", "InterconnectGateway": "interconnectgateways"} {
 		gv := spokev1alpha1.GroupVersion
-		mapper.AddSpecific(gv.WithKind(kind), gv.WithResource(plural), gv.WithResource(plural[:len(plural)-1]), meta.RESTScopeNamespace)
+		for _, kind := range []string{kind, kind + "List"} { // a cache of one namespace asks for the list's kind
+			mapper.AddSpecific(gv.WithKind(kind), gv.WithResource(plural), gv.WithResource(plural[:len(plural)-1]), meta.RESTScopeNamespace)
+		}
 	}
 	return mapper
 }

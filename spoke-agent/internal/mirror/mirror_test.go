@@ -24,6 +24,7 @@ import (
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/clustertest"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/herald"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/leave"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 )
 
@@ -50,6 +51,7 @@ func (f *fleet) agent(t *testing.T, kubeconfig string) (stop func()) {
 		t.Fatal(err)
 	}
 	mirror := &Mirror{Cluster: "east", Spoke: manager, HubKubeconfig: kubeconfig, ReservedCIDRs: []string{"10.96.0.0/12"}, Log: manager.GetLogger(),
+		Leave:  &leave.Reader{Client: manager.GetClient(), Live: manager.GetAPIReader()},
 		Herald: &herald.Herald{Recorder: manager.GetEventRecorder("test"), Reader: manager.GetAPIReader(), Log: manager.GetLogger()}}
 	if err := manager.Add(mirror); err != nil {
 		t.Fatal(err)

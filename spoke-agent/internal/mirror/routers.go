@@ -14,6 +14,7 @@ import (
 
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/gateway"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/leave"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 )
 
@@ -21,6 +22,7 @@ import (
 type routers struct {
 	copier
 	cluster string
+	leave   *leave.Reader
 }
 
 // Reconcile copies one LocalRouter down, or takes its copy away, and reports its status up.
@@ -28,6 +30,10 @@ func (r *routers) Reconcile(ctx context.Context, request reconcile.Request) (rec
 	hub := &spokev1alpha1.LocalRouter{}
 	if err := r.hub.Get(ctx, request.NamespacedName, hub); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err) // absence is no evidence: the copy stays
+	}
+	leaving, err := r.leave.State(ctx)
+	if err != nil {
+		return reconcile.Result{}, err
 	}
 	copy, wanted, err := r.localRouter(ctx, hub)
 	if err != nil {
@@ -39,7 +45,11 @@ func (r *routers) Reconcile(ctx context.Context, request reconcile.Request) (rec
 		s.sameSpec = equality.Semantic.DeepEqual(copy.Spec, hub.Spec)
 		s.same = s.sameSpec && sameMeta(copy, wanted)
 	}
-	switch v := decide(s); v {
+	v := decide(s)
+	if leaving.Clean && v != release {
+		return reconcile.Result{}, nil // the copies go, and none comes
+	}
+	switch v {
 	case release:
 		return reconcile.Result{}, r.release(ctx, hub, &spokev1alpha1.LocalRouter{})
 	case refuse:

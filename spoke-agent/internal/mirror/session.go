@@ -38,8 +38,10 @@ func (m *Mirror) run(ctx context.Context, hub cluster.Cluster, conn *connection)
 	}
 	name := &claim{hub: hub.GetClient(), cluster: m.Cluster, id: id, herald: m.Herald}
 	c := copier{hub: hub.GetClient(), spoke: m.Spoke.GetClient(), live: m.Spoke.GetAPIReader()}
-	routers := &routers{copier: c, cluster: m.Cluster}
-	gateways := &gateways{copier: c, cluster: m.Cluster, id: id, reserved: m.ReservedCIDRs, herald: m.Herald}
+	routers := &routers{copier: c, cluster: m.Cluster, leave: m.Leave}
+	gateways := &gateways{copier: c, cluster: m.Cluster, id: id, reserved: m.ReservedCIDRs, herald: m.Herald, leave: m.Leave}
+	allHubRouters := everything(hub.GetClient(), func() client.ObjectList { return &spokev1alpha1.LocalRouterList{} }, client.InNamespace(m.Cluster))
+	allHubGateways := everything(hub.GetClient(), func() client.ObjectList { return &spokev1alpha1.InterconnectGatewayList{} })
 
 	routersController, err := m.controller("mirror-routers", conn, name.guard(routers))
 	if err != nil {
@@ -57,6 +59,8 @@ func (m *Mirror) run(ctx context.Context, hub cluster.Cluster, conn *connection)
 		gatewaysController.Watch(source.Kind[client.Object](m.Spoke.GetCache(), &spokev1alpha1.InterconnectGateway{}, twiceNamed())),
 		gatewaysController.Watch(source.Kind[client.Object](m.Spoke.GetCache(), &spokev1alpha1.LocalRouter{}, m.ownGateway())),
 		gatewaysController.Watch(source.Kind[client.Object](m.Spoke.GetCache(), &corev1.Node{}, m.ownGateway())),
+		routersController.Watch(source.Kind(m.Spoke.GetCache(), leaving(), allHubRouters)),
+		gatewaysController.Watch(source.Kind(m.Spoke.GetCache(), leaving(), allHubGateways)),
 	)
 	if err != nil {
 		return fmt.Errorf("watch: %w", err)

@@ -36,12 +36,16 @@ const longFlows = `Print what becomes of packets between Vpcs of different clust
 with the names of both Vpcs. The agent goes on meanwhile, and packets cost more while this runs. A record of one packet in --sample is
 taken; dropped packets say why. Records that were lost because there were too many are counted at the end, on standard error.`
 
+const longLeave = `Take Tombolo out of this cluster: ask the hub to drain it, and this cluster's agents to take down what they have made, and
+wait until they have. The chart runs it before it is uninstalled. It says what it waits for, and ends with an error that has the cure.`
+
 // Runners are what the sub-commands do, with valid options.
 type Runners struct {
 	Controller func(*cobra.Command, Controller) error
 	Node       func(*cobra.Command, Node) error
 	Dump       func(*cobra.Command, Dump) error
 	Flows      func(*cobra.Command, Flows) error
+	Leave      func(*cobra.Command, Leave) error
 }
 
 // Command is the command line.
@@ -58,7 +62,9 @@ func Command(run Runners) *cobra.Command {
 	dumpCommand := sub("dump", "Print what eBPF or OVN holds", longDump, &d, func(cmd *cobra.Command) error { return run.Dump(cmd, d) })
 	var f Flows
 	flowsCommand := sub("flows", "Print what becomes of packets between clusters", longFlows, &f, func(cmd *cobra.Command) error { return run.Flows(cmd, f) })
-	root.AddCommand(controllerCommand, nodeCommand, dumpCommand, flowsCommand, check.Command())
+	var l Leave
+	leaveCommand := sub("leave", "Take Tombolo out of this cluster", longLeave, &l, func(cmd *cobra.Command) error { return run.Leave(cmd, l) })
+	root.AddCommand(controllerCommand, nodeCommand, dumpCommand, flowsCommand, leaveCommand, check.Command())
 	return root
 }
 

@@ -71,6 +71,18 @@ type Node struct {
 	WireGuardPort uint16
 	// DirectPath lets pods send to other clusters, and get packets from there, past the integration bridge.
 	DirectPath bool
+	// CNIConfDir and CNIBinDir are where the plugin is installed; both empty: nowhere.
+	CNIConfDir, CNIBinDir string
+}
+
+// Leave are the flags of the sub-command leave.
+type Leave struct {
+	// Kubeconfig of this cluster; empty inside a pod.
+	Kubeconfig string
+	// Timeout of all.
+	Timeout time.Duration
+	// Force waits neither for the hub nor for nodes that are not Ready.
+	Force bool
 }
 
 // Dump are the flags of the sub-command dump.
@@ -131,6 +143,15 @@ func (o *Node) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.StateDir, "state-dir", "/var/lib/tombolo", "directory of this node alone that outlives the agent: its private key is below it")
 	f.Uint16Var(&o.WireGuardPort, "wireguard-port", 51871, "UDP port on which the other clusters' gateways reach this one encrypted")
 	f.BoolVar(&o.DirectPath, "direct-path", true, "let pods' packets between clusters go past the integration bridge; false sends every packet through OVN's pipeline, its ACLs among it")
+	f.StringVar(&o.CNIConfDir, "cni-conf-dir", "", "directory of the container runtime's CNI configurations, to install ours in (default: install nothing)")
+	f.StringVar(&o.CNIBinDir, "cni-bin-dir", "", "directory of the container runtime's CNI plugins, to install tombolo-cni in (default: install nothing)")
+}
+
+// AddFlags adds the flags of the sub-command leave.
+func (o *Leave) AddFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.Kubeconfig, "kubeconfig", "", "kubeconfig of this cluster (default: the pod's service account)")
+	f.DurationVar(&o.Timeout, "timeout", 5*time.Minute, "how long to wait until everybody has cleaned up")
+	f.BoolVar(&o.Force, "force", false, "wait neither for the hub to drain the cluster nor for nodes that are not Ready")
 }
 
 // AddFlags adds the flags of the sub-command dump.
@@ -183,7 +204,22 @@ func (o *Controller) validateHub() error {
 func (o *Node) Validate() error {
 	return errors.Join(o.validate(), required("--node-name", o.NodeName), endpoint("--ovs", o.OVS),
 		required("--integration-bridge", o.IntegrationBridge), absolute("--cni-socket", o.CNISocket), absolute("--bpffs", o.BPFFS),
-		absolute("--state-dir", o.StateDir), port("--wireguard-port", o.WireGuardPort))
+		absolute("--state-dir", o.StateDir), port("--wireguard-port", o.WireGuardPort), o.validateCNI())
+}
+
+func (o *Node) validateCNI() error {
+	if o.CNIConfDir == "" && o.CNIBinDir == "" {
+		return nil
+	}
+	return errors.Join(absolute("--cni-conf-dir", o.CNIConfDir), absolute("--cni-bin-dir", o.CNIBinDir))
+}
+
+// Validate checks what the command would otherwise stumble over later.
+func (o *Leave) Validate() error {
+	if o.Timeout <= 0 {
+		return fmt.Errorf("--timeout %s: give a time such as 5m", o.Timeout)
+	}
+	return nil
 }
 
 // Validate checks what the agent would otherwise stumble over later.

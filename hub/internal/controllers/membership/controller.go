@@ -1,12 +1,13 @@
 // Copyright The Tombolo Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package membership lets the agents of accepted clusters in, those of others out, and cleans up behind clusters that
-// are gone for good.
+// Package membership lets the agents of accepted clusters in, those of others out, holds the ManagedCluster of a member until the cluster has
+// left, and cleans up behind clusters that are gone for good.
 package membership
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -42,15 +43,29 @@ func (c *Controller) Reconcile(ctx context.Context, request reconcile.Request) (
 		err = c.abandon(ctx, request.Name)
 	case err != nil:
 		err = fmt.Errorf("read ManagedCluster %s: %w", request.Name, err)
-	case cluster.Spec.HubAcceptsClient:
-		err = c.grant(ctx, &cluster)
 	default:
-		err = distribute.Revoke(ctx, c.client, distribute.AccessOf(&cluster))
+		err = c.access(ctx, &cluster)
+		if cluster.DeletionTimestamp != nil {
+			err = errors.Join(err, c.release(ctx, &cluster))
+		}
 	}
 	if err != nil && stale.Only(err) {
 		return reconcile.Result{RequeueAfter: retryStale}, nil
 	}
 	return reconcile.Result{}, err
+}
+
+// access lets the agent in or out. A cluster that is leaving keeps its access: its agent has something to say until the end.
+func (c *Controller) access(ctx context.Context, cluster *clusterv1.ManagedCluster) error {
+	if !cluster.Spec.HubAcceptsClient {
+		return distribute.Revoke(ctx, c.client, distribute.AccessOf(cluster))
+	}
+	if cluster.DeletionTimestamp == nil {
+		if err := errors.Join(c.hold(ctx, cluster), c.forget(ctx, cluster)); err != nil {
+			return err
+		}
+	}
+	return c.grant(ctx, cluster)
 }
 
 // grant waits for the namespace, which OCM makes: its appearance is an event of its own.

@@ -5,6 +5,7 @@ package membership
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -21,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/hub/internal/snapshot"
 )
@@ -56,7 +58,9 @@ func Add(mgr manager.Manager) error {
 // accepted leaves out the heartbeats of clusters.
 func accepted() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
-		return e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration()
+		return e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() ||
+			!slices.Equal(e.ObjectOld.GetFinalizers(), e.ObjectNew.GetFinalizers()) ||
+			e.ObjectOld.GetAnnotations()[networkv1alpha1.AnnotationGone] != e.ObjectNew.GetAnnotations()[networkv1alpha1.AnnotationGone]
 	}}
 }
 
@@ -68,12 +72,11 @@ func appeared() predicate.Predicate {
 	}
 }
 
-// leaving: the object waits for its finalizer to go.
+// leaving: the object waits for its finalizer to go, or has gone.
 func leaving() predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc: func(e event.CreateEvent) bool { return e.Object.GetDeletionTimestamp() != nil },
 		UpdateFunc: func(e event.UpdateEvent) bool { return e.ObjectNew.GetDeletionTimestamp() != nil },
-		DeleteFunc: func(event.DeleteEvent) bool { return false },
 	}
 }
 

@@ -29,9 +29,16 @@ const (
 // Add registers the controller and its liveness probe.
 func Add(mgr manager.Manager) error {
 	ledgers := ledger.New(mgr.GetClient(), mgr.GetAPIReader())
+	addOns, err := snapshot.ServesAddOns(mgr.GetRESTMapper())
+	if err != nil {
+		return err
+	}
+	if !addOns {
+		mgr.GetLogger().Info("The API server knows none of OCM's add-ons: a cluster leaves when its ManagedCluster is deleted, or its agent says so")
+	}
 	planning := &Controller{
 		client:  mgr.GetClient(),
-		reader:  &snapshot.Reader{Client: mgr.GetClient(), Ledgers: ledgers},
+		reader:  &snapshot.Reader{Client: mgr.GetClient(), Ledgers: ledgers, AddOns: addOns},
 		ledgers: ledgers,
 		events:  mgr.GetEventRecorder("tombolo-hub"),
 		planner: federation.NewPlanner(),
@@ -49,7 +56,7 @@ func Add(mgr manager.Manager) error {
 	if err != nil {
 		return fmt.Errorf("make controller: %w", err)
 	}
-	for _, source := range sources(mgr.GetCache(), ledgers) {
+	for _, source := range sources(mgr.GetCache(), ledgers, addOns) {
 		if err := c.Watch(source); err != nil {
 			return fmt.Errorf("watch: %w", err)
 		}

@@ -28,6 +28,7 @@ import (
 
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/cni"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/lazy"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/leave"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn"
 )
 
@@ -62,6 +63,8 @@ type Server struct {
 	DirectPath bool
 	// Changed is called after a pod was plugged or unplugged, if it is set.
 	Changed func()
+	// Leave says whether the cluster leaves the fleet: then no pod is plugged any more. Nil: it stays.
+	Leave *leave.Reader
 	// Patience is how long ADD waits for a pod's annotation; 0 means 20 s.
 	Patience time.Duration
 }
@@ -142,10 +145,14 @@ func (s *Server) answer(ctx context.Context, conn net.Conn) {
 
 func (s *Server) handle(ctx context.Context, request cni.Request) (cni.Response, error) {
 	switch request.Command {
-	case cni.CommandAdd:
+	case cni.CommandAdd, cni.CommandPlug:
+		if err := s.stays(ctx); err != nil {
+			return cni.Response{}, err
+		}
+		if request.Command == cni.CommandPlug {
+			return s.plug(ctx, request)
+		}
 		return s.add(ctx, request)
-	case cni.CommandPlug:
-		return s.plug(ctx, request)
 	case cni.CommandDel:
 		return s.del(ctx, request)
 	case cni.CommandCheck:
@@ -158,4 +165,16 @@ func (s *Server) handle(ctx context.Context, request cni.Request) (cni.Response,
 	default:
 		return cni.Response{}, fmt.Errorf("command %q is unknown: the plugin and the agent must be of one version", request.Command)
 	}
+}
+
+// stays refuses pods on a node that is being cleaned up: the runtime tries again, and by then asks the cluster's own plugin.
+func (s *Server) stays(ctx context.Context) error {
+	if s.Leave == nil {
+		return nil
+	}
+	leaving, err := s.Leave.State(ctx)
+	if err == nil && leaving.Clean {
+		err = errors.New("Tombolo is being removed from this cluster") //nolint:staticcheck // a name begins with a capital
+	}
+	return err
 }

@@ -40,6 +40,7 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/gateway"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/health"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/lazy"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/leave"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/link"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/neighbours"
@@ -80,6 +81,7 @@ type Links interface {
 type Vswitch interface {
 	AddPort(ctx context.Context, bridge string, p ovn.VswitchPort) error
 	DelPort(ctx context.Context, bridge, iface string) error
+	Ports(ctx context.Context) ([]ovn.VswitchPort, error)
 }
 
 // Fastpath is the eBPF of the node.
@@ -145,6 +147,11 @@ type Options struct {
 	Neighbours Neighbours
 	// Woken tells that pods were plugged or unplugged, or neighbours changed.
 	Woken <-chan struct{}
+
+	// Leave says whether the cluster leaves the fleet.
+	Leave *leave.Reader
+	// Uninstall removes the CNI plugin, and ForgetKeys the stored keys. Nil: there are none.
+	Uninstall, ForgetKeys func() error
 }
 
 // Reconciler makes the node what the copies say.
@@ -175,6 +182,7 @@ func Add(manager ctrl.Manager, options Options) error {
 		Watches(&spokev1alpha1.LocalRouter{}, all, builder.WithPredicates(local.CopyChanged())).
 		Watches(&spokev1alpha1.InterconnectGateway{}, all, builder.WithPredicates(predicate.Or(local.CopyChanged(), predicate.LabelChangedPredicate{}))).
 		Watches(&corev1.Pod{}, all, builder.WithPredicates(podChanged())).
+		Watches(&corev1.ConfigMap{}, all).
 		WatchesRawSource(source.Func(r.wakeOnProbe)).
 		WithOptions(controller.Options{
 			NeedLeaderElection: new(false),
@@ -203,6 +211,13 @@ func (r *Reconciler) wakeOnProbe(ctx context.Context, queue workqueue.TypedRateL
 
 // Reconcile makes the node what the copies say, and says in the own cluster's InterconnectGateway what keeps it from that.
 func (r *Reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
+	leaving, err := r.Leave.State(ctx)
+	if err != nil || leaving.Clean {
+		if err == nil {
+			err = r.leave(ctx, leaving)
+		}
+		return reconcile.Result{}, err
+	}
 	r.found = health.Found{PodMTU: r.MTU}
 	role, err := r.realize(ctx)
 	if errors.Is(err, errNotKnown) {
@@ -247,6 +262,9 @@ func (r *Reconciler) gather(ctx context.Context) (gateway.Inputs, error) {
 	var node corev1.Node
 	if err := r.client.Get(ctx, types.NamespacedName{Name: r.Node}, &node); err != nil {
 		return in, fmt.Errorf("get Node %s: %w", r.Node, err)
+	}
+	if err := r.mark(ctx, &node); err != nil {
+		return in, err
 	}
 	in.Labelled = node.Labels[local.LabelGateway] == "true"
 	r.found.Gateway = in.Labelled

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -27,6 +28,7 @@ import (
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/clustertest"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/lazy"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/leave"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/wireguard"
 )
@@ -53,7 +55,9 @@ func (f *fixture) agent(t *testing.T) (stop func()) {
 		Vswitch:  lazy.New(func(context.Context) (Vswitch, error) { return f.world, nil }),
 		Fastpath: lazy.New(func(context.Context) (Fastpath, error) { return fastpathOf(f.world), f.world.failure("tcx") }),
 		Tunnel:   tunnelOf(f.world), WireGuardPort: 51871, DirectPath: true, Neighbours: f.world, Woken: f.world.woken,
-		Keys: lazy.New(func(context.Context) (*wireguard.Keys, error) { return wireguard.OpenKeys(f.keys) }),
+		Keys:       lazy.New(func(context.Context) (*wireguard.Keys, error) { return wireguard.OpenKeys(f.keys) }),
+		Leave:      &leave.Reader{Client: manager.GetClient(), Live: manager.GetAPIReader()},
+		ForgetKeys: func() error { return os.RemoveAll(f.keys) },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -173,6 +173,9 @@ func (w *world) Ensure(p link.Pair) error {
 func (w *world) Remove(name string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if err := w.failures["remove"]; err != nil {
+		return err
+	}
 	delete(w.links, name)
 	return nil
 }

@@ -30,6 +30,7 @@ import (
 
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/gateway"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/leave"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/plan"
@@ -49,6 +50,8 @@ type Options struct {
 	Dial func(context.Context) (Northbound, error)
 	// PodMTU of the pods' interfaces, in bytes.
 	PodMTU int
+	// Leave says whether the cluster leaves the fleet.
+	Leave *leave.Reader
 }
 
 // Reconciler makes OVN what the copies say.
@@ -75,6 +78,7 @@ func Add(manager ctrl.Manager, options Options) error {
 		Watches(&corev1.Pod{}, all, builder.WithPredicates(podChanged())).
 		Watches(&corev1.Namespace{}, all, builder.WithPredicates(namespaceChanged())).
 		Watches(&corev1.Node{}, all, builder.WithPredicates(comesOrGoes())).
+		Watches(&corev1.ConfigMap{}, all).
 		WatchesRawSource(r.northbound).
 		WithOptions(controller.Options{
 			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](50*time.Millisecond, 30*time.Second),
@@ -84,7 +88,14 @@ func Add(manager ctrl.Manager, options Options) error {
 
 // Reconcile realizes everything.
 func (r *Reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
-	err := r.realize(ctx)
+	leaving, err := r.options.Leave.State(ctx)
+	switch {
+	case err != nil:
+	case leaving.Clean:
+		err = r.leave(ctx, leaving)
+	default:
+		err = r.realize(ctx)
+	}
 	if apierrors.IsConflict(err) {
 		return reconcile.Result{RequeueAfter: conflictRetry}, nil
 	}

@@ -26,6 +26,7 @@ import (
 	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/clustertest"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/leave"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn"
 )
@@ -112,7 +113,8 @@ func (f *fixture) agent(t *testing.T) (stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Add(manager, Options{Endpoint: "unix:/nb", Dial: f.db.dial, PodMTU: 1400}); err != nil {
+	reader := &leave.Reader{Client: manager.GetClient(), Live: manager.GetAPIReader()}
+	if err := Add(manager, Options{Endpoint: "unix:/nb", Dial: f.db.dial, PodMTU: 1400, Leave: reader}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
