@@ -9,7 +9,6 @@ package addon
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -20,6 +19,8 @@ import (
 	addonv1beta1 "open-cluster-management.io/api/addon/v1beta1"
 	workv1 "open-cluster-management.io/api/work/v1"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/tombolo-io/tombolo/charts"
 )
 
 // Names that the add-on has everywhere: on the hub, in the agent's certificate, on the cluster.
@@ -29,19 +30,18 @@ const (
 	// AgentName is the last part of the agent's user name.
 	AgentName = "tombolo-agent"
 	// Namespace of the agent on its cluster.
-	Namespace = "tombolo-system"
+	Namespace = charts.Namespace
 )
 
 // GoneAnnotation of a ManagedCluster: an admin says that it will never answer again. Nobody waits for its last words then.
 const GoneAnnotation = "tombolo.io/gone"
 
 // lookAgain is how soon OCM's API is looked for again while the hub cluster does not serve it.
-const lookAgain = 10 * time.Second
+const lookAgain = 5 * time.Second
 
-// Add lets the manager's leader run the add-on, with the chart whose Chart.yaml is at the root of the files, as soon as
-// the hub cluster serves OCM's API for add-ons.
-func Add(mgr manager.Manager, files fs.FS) error {
-	chart, err := Load(files)
+// Add lets the manager's leader run the add-on as soon as the hub cluster serves OCM's API for add-ons.
+func Add(mgr manager.Manager) error {
+	chart, err := Load()
 	if err != nil {
 		return err
 	}

@@ -88,7 +88,9 @@ func (c *Chart) ObjectsFor(cluster *clusterv1.ManagedCluster, addon *addonv1beta
 	return append(surroundings(objects), objects...), nil
 }
 
-func gone(cluster *clusterv1.ManagedCluster) bool { return cluster.Annotations[GoneAnnotation] == "true" }
+func gone(cluster *clusterv1.ManagedCluster) bool {
+	return cluster.Annotations[GoneAnnotation] == "true"
+}
 
 // changed: the cluster's objects have to be rendered anew.
 func changed(before, now *clusterv1.ManagedCluster) bool {

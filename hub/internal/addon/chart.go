@@ -5,12 +5,10 @@ package addon
 
 import (
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 
 	"helm.sh/helm/v3/pkg/chart"
-	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/engine"
 	"helm.sh/helm/v3/pkg/release"
@@ -18,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	addonv1beta1 "open-cluster-management.io/api/addon/v1beta1"
 	"sigs.k8s.io/yaml"
+
+	"github.com/tombolo-io/tombolo/charts"
 )
 
 // Chart is the agent's chart, as `helm install` has it.
@@ -26,25 +26,10 @@ import (
 // test`, and adds values of its own, which a strict values.schema.json refuses. So this uses helm's packages itself.
 type Chart struct{ chart *chart.Chart }
 
-// Load reads the chart whose Chart.yaml is at the root of the files.
-func Load(files fs.FS) (*Chart, error) {
-	var all []*loader.BufferedFile
-	err := fs.WalkDir(files, ".", func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		data, err := fs.ReadFile(files, path)
-		all = append(all, &loader.BufferedFile{Name: path, Data: data})
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read the agent's chart: %w", err)
-	}
-	c, err := loader.LoadFiles(all)
-	if err != nil {
-		return nil, fmt.Errorf("load the agent's chart: %w", err)
-	}
-	return &Chart{c}, nil
+// Load reads the chart that this hub has with it.
+func Load() (*Chart, error) {
+	c, err := charts.Load(charts.SpokeAgent)
+	return &Chart{c}, err
 }
 
 // Version of the chart.
@@ -64,7 +49,7 @@ func (c *Chart) Render(values map[string]any, kubeVersion string) ([]*unstructur
 		return nil, err
 	}
 	all, err := chartutil.ToRenderValues(c.chart, values, chartutil.ReleaseOptions{
-		Name: Name, Namespace: Namespace, Revision: 1, IsInstall: true,
+		Name: charts.SpokeAgent, Namespace: Namespace, Revision: 1, IsInstall: true,
 	}, capabilities)
 	if err != nil {
 		return nil, fmt.Errorf("check the values of the agent's chart: %w", err)
@@ -142,7 +127,11 @@ func (c *Chart) objects(hooks []*release.Hook, manifests []releaseutil.Manifest)
 
 func decode(text, file string) (*unstructured.Unstructured, error) {
 	object := &unstructured.Unstructured{}
-	if err := yaml.Unmarshal([]byte(text), &object.Object); err != nil {
+	data, err := yaml.YAMLToJSON([]byte(text))
+	if err == nil {
+		err = object.UnmarshalJSON(data) // with int64 and not float64
+	}
+	if err != nil {
 		return nil, fmt.Errorf("read %s of the agent's chart: %w", file, err)
 	}
 	return object, nil

@@ -70,7 +70,9 @@ func start(ctx context.Context, config *rest.Config, chart *Chart) error {
 	if err != nil {
 		return err
 	}
-	named := func(o *metav1.ListOptions) { o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, Name).String() }
+	named := func(o *metav1.ListOptions) {
+		o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, Name).String()
+	}
 	labelled := func(o *metav1.ListOptions) { o.LabelSelector = labels.Set{addonv1beta1.AddonLabelKey: Name}.String() }
 	kube := kubeinformers.NewSharedInformerFactoryWithOptions(c.kube, resync, kubeinformers.WithTweakListOptions(labelled), kubeinformers.WithTransform(ctrlcache.TransformStripManagedFields()))
 	work := workinformers.NewSharedInformerFactoryWithOptions(c.work, resync, workinformers.WithTweakListOptions(labelled), workinformers.WithTransform(ctrlcache.TransformStripManagedFields()))

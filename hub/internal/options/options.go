@@ -34,6 +34,8 @@ type Options struct {
 	// KubeAPIQPS and KubeAPIBurst bound the requests per second to the API server.
 	KubeAPIQPS   float32
 	KubeAPIBurst int
+	// AddOn: be an add-on of Open Cluster Management where the hub cluster has its API.
+	AddOn bool
 }
 
 // Default options.
@@ -47,6 +49,7 @@ func Default() Options {
 		LogFormat:               "text",
 		KubeAPIQPS:              500,
 		KubeAPIBurst:            1000,
+		AddOn:                   true,
 	}
 }
 
@@ -93,6 +96,7 @@ func (o *Options) bind(cmd *cobra.Command) {
 	f.StringVar(&o.LeaderElectionNamespace, "leader-election-namespace", o.LeaderElectionNamespace, "`namespace` of the leader's lease")
 	f.StringVar(&o.MetricsBindAddress, "metrics-bind-address", o.MetricsBindAddress, "`address` that serves Prometheus metrics on /metrics; 0 serves none")
 	f.StringVar(&o.HealthProbeBindAddress, "health-probe-bind-address", o.HealthProbeBindAddress, "`address` that serves /healthz and /readyz; 0 serves none")
+	f.BoolVar(&o.AddOn, "add-on", o.AddOn, "be an add-on of Open Cluster Management as soon as the hub cluster serves its API")
 	f.StringVar(&o.LogLevel, "log-level", o.LogLevel, "least `level` that is logged: debug, info, warn or error")
 	f.StringVar(&o.LogFormat, "log-format", o.LogFormat, "`format` of the log: text or json")
 	f.Float32Var(&o.KubeAPIQPS, "kube-api-qps", o.KubeAPIQPS, "requests per second to the API server, on the average")

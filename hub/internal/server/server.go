@@ -28,6 +28,7 @@ import (
 
 	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/hub/internal/addon"
 	"github.com/tombolo-io/tombolo/hub/internal/controllers"
 	"github.com/tombolo-io/tombolo/hub/internal/distribute"
 	"github.com/tombolo-io/tombolo/hub/internal/invitation"
@@ -62,6 +63,11 @@ func New(config *rest.Config, o options.Options, log logr.Logger) (manager.Manag
 	}
 	if err := probes(mgr); err != nil {
 		return nil, err
+	}
+	if o.AddOn {
+		if err := addon.Add(mgr); err != nil {
+			return nil, fmt.Errorf("add the add-on: %w", err)
+		}
 	}
 	return mgr, controllers.Add(mgr)
 }
