@@ -6,9 +6,11 @@ package controllers
 
 import (
 	"fmt"
+	"os"
 
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/addonlease"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/cni/server"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/controllers/gateway"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/controllers/router"
@@ -41,6 +43,13 @@ func AddCluster(manager ctrl.Manager, o options.Controller) error {
 		}},
 		part{"router", func(m ctrl.Manager) error { // copies, pods → OVN
 			return router.Add(m, router.Options{Endpoint: o.Northbound, Dial: dialNorthbound(o, m.GetLogger()), PodMTU: o.PodMTU})
+		}},
+		part{"addonlease", func(m ctrl.Manager) error { // OCM's agent of this cluster sees that this one works
+			identity, err := os.Hostname()
+			if err != nil {
+				return err
+			}
+			return m.Add(&addonlease.Keeper{Client: m.GetClient(), Identity: identity, Log: m.GetLogger().WithName("addonlease")})
 		}},
 	)
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/go-logr/logr"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -21,6 +22,7 @@ import (
 
 	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/addonlease"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/attachment"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/clustertest"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/cni"
@@ -102,6 +104,9 @@ func TestCluster(t *testing.T) {
 			return fmt.Errorf("status is %+v", router.Status)
 		}
 		return nil
+	})
+	clustertest.Eventually(t, "the lease by which OCM's agent sees that this one works", func(ctx context.Context) error {
+		return spoke.Client.Get(ctx, client.ObjectKey{Namespace: local.Namespace, Name: addonlease.Name}, &coordinationv1.Lease{})
 	})
 	if err := hub.Client.Delete(t.Context(), router); err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/go-logr/logr"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -20,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/addonlease"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/options"
 )
@@ -41,6 +43,9 @@ func NewCluster(config *rest.Config, o options.Controller, log logr.Logger) (ctr
 		c.Cache.ByObject[&corev1.Pod{}] = cache.ByObject{Transform: stripPod}
 		c.Cache.ByObject[&corev1.Secret{}] = cache.ByObject{
 			Namespaces: map[string]cache.Config{local.Namespace: {}}, Field: fields.OneTermEqualSelector("metadata.name", o.HubSecret),
+		}
+		c.Cache.ByObject[&coordinationv1.Lease{}] = cache.ByObject{
+			Namespaces: map[string]cache.Config{local.Namespace: {}}, Field: fields.OneTermEqualSelector("metadata.name", addonlease.Name),
 		}
 	})
 	if err != nil {
