@@ -67,7 +67,7 @@ func (r *runner) Start(ctx context.Context) error {
 		return nil //nolint:nilerr // the context has ended, which is no failure
 	}
 	r.log.Info("the add-on is on", "addon", Name, "chart", r.chart.Version())
-	if err := start(ctx, r.config, r.chart); err != nil {
+	if err := start(ctx, r.config, r.chart, r.log); err != nil {
 		return fmt.Errorf("start the add-on: %w", err)
 	}
 	<-ctx.Done()

@@ -9,11 +9,11 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/go-logr/logr"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/klog/v2"
 	"open-cluster-management.io/addon-framework/pkg/agent"
 	"open-cluster-management.io/addon-framework/pkg/utils"
 	addonv1beta1 "open-cluster-management.io/api/addon/v1beta1"
@@ -24,6 +24,7 @@ import (
 type Agent struct {
 	chart   *Chart
 	configs utils.AddOnDeploymentConfigGetter
+	log     logr.Logger
 }
 
 // GetAgentAddonOptions says who the agent is on the hub, where it is on its cluster, and that its health is its lease.
@@ -32,7 +33,7 @@ func (a *Agent) GetAgentAddonOptions() agent.AgentAddonOptions {
 		AddonName: Name,
 		Registration: &agent.RegistrationOption{
 			Configurations:  agent.KubeClientSignerConfigurations(Name, AgentName),
-			CSRApproveCheck: check,
+			CSRApproveCheck: a.approve,
 			// PermissionConfig is missing: what the agent may do, the controller membership grants to each cluster that the
 			// hub accepts, add-on or not.
 		},
@@ -98,11 +99,11 @@ func changed(before, now *clusterv1.ManagedCluster) bool {
 		before.Annotations[clusterv1.ClusterImageRegistriesAnnotationKey] != now.Annotations[clusterv1.ClusterImageRegistriesAnnotationKey]
 }
 
-// check tells the log why a request is left to an admin.
-func check(ctx context.Context, cluster *clusterv1.ManagedCluster, _ *addonv1beta1.ManagedClusterAddOn, request *certificatesv1.CertificateSigningRequest) bool {
+// approve tells the log why a request is left to an admin.
+func (a *Agent) approve(_ context.Context, cluster *clusterv1.ManagedCluster, _ *addonv1beta1.ManagedClusterAddOn, request *certificatesv1.CertificateSigningRequest) bool {
 	err := Approve(cluster, request)
 	if err != nil {
-		klog.FromContext(ctx).Info("a request for the agent's certificate is not approved", "request", request.Name, "cluster", cluster.Name, "because", err.Error())
+		a.log.Info("a request for the agent's certificate is not approved", "request", request.Name, "cluster", cluster.Name, "because", err.Error())
 	}
 	return err == nil
 }

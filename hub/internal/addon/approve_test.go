@@ -66,7 +66,7 @@ func TestApprove(t *testing.T) {
 			reason: "it would be of no use", asked: func(r *x509.CertificateRequest) { r.Subject.Organization = []string{allGroup} }, refused: "groups",
 		},
 		"names of servers": {
-			reason: "the agent is no server", asked: func(r *x509.CertificateRequest) { r.DNSNames = []string{"hub.example.com"} }, refused: "alternative names",
+			reason: "the agent is no server", asked: func(r *x509.CertificateRequest) { r.DNSNames = []string{"hub.example.com"} }, refused: "names of servers",
 		},
 		"usage of a server": {
 			reason:  "the agent is no server",
@@ -85,7 +85,7 @@ func TestApprove(t *testing.T) {
 			if tc.cluster != nil {
 				tc.cluster(cluster)
 			}
-			asked := &x509.CertificateRequest{Subject: pkix.Name{CommonName: eastUser, Organization: []string{allGroup, eastGroup}}}
+			asked := &x509.CertificateRequest{DNSNames: []string{"tombolo.addon.open-cluster-management.io"}, Subject: pkix.Name{CommonName: eastUser, Organization: []string{allGroup, eastGroup}}}
 			if tc.asked != nil {
 				tc.asked(asked)
 			}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/go-logr/logr"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
@@ -17,6 +18,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
 	"open-cluster-management.io/addon-framework/pkg/addonmanager"
 	"open-cluster-management.io/addon-framework/pkg/index"
 	"open-cluster-management.io/addon-framework/pkg/utils"
@@ -65,7 +67,7 @@ func newClients(config *rest.Config) (clients, error) {
 
 // start runs addon-framework's controllers until the context ends. Their informers hold what is Tombolo's and no more:
 // the framework's own start would keep every add-on of every cluster in memory.
-func start(ctx context.Context, config *rest.Config, chart *Chart) error {
+func start(ctx context.Context, config *rest.Config, chart *Chart, log logr.Logger) error {
 	c, err := newClients(config)
 	if err != nil {
 		return err
@@ -83,9 +85,10 @@ func start(ctx context.Context, config *rest.Config, chart *Chart) error {
 		return err
 	}
 	manager := addonmanager.NewBaseAddonManagerImpl(config)
-	if err := manager.AddAgent(&Agent{chart: chart, configs: utils.NewAddOnDeploymentConfigGetter(c.addon)}); err != nil {
+	if err := manager.AddAgent(&Agent{chart: chart, configs: utils.NewAddOnDeploymentConfigGetter(c.addon), log: log}); err != nil {
 		return err
 	}
+	ctx = klog.NewContext(ctx, quiet(log))
 	if err := manager.StartWithInformers(ctx, c.work, work.Work().V1().ManifestWorks(), kube, addon, cluster, configs); err != nil {
 		return err
 	}
