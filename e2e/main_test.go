@@ -3,7 +3,8 @@
 
 // Package e2e holds Tombolo's promises against real clusters: a hub and two
 // spokes with real etcd, kube-apiserver, kubelet, containerd, OVN and OVS, each
-// node a network namespace. One lab serves all tests, one tenant each.
+// node a network namespace, and one more spoke without nodes. One lab serves all
+// tests, one tenant each.
 package e2e
 
 import (
@@ -39,7 +40,7 @@ func run(m *testing.M) int {
 	var err error
 	fleet, err = story.Start(ctx, lab.Options{
 		Dir: labDir, Hub: "hub", Prefix: "tme", Tombolo: true,
-		Spokes: []lab.SpokeOptions{{Name: "east", Nodes: 3, Gateways: 2}, {Name: "west", Nodes: 1}},
+		Spokes: []lab.SpokeOptions{{Name: "east", Nodes: 3, Gateways: 2}, {Name: "west", Nodes: 1}, {Name: addonCluster}},
 		Logf:   func(format string, args ...any) { fmt.Printf(format+"\n", args...) },
 	})
 	if err != nil {

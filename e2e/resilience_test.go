@@ -92,6 +92,9 @@ func (n *tenant) killAgents() {
 func (n *tenant) startAgents() {
 	n.Helper()
 	for _, c := range fleet.Lab.Spokes {
+		if len(c.Nodes) == 0 {
+			continue
+		}
 		n.must(fleet.Lab.StartAgentController(n.ctx, c.Name))
 		for _, node := range c.Nodes {
 			n.must(fleet.Lab.StartAgentNode(n.ctx, c.Name, node.Name))
