@@ -34,6 +34,7 @@ nodeSelector: {kubernetes.io/os: linux}
 tolerations: [{operator: Exists}]
 affinity: {nodeAffinity: {}}
 networkPolicy: {apiServerPorts: [16443]}
+addOn: {placements: [{namespace: fleet, name: all}], config: {nodePlacement: {nodeSelector: {a: b}}}}
 `
 	agentEverything = everything + `
 clusterName: east
@@ -68,7 +69,7 @@ func TestRender(t *testing.T) {
 		"agent-everything": {SpokeAgent, agentEverything},
 	} {
 		t.Run(name, func(t *testing.T) {
-			notes, manifests, err := render(test.chart, Namespace, values(t, test.values), []string{"monitoring.coreos.com/v1"})
+			notes, manifests, err := render(test.chart, Namespace, values(t, test.values), []string{"monitoring.coreos.com/v1", "addon.open-cluster-management.io/v1beta1/ClusterManagementAddOn"})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -70,11 +70,16 @@ func (c *Chart) Render(values map[string]any, kubeVersion string) ([]*unstructur
 	return c.objects(hooks, manifests)
 }
 
+// monitoring is the one API besides Kubernetes' that the chart has a use for, if its values ask for that. The hub can't
+// know whether the cluster has it; OCM's work agent says so if not.
+const monitoring = "monitoring.coreos.com/v1"
+
 // capabilities refuses a cluster that helm would refuse.
 func (c *Chart) capabilities(kubeVersion string) (*chartutil.Capabilities, error) {
-	capabilities := *chartutil.DefaultCapabilities
+	capabilities := chartutil.DefaultCapabilities.Copy()
+	capabilities.APIVersions = append(slices.Clone(capabilities.APIVersions), monitoring)
 	if kubeVersion == "" {
-		return &capabilities, nil
+		return capabilities, nil
 	}
 	version, err := chartutil.ParseKubeVersion(kubeVersion)
 	if err != nil {
@@ -84,7 +89,7 @@ func (c *Chart) capabilities(kubeVersion string) (*chartutil.Capabilities, error
 		return nil, fmt.Errorf("the cluster has Kubernetes %s, and the agent needs %s: upgrade the cluster", kubeVersion, need)
 	}
 	capabilities.KubeVersion = *version
-	return &capabilities, nil
+	return capabilities, nil
 }
 
 // objects decodes CRDs, manifests and the hooks that run before an uninstall, in this order. Other hooks, such as those

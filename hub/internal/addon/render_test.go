@@ -254,6 +254,12 @@ func TestRefused(t *testing.T) {
 	if _, err := c.ObjectsFor(old, enabled(""), nil); err == nil || !strings.Contains(err.Error(), "v1.30.4") {
 		t.Errorf("a cluster that helm would refuse gets error %v, want one that names its version", err)
 	}
+	if _, err := c.ObjectsFor(east(nil), enabled(`{"nodes": {"podMTU": 1300}}`), nil); err == nil || !strings.Contains(err.Error(), "nodes") {
+		t.Errorf("a value that the chart does not have gets error %v, want one that names it", err)
+	}
+	if _, err := c.ObjectsFor(east(nil), enabled(`{"monitoring": {"serviceMonitor": {"enabled": true}}}`), nil); err != nil {
+		t.Errorf("whether a cluster has ServiceMonitors is its own to know: %v", err)
+	}
 	unknown := east(nil)
 	unknown.Status.Version.Kubernetes = ""
 	if _, err := c.ObjectsFor(unknown, enabled(""), nil); err != nil {
