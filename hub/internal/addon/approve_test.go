@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"slices"
 	"strings"
 	"testing"
 
@@ -90,7 +91,7 @@ func TestApprove(t *testing.T) {
 				tc.asked(asked)
 			}
 			r := &request{Spec: certificatesv1.CertificateSigningRequestSpec{
-				Request: encode(t, asked), SignerName: certificatesv1.KubeAPIServerClientSignerName, Usages: usages[:len(usages):len(usages)],
+				Request: encode(t, asked), SignerName: certificatesv1.KubeAPIServerClientSignerName, Usages: slices.Clip(usages),
 				Username: "system:open-cluster-management:east:0123-abcd", Groups: []string{"system:open-cluster-management:east", "system:authenticated"},
 			}}
 			if tc.request != nil {
