@@ -23,8 +23,8 @@ export GOFLAGS := $(GOFLAGS) -trimpath
 
 # The directory with the lab's kube-apiserver, etcd and kubectl, which is built when it is not there.
 ASSETS = $$(go run ./e2e/lab/cmd/lab binaries)
-# The same for tests of the lab and in it: Open Cluster Management is built too, before the tests and not beside them.
-LAB_ASSETS = $$(go run ./e2e/lab/cmd/lab binaries ocm)
+# The same for tests of the lab and in it: Open Cluster Management and Helm are built too, before the tests and not beside them.
+LAB_ASSETS = $$(go run ./e2e/lab/cmd/lab binaries ocm helm)
 GOTEST = go test $(TESTFLAGS)
 
 ##@ Try it

@@ -89,6 +89,9 @@ func TestNode(t *testing.T) {
 	lap("exec")
 
 	t.Run("Reach", func(t *testing.T) { testReach(ctx, t, n, control, pod) })
+	if pids, err := n.PodProcesses(string(pod.UID)); err != nil || len(pids) != 1 {
+		t.Errorf("the pod's processes are %v, %v; want podtool alone", pids, err)
+	}
 	t.Run("Box", func(t *testing.T) { testBox(ctx, t, n) })
 	lap("reach, box")
 	t.Run("KubeletAgain", func(t *testing.T) {
