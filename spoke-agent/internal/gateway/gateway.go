@@ -260,7 +260,8 @@ func (p *Plan) addCluster(in Inputs, own *spokev1alpha1.InterconnectGateway, end
 		p.Fastpath.Clusters = append(p.Fastpath.Clusters, c)
 		return
 	}
-	mtu, echoed := in.UnderlayMTU, spec.Endpoints
+	mtu := in.UnderlayMTU
+	var echoed []spokev1alpha1.GatewayEndpoint
 	switch {
 	case c.Encrypted:
 		if p.Tunnel == nil {

@@ -187,3 +187,39 @@ func TestRequestIsNoAnswer(t *testing.T) {
 		t.Errorf("the answer is %+v (%v)", got, err)
 	}
 }
+
+// TestFlapping: short outages change nothing, and what comes and goes stays away until it has answered for a while.
+func TestFlapping(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason   string
+		up, down time.Duration
+		changes  int
+		want     bool
+	}{
+		"Short": {"two echoes in a row are not three", 3 * time.Second, time.Second, 1, true},
+		"Long":  {"it never answers for three seconds", 2 * time.Second, 3 * time.Second, 2, false},
+		"Slow":  {"out and back each time", 20 * time.Second, 20 * time.Second, 5, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPath(0, 1500)
+			p.down = func(at time.Duration) bool { return at%(tc.up+tc.down) >= tc.up }
+			p.run(0, 95*time.Second)
+			if p.state.reachable != tc.want || len(p.changes) != tc.changes {
+				t.Errorf("%s: reachable %t after changes at %v, want %t after %d", tc.reason, p.state.reachable, p.changes, tc.want, tc.changes)
+			}
+		})
+	}
+}
+
+// TestWithoutSearch: who does not want to know the path MTU sends no large echo, and is not asked without end.
+func TestWithoutSearch(t *testing.T) {
+	p := newPath(0, 1500).run(0, 3*time.Minute)
+	if len(p.sent) != 1 || p.sent[smallest] > 361 || p.state.next().Before(epoch.Add(3*time.Minute)) {
+		t.Errorf("sent %v in three minutes, and then is due at %s", p.sent, p.state.next().Sub(epoch))
+	}
+	slow := newPath(0, 1500)
+	slow.state.interval = 2 * time.Second
+	if slow.run(0, 3*time.Minute); slow.sent[smallest] > 91 {
+		t.Errorf("sent %v in three minutes, one every two seconds", slow.sent)
+	}
+}

@@ -127,12 +127,8 @@ func sameAnswers(a, b []spokev1alpha1.Tunnel) bool {
 // so little that nobody cares stays as it is, and so does what is not known yet.
 func tunnelEntries(list []spokev1alpha1.Tunnel, node string, targets []tunnelprobe.Target, results []tunnelprobe.Result, now time.Time) []spokev1alpha1.Tunnel {
 	wanted, old, measured := map[string]bool{}, map[string]spokev1alpha1.Tunnel{}, worst(node, results, now)
-	unknown := map[gateway.Peer]bool{}
 	for _, t := range targets {
-		wanted[t.Cluster], unknown[gateway.Peer{Cluster: t.Cluster, Node: t.Node}] = true, true
-	}
-	for _, r := range results {
-		delete(unknown, gateway.Peer{Cluster: r.Cluster, Node: r.Node})
+		wanted[t.Cluster] = true
 	}
 	var entries []spokev1alpha1.Tunnel
 	for _, e := range list {
@@ -145,12 +141,7 @@ func tunnelEntries(list []spokev1alpha1.Tunnel, node string, targets []tunnelpro
 	for cluster := range wanted {
 		e, is := measured[cluster]
 		was, had := old[cluster]
-		for _, silent := range was.Unreachable { // as far as is known
-			if unknown[gateway.Peer{Cluster: cluster, Node: silent}] {
-				e.Unreachable, e.Reachable = append(e.Unreachable, silent), false
-			}
-		}
-		slices.Sort(e.Unreachable)
+		e = stillSilent(e, was, targets, results)
 		switch {
 		case is && (!had || matters(was, e)):
 			e.LastTransitionTime = was.LastTransitionTime
@@ -166,6 +157,18 @@ func tunnelEntries(list []spokev1alpha1.Tunnel, node string, targets []tunnelpro
 		return cmp.Or(cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.Node, b.Node))
 	})
 	return entries
+}
+
+// stillSilent is e with those gateways that did not answer before and of which nothing is known since.
+func stillSilent(e, was spokev1alpha1.Tunnel, targets []tunnelprobe.Target, results []tunnelprobe.Result) spokev1alpha1.Tunnel {
+	for _, node := range was.Unreachable {
+		is := func(t tunnelprobe.Target) bool { return t.Cluster == was.Cluster && t.Node == node }
+		if slices.ContainsFunc(targets, is) && !slices.ContainsFunc(results, func(r tunnelprobe.Result) bool { return is(r.Target) }) {
+			e.Unreachable, e.Reachable = append(e.Unreachable, node), false
+		}
+	}
+	slices.Sort(e.Unreachable)
+	return e
 }
 
 // worst is what is known for good, by cluster.
