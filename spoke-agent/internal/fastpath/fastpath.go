@@ -71,6 +71,7 @@ func mapsByName(m *gatewayMaps) map[string]*ebpf.Map {
 	return map[string]*ebpf.Map{
 		gatewayMapTomboloCache:       m.TomboloCache,
 		gatewayMapTomboloClusters:    m.TomboloClusters,
+		gatewayMapTomboloCounts:      m.TomboloCounts,
 		gatewayMapTomboloEpoch:       m.TomboloEpoch,
 		gatewayMapTomboloEvents:      m.TomboloEvents,
 		gatewayMapTomboloFlows:       m.TomboloFlows,
@@ -86,6 +87,7 @@ func mapsByName(m *gatewayMaps) map[string]*ebpf.Map {
 		gatewayMapTomboloRelays:      m.TomboloRelays,
 		gatewayMapTomboloRemotes:     m.TomboloRemotes,
 		gatewayMapTomboloSampling:    m.TomboloSampling,
+		gatewayMapTomboloSlots:       m.TomboloSlots,
 		gatewayMapTomboloSources:     m.TomboloSources,
 		gatewayMapTomboloTransit:     m.TomboloTransit,
 		gatewayMapTomboloUnderlay:    m.TomboloUnderlay,
@@ -117,6 +119,9 @@ func (f *Fastpath) Set(cfg Config) error {
 		}
 	}
 	want := compile(cfg, devices)
+	if err := f.giveSlots(want[gatewayMapTomboloSlots]); err != nil {
+		return err
+	}
 	// A process that was killed between a change and its bump has left answers that nobody else will end.
 	f.epoch.first.Do(f.epoch.bump)
 	stale := map[string][]string{}
