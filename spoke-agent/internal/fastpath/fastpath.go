@@ -11,9 +11,11 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/go-logr/logr"
+	"golang.org/x/sys/unix"
 )
 
 // Options of Open.
@@ -245,9 +247,24 @@ func (f *Fastpath) fill(name string, want entries) ([]string, error) {
 
 func (f *Fastpath) put(name, key string, value []byte) error {
 	if isCounter[name] {
-		return f.maps[name].Update([]byte(key), make([]flowCount, ebpf.MustPossibleCPU()), ebpf.UpdateNoExist)
+		return patiently(func() error {
+			return f.maps[name].Update([]byte(key), make([]flowCount, ebpf.MustPossibleCPU()), ebpf.UpdateNoExist)
+		})
 	}
-	return f.maps[name].Put([]byte(key), value)
+	return patiently(func() error { return f.maps[name].Put([]byte(key), value) })
+}
+
+// patiently tries again what the kernel has no memory for: it makes more in the background, which takes a while on a busy machine.
+func patiently(update func() error) error {
+	wait := 5 * time.Millisecond
+	for {
+		err := update()
+		if !errors.Is(err, unix.ENOMEM) || wait > time.Second {
+			return err
+		}
+		time.Sleep(wait)
+		wait *= 2
+	}
 }
 
 func (f *Fastpath) delete(name string, keys []string) error {
