@@ -262,7 +262,7 @@ func patiently(update func() error) error {
 		if !errors.Is(err, unix.ENOMEM) || wait > time.Second {
 			return err
 		}
-		time.Sleep(wait)
+		<-time.After(wait)
 		wait *= 2
 	}
 }
