@@ -34,6 +34,9 @@ func (l *Lab) upgradeAddOn(ctx context.Context, c *Cluster, set []string) error 
 	if err != nil {
 		return err
 	}
+	if has, err := l.hasAddOn(ctx, addOn); has || err != nil {
+		return err
+	}
 	before, err := l.addOnWork(ctx, c.Name)
 	if err != nil {
 		return err
@@ -58,7 +61,34 @@ func (l *Lab) upgradeAddOn(ctx context.Context, c *Cluster, set []string) error 
 	return c.tomboloReady(ctx)
 }
 
+// hasAddOn tells whether the hub has an add-on with the same annotations: nothing would change.
+func (l *Lab) hasAddOn(ctx context.Context, addOn map[string]any) (bool, error) {
+	hub, err := l.hubClient()
+	if err != nil {
+		return false, err
+	}
+	want := &unstructured.Unstructured{Object: addOn}
+	have := &unstructured.Unstructured{}
+	have.SetGroupVersionKind(want.GroupVersionKind())
+	err = hub.Get(ctx, client.ObjectKeyFromObject(want), have)
+	for key, value := range want.GetAnnotations() {
+		if have.GetAnnotations()[key] != value {
+			return false, client.IgnoreNotFound(err)
+		}
+	}
+	return err == nil, client.IgnoreNotFound(err)
+}
+
 func (l *Lab) addOnWork(ctx context.Context, cluster string) (*workv1.ManifestWork, error) {
+	hub, err := l.hubClient()
+	if err != nil {
+		return nil, err
+	}
+	work := &workv1.ManifestWork{}
+	return work, hub.Get(ctx, client.ObjectKey{Namespace: cluster, Name: "addon-tombolo-deploy-0"}, work)
+}
+
+func (l *Lab) hubClient() (client.Client, error) {
 	config, err := l.Hub.REST()
 	if err != nil {
 		return nil, err
@@ -67,10 +97,5 @@ func (l *Lab) addOnWork(ctx context.Context, cluster string) (*workv1.ManifestWo
 	if err := workv1.Install(scheme); err != nil {
 		return nil, err
 	}
-	hub, err := client.New(config, client.Options{Scheme: scheme})
-	if err != nil {
-		return nil, err
-	}
-	work := &workv1.ManifestWork{}
-	return work, hub.Get(ctx, client.ObjectKey{Namespace: cluster, Name: "addon-tombolo-deploy-0"}, work)
+	return client.New(config, client.Options{Scheme: scheme})
 }

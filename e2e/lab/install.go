@@ -50,7 +50,7 @@ func (l *Lab) installSpoke(ctx context.Context, c *Cluster) error {
 	if err := l.Manual(ctx, c.Name, string(c.place.join)); err != nil {
 		return errors.Join(err, c.complaints(context.WithoutCancel(ctx)))
 	}
-	if err := errors.Join(l.installCNI(c), l.Hub.Apply(ctx, nameLabel(c.Name))); err != nil {
+	if err := l.Hub.Apply(ctx, nameLabel(c.Name)); err != nil {
 		return err
 	}
 	return c.tomboloReady(ctx)

@@ -149,6 +149,29 @@ func (f *Fleet) Counters(ctx context.Context, cluster string) (Counters, error) 
 	return counters, nil
 }
 
+// NodePackets is how many packets between clusters a node has carried: its own pods', through a gateway port, or passed on.
+func (f *Fleet) NodePackets(ctx context.Context, cluster, name string) (float64, error) {
+	c, err := f.Lab.Cluster(cluster)
+	if err != nil {
+		return 0, err
+	}
+	node, err := c.Node(name)
+	if err != nil {
+		return 0, err
+	}
+	families, err := scrape(ctx, node)
+	if err != nil {
+		return 0, fmt.Errorf("read metrics of node %s of %s: %w", name, cluster, err)
+	}
+	var sum float64
+	for _, family := range []string{"tombolo_fastpath_packets_total", "tombolo_fastpath_relayed_packets_total"} {
+		for _, m := range families[family].GetMetric() {
+			sum += m.GetCounter().GetValue()
+		}
+	}
+	return sum, nil
+}
+
 func scrape(ctx context.Context, n *lab.Node) (map[string]*dto.MetricFamily, error) {
 	httpClient := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DialContext: netns.DialContext(n.NetNS), DisableKeepAlives: true}}
 	url := fmt.Sprintf("http://%s:%d/metrics", n.MgmtIP.Addr(), lab.MetricsPort)

@@ -89,6 +89,9 @@ const (
 	ConditionSlowPathReady = "SlowPathReady"
 	// ConditionEncryptionReady is False when nothing goes to clusters that must be encrypted. It is there when there are such.
 	ConditionEncryptionReady = "EncryptionReady"
+	// ConditionReachable is False while other gateway nodes of the cluster get no answer from the node on the underlay: the cluster's routers
+	// send to other gateway nodes until it answers again. It is there once this has happened.
+	ConditionReachable = "Reachable"
 	// ConditionMTUSufficient is False when the largest packets of pods do not fit the underlay, or the tunnel.
 	ConditionMTUSufficient = "MTUSufficient"
 )
@@ -123,6 +126,10 @@ const (
 	ReasonVswitchUnreachable = "VswitchUnreachable"
 	// ReasonNotReported: no agent speaks for a node that is labelled as a gateway.
 	ReasonNotReported = "NotReported"
+	// ReasonGatewayUnreachable: the node does not answer, and others carry its packets.
+	ReasonGatewayUnreachable = "GatewayUnreachable"
+	// ReasonGatewayReachable: the node answers again.
+	ReasonGatewayReachable = "GatewayReachable"
 	// ReasonFailed: something else; the message has it.
 	ReasonFailed = "Failed"
 )

@@ -191,7 +191,7 @@ type InterconnectGatewayStatus struct {
 	// +listType=map
 	// +listMapKey=node
 	Gateways []GatewayNode `json:"gateways,omitempty"`
-	// Tunnels are what the gateway nodes measured of the way to other clusters. They are written when something has changed that
+	// Tunnels are what the gateway nodes measured of the way to other clusters, and to each other. They are written when something has changed that
 	// matters, and not for every round trip: those are metrics.
 	// +optional
 	// +listType=map
@@ -210,15 +210,16 @@ type InterconnectGatewayStatus struct {
 type GatewayNode struct {
 	// Node name.
 	Node string `json:"node"`
-	// Conditions: DataPathReady, FirstOnHooks, SlowPathReady, EncryptionReady, MTUSufficient. What is False has the cure in its message.
+	// Conditions: DataPathReady, FirstOnHooks, SlowPathReady, EncryptionReady, MTUSufficient, and Reachable, which is not the node's own word.
+	// What is False has the cure in its message.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// Tunnel is the way from one gateway node to another cluster's gateways. Where that has several, each value is of the one that
-// does worst.
+// Tunnel is the way from one gateway node to a cluster's gateways; in its own cluster, to the others. Where there are several, each value is
+// of the one that does worst.
 type Tunnel struct {
 	// Cluster at the other end.
 	Cluster string `json:"cluster"`
@@ -226,6 +227,13 @@ type Tunnel struct {
 	Node string `json:"node"`
 	// Reachable is true while every gateway there answers.
 	Reachable bool `json:"reachable"`
+	// Unreachable are the gateway nodes there that do not answer. Nothing is sent to them as long as others do.
+	// +optional
+	// +listType=set
+	Unreachable []string `json:"unreachable,omitempty"`
+	// Answering is how many gateway nodes there answer.
+	// +optional
+	Answering int32 `json:"answering,omitempty"`
 	// RTTMicroseconds is the median round trip of a minute, in microseconds.
 	// +optional
 	RTTMicroseconds int64 `json:"rttMicroseconds,omitempty"`
@@ -236,7 +244,7 @@ type Tunnel struct {
 	// PathMTU is the largest encapsulated IPv4 packet that passes both ways, in bytes; 0 while it is not known.
 	// +optional
 	PathMTU int32 `json:"pathMTU,omitempty"`
-	// LastTransitionTime is when Reachable or PathMTU last changed.
+	// LastTransitionTime is when Reachable, Unreachable or PathMTU last changed.
 	LastTransitionTime metav1.Time `json:"lastTransitionTime"`
 }
 

@@ -55,6 +55,20 @@ func LinkUp(ns, name string) error {
 	return with(ns, func(h *netlink.Handle) error { return up(h, ns, name) })
 }
 
+// LinkDown sets an interface down. Its addresses stay, its routes go.
+func LinkDown(ns, name string) error {
+	return with(ns, func(h *netlink.Handle) error {
+		link, err := find(h, ns, name)
+		if err != nil {
+			return err
+		}
+		if err := h.LinkSetDown(link); err != nil {
+			return fmt.Errorf("set %s down in %s: %w", name, ns, err)
+		}
+		return nil
+	})
+}
+
 // SetMaster makes an interface a port of a bridge in the same namespace.
 func SetMaster(ns, name, bridge string) error {
 	return with(ns, func(h *netlink.Handle) error {

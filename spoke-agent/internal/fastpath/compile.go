@@ -114,7 +114,11 @@ func compileRemote(vni uint32, r Remote, put func(name string, key, value []byte
 			if flowDirections[direction] == "out" && flowPaths[path] == "node" {
 				continue
 			}
-			put(gatewayMapTomboloFlows, flowKey{id, vni, r.VNI, uint32(direction), uint32(path)}.encode(), nil)
+			key := flowKey{id, vni, r.VNI, uint32(direction), uint32(path)}.encode()
+			put(gatewayMapTomboloFlows, key, nil)
+			if flowPaths[path] == "pod" {
+				put(gatewayMapTomboloSlots, key, encodeUint32(0)) // Set gives the number
+			}
 		}
 	}
 }
@@ -124,6 +128,7 @@ func compileRemote(vni uint32, r Remote, put func(name string, key, value []byte
 var fillOrder = []string{
 	gatewayMapTomboloNames,
 	gatewayMapTomboloFlows,
+	gatewayMapTomboloSlots,
 	gatewayMapTomboloClusters,
 	gatewayMapTomboloSources,
 	gatewayMapTomboloTransit,

@@ -82,6 +82,10 @@ func (f *Fastpath) flowCounters(clusters map[uint64]string, vpcs map[uint32]stri
 		key    []byte
 		perCPU []flowCount
 	)
+	slots, err := f.read(gatewayMapTomboloSlots)
+	if err != nil {
+		return nil, err
+	}
 	it := f.maps[gatewayMapTomboloFlows].Iterate()
 	for it.Next(&key, &perCPU) {
 		k, err := decodeFlow(key)
@@ -94,6 +98,13 @@ func (f *Fastpath) flowCounters(clusters map[uint64]string, vpcs map[uint32]stri
 			Cluster:   clusterName(clusters, k.cluster),
 			Direction: flowDirections[k.direction],
 			Path:      flowPaths[k.path],
+		}
+		if slot, ok := slots[string(key)]; ok {
+			var more []flowCount
+			if err := f.maps[gatewayMapTomboloCounts].Lookup(slot, &more); err != nil {
+				return nil, fmt.Errorf("read counts: %w", err)
+			}
+			perCPU = append(perCPU, more...)
 		}
 		for _, n := range perCPU {
 			c.Packets += n.Packets

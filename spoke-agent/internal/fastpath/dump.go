@@ -57,12 +57,7 @@ func (d dumper) line(name string, key, value []byte) (string, error) {
 	case gatewayMapTomboloUnderlay:
 		return d.underlay(value)
 	case gatewayMapTomboloPorts:
-		ifindex, err := decodeUint32(key)
-		if err != nil {
-			return "", err
-		}
-		vni, err := decodeUint32(value)
-		return fmt.Sprintf("port %s → vni=%d", d.device(ifindex), vni), err
+		return d.port(key, value)
 	case gatewayMapTomboloVnis:
 		return d.delivery(key, value)
 	case gatewayMapTomboloRemotes:
@@ -80,15 +75,41 @@ func (d dumper) line(name string, key, value []byte) (string, error) {
 	case gatewayMapTomboloSources:
 		return d.source(key, value)
 	case gatewayMapTomboloFlows:
-		k, err := decodeFlow(key)
-		return fmt.Sprintf("count vni=%d cluster=%s vni=%d %s by %s", k.vni, clusterName(d.clusters, k.cluster), k.remoteVNI,
-			flowDirections[k.direction], flowPaths[k.path]), err
+		return d.flow("count", key)
+	case gatewayMapTomboloSlots:
+		return d.number(key, value)
 	case gatewayMapTomboloPods:
 		return d.pod(key, value)
 	case gatewayMapTomboloPlaces:
 		return d.place(key, value)
 	}
 	return "", fmt.Errorf("map %s has no words", name)
+}
+
+func (d dumper) port(key, value []byte) (string, error) {
+	ifindex, err := decodeUint32(key)
+	if err != nil {
+		return "", err
+	}
+	vni, err := decodeUint32(value)
+	return fmt.Sprintf("port %s → vni=%d", d.device(ifindex), vni), err
+}
+
+func (d dumper) number(key, value []byte) (string, error) {
+	slot, err := decodeUint32(value)
+	if err != nil {
+		return "", err
+	}
+	return d.flow(fmt.Sprintf("number %d:", slot), key)
+}
+
+func (d dumper) flow(what string, key []byte) (string, error) {
+	k, err := decodeFlow(key)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s vni=%d cluster=%s vni=%d %s by %s", what, k.vni, clusterName(d.clusters, k.cluster), k.remoteVNI,
+		flowDirections[k.direction], flowPaths[k.path]), nil
 }
 
 func (d dumper) name(key, value []byte) (string, error) {

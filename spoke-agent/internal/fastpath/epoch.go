@@ -15,13 +15,14 @@ import (
 )
 
 // isCached has the maps whose answers the programs cache, or remember of a pair of addresses (bpf/memo.h): all that say who
-// may send what where.
+// may send what where, and by which number it is counted.
 var isCached = map[string]bool{
 	gatewayMapTomboloClusters: true,
 	gatewayMapTomboloLocals:   true,
 	gatewayMapTomboloPlaces:   true,
 	gatewayMapTomboloPods:     true,
 	gatewayMapTomboloRemotes:  true,
+	gatewayMapTomboloSlots:    true,
 	gatewayMapTomboloSources:  true,
 	gatewayMapTomboloTransit:  true,
 	gatewayMapTomboloUnderlay: true,

@@ -11,9 +11,11 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/go-logr/logr"
+	"golang.org/x/sys/unix"
 )
 
 // Options of Open.
@@ -71,6 +73,7 @@ func mapsByName(m *gatewayMaps) map[string]*ebpf.Map {
 	return map[string]*ebpf.Map{
 		gatewayMapTomboloCache:       m.TomboloCache,
 		gatewayMapTomboloClusters:    m.TomboloClusters,
+		gatewayMapTomboloCounts:      m.TomboloCounts,
 		gatewayMapTomboloEpoch:       m.TomboloEpoch,
 		gatewayMapTomboloEvents:      m.TomboloEvents,
 		gatewayMapTomboloFlows:       m.TomboloFlows,
@@ -86,6 +89,7 @@ func mapsByName(m *gatewayMaps) map[string]*ebpf.Map {
 		gatewayMapTomboloRelays:      m.TomboloRelays,
 		gatewayMapTomboloRemotes:     m.TomboloRemotes,
 		gatewayMapTomboloSampling:    m.TomboloSampling,
+		gatewayMapTomboloSlots:       m.TomboloSlots,
 		gatewayMapTomboloSources:     m.TomboloSources,
 		gatewayMapTomboloTransit:     m.TomboloTransit,
 		gatewayMapTomboloUnderlay:    m.TomboloUnderlay,
@@ -117,6 +121,9 @@ func (f *Fastpath) Set(cfg Config) error {
 		}
 	}
 	want := compile(cfg, devices)
+	if err := f.giveSlots(want[gatewayMapTomboloSlots]); err != nil {
+		return err
+	}
 	// A process that was killed between a change and its bump has left answers that nobody else will end.
 	f.epoch.first.Do(f.epoch.bump)
 	stale := map[string][]string{}
@@ -240,9 +247,24 @@ func (f *Fastpath) fill(name string, want entries) ([]string, error) {
 
 func (f *Fastpath) put(name, key string, value []byte) error {
 	if isCounter[name] {
-		return f.maps[name].Update([]byte(key), make([]flowCount, ebpf.MustPossibleCPU()), ebpf.UpdateNoExist)
+		return patiently(func() error {
+			return f.maps[name].Update([]byte(key), make([]flowCount, ebpf.MustPossibleCPU()), ebpf.UpdateNoExist)
+		})
 	}
-	return f.maps[name].Put([]byte(key), value)
+	return patiently(func() error { return f.maps[name].Put([]byte(key), value) })
+}
+
+// patiently tries again what the kernel has no memory for: it makes more in the background, which takes a while on a busy machine.
+func patiently(update func() error) error {
+	wait := 5 * time.Millisecond
+	for {
+		err := update()
+		if !errors.Is(err, unix.ENOMEM) || wait > time.Second {
+			return err
+		}
+		<-time.After(wait)
+		wait *= 2
+	}
 }
 
 func (f *Fastpath) delete(name string, keys []string) error {

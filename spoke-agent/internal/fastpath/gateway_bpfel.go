@@ -18,6 +18,7 @@ import (
 const (
 	gatewayMapTomboloCache       = "tombolo_cache"
 	gatewayMapTomboloClusters    = "tombolo_clusters"
+	gatewayMapTomboloCounts      = "tombolo_counts"
 	gatewayMapTomboloEpoch       = "tombolo_epoch"
 	gatewayMapTomboloEvents      = "tombolo_events"
 	gatewayMapTomboloFlows       = "tombolo_flows"
@@ -35,6 +36,7 @@ const (
 	gatewayMapTomboloRemotes     = "tombolo_remotes"
 	gatewayMapTomboloSampling    = "tombolo_sampling"
 	gatewayMapTomboloSent        = "tombolo_sent"
+	gatewayMapTomboloSlots       = "tombolo_slots"
 	gatewayMapTomboloSources     = "tombolo_sources"
 	gatewayMapTomboloTaken       = "tombolo_taken"
 	gatewayMapTomboloTransit     = "tombolo_transit"
@@ -106,6 +108,7 @@ type gatewayProgramSpecs struct {
 type gatewayMapSpecs struct {
 	TomboloCache       *ebpf.MapSpec `ebpf:"tombolo_cache"`
 	TomboloClusters    *ebpf.MapSpec `ebpf:"tombolo_clusters"`
+	TomboloCounts      *ebpf.MapSpec `ebpf:"tombolo_counts"`
 	TomboloEpoch       *ebpf.MapSpec `ebpf:"tombolo_epoch"`
 	TomboloEvents      *ebpf.MapSpec `ebpf:"tombolo_events"`
 	TomboloFlows       *ebpf.MapSpec `ebpf:"tombolo_flows"`
@@ -123,6 +126,7 @@ type gatewayMapSpecs struct {
 	TomboloRemotes     *ebpf.MapSpec `ebpf:"tombolo_remotes"`
 	TomboloSampling    *ebpf.MapSpec `ebpf:"tombolo_sampling"`
 	TomboloSent        *ebpf.MapSpec `ebpf:"tombolo_sent"`
+	TomboloSlots       *ebpf.MapSpec `ebpf:"tombolo_slots"`
 	TomboloSources     *ebpf.MapSpec `ebpf:"tombolo_sources"`
 	TomboloTaken       *ebpf.MapSpec `ebpf:"tombolo_taken"`
 	TomboloTransit     *ebpf.MapSpec `ebpf:"tombolo_transit"`
@@ -158,6 +162,7 @@ func (o *gatewayObjects) Close() error {
 type gatewayMaps struct {
 	TomboloCache       *ebpf.Map `ebpf:"tombolo_cache"`
 	TomboloClusters    *ebpf.Map `ebpf:"tombolo_clusters"`
+	TomboloCounts      *ebpf.Map `ebpf:"tombolo_counts"`
 	TomboloEpoch       *ebpf.Map `ebpf:"tombolo_epoch"`
 	TomboloEvents      *ebpf.Map `ebpf:"tombolo_events"`
 	TomboloFlows       *ebpf.Map `ebpf:"tombolo_flows"`
@@ -175,6 +180,7 @@ type gatewayMaps struct {
 	TomboloRemotes     *ebpf.Map `ebpf:"tombolo_remotes"`
 	TomboloSampling    *ebpf.Map `ebpf:"tombolo_sampling"`
 	TomboloSent        *ebpf.Map `ebpf:"tombolo_sent"`
+	TomboloSlots       *ebpf.Map `ebpf:"tombolo_slots"`
 	TomboloSources     *ebpf.Map `ebpf:"tombolo_sources"`
 	TomboloTaken       *ebpf.Map `ebpf:"tombolo_taken"`
 	TomboloTransit     *ebpf.Map `ebpf:"tombolo_transit"`
@@ -186,6 +192,7 @@ func (m *gatewayMaps) Close() error {
 	return _GatewayClose(
 		m.TomboloCache,
 		m.TomboloClusters,
+		m.TomboloCounts,
 		m.TomboloEpoch,
 		m.TomboloEvents,
 		m.TomboloFlows,
@@ -203,6 +210,7 @@ func (m *gatewayMaps) Close() error {
 		m.TomboloRemotes,
 		m.TomboloSampling,
 		m.TomboloSent,
+		m.TomboloSlots,
 		m.TomboloSources,
 		m.TomboloTaken,
 		m.TomboloTransit,

@@ -14,10 +14,13 @@ import (
 
 // layoutVersion is the version of bpf/layout.h. Maps of another version are left to the programs that still use them,
 // until Set has filled new ones and replaced these programs.
-const layoutVersion = 7
+const layoutVersion = 8
 
 // maxEndpoints is MAX_ENDPOINTS of bpf/layout.h.
 const maxEndpoints = 16
+
+// maxSlots is MAX_SLOTS of bpf/layout.h.
+const maxSlots = 16384
 
 // maxClusterName is what the name in struct cluster can hold, one octet less than its size: it ends in a zero.
 const maxClusterName = 63

@@ -36,6 +36,8 @@ func TestLayout(t *testing.T) {
 		gatewayMapTomboloClusters:    {"struct cluster", encodeUint64(1), clusterEntry{}.encode()},
 		gatewayMapTomboloSources:     {"address → struct source", any4.AsSlice(), sourceEntry{}.encode()},
 		gatewayMapTomboloFlows:       {"struct flow", flowKey{}.encode(), make([]byte, binary.Size(flowCount{}))},
+		gatewayMapTomboloSlots:       {"struct flow → number", flowKey{}.encode(), encodeUint32(1)},
+		gatewayMapTomboloCounts:      {"number → struct flow_count", encodeUint32(1), make([]byte, binary.Size(flowCount{}))},
 		gatewayMapTomboloEvents:      {"reason → number", encodeUint32(0), encodeUint64(0)},
 		gatewayMapTomboloTransit:     {"struct prefix → struct remote", prefixKey{prefix: netip.PrefixFrom(any4, 32)}.encode(), remoteEntry{}.encode()},
 		gatewayMapTomboloRelays:      {"struct relay", relayKey{}.encode(), make([]byte, binary.Size(flowCount{}))},

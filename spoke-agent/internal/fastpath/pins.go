@@ -24,7 +24,7 @@ import (
 //	links/in-7, links/out-9, links/slow-8   attached programs, by interface index
 //	links/xdp-7                             tombolo_xdp, if the underlay has it
 //	links/pod-12, links/switch-13           tombolo_pod, and tombolo_switch where the pod has a second pair
-//	maps-v7/tombolo_…                       the maps of layoutVersion 7
+//	maps-v8/tombolo_…                       the maps of layoutVersion 8
 //
 // Links are of no version: Set fills the maps of its own version and then replaces the program in each link
 // at once, so not even a change of the layout loses a packet.

@@ -143,6 +143,18 @@ local vni=300 10.1.1.0/24
 name vni=100 shop/blue
 name vni=200 shop/red
 name vni=300 bank/blue
+number 10: vni=100 cluster=west vni=200 in by pod
+number 11: vni=100 cluster=north vni=100 out by pod
+number 12: vni=100 cluster=north vni=100 in by pod
+number 1: vni=100 cluster=vault vni=100 out by pod
+number 2: vni=100 cluster=vault vni=100 in by pod
+number 3: vni=300 cluster=south vni=300 out by pod
+number 4: vni=300 cluster=south vni=300 in by pod
+number 5: vni=100 cluster=south vni=100 out by pod
+number 6: vni=100 cluster=south vni=100 in by pod
+number 7: vni=100 cluster=west vni=100 out by pod
+number 8: vni=100 cluster=west vni=100 in by pod
+number 9: vni=100 cluster=west vni=200 out by pod
 port tbg100 → vni=100
 port tbg300 → vni=300
 route vni=100 10.1.2.0/24 → cluster=west vni=100

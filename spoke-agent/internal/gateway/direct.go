@@ -55,30 +55,43 @@ func approvedNode(spec *spokev1alpha1.InterconnectGatewaySpec, node string) (net
 	return netip.Addr{}, false
 }
 
-// waysTo is where packets to another cluster go, and who may send its packets; no senders are the endpoints. Nodes of both clusters know
+// waysTo is where packets to another cluster go, and who may send its packets; no senders are the endpoints. echoed are gateways of the
+// other cluster that this node sends to when they answer. Nodes of both clusters know
 // each other when both have told theirs; a node sends to the other's gateways if it is among them. Otherwise only gateways
 // do, and other nodes send to their own ones: they must not learn to send further, and so know none of the other's.
-func waysTo(in Inputs, own *spokev1alpha1.InterconnectGateway, role Role, spec *spokev1alpha1.InterconnectGatewaySpec) (endpoints, senders []netip.Addr) {
+func waysTo(
+	in Inputs, own *spokev1alpha1.InterconnectGateway, role Role, cluster string, spec *spokev1alpha1.InterconnectGatewaySpec,
+) (endpoints, senders []netip.Addr, echoed []spokev1alpha1.GatewayEndpoint) {
 	both := len(own.Spec.Nodes) > 0 && len(spec.Nodes) > 0
 	_, told := approvedNode(&own.Spec, in.Node)
 	if role == RoleNode && !(both && told) {
-		return endpointAddresses(&own.Spec, netip.Addr{}), nil
+		return addresses(answering(own.Spec.Endpoints, own.Spec.Cluster, in.Echoed), netip.Addr{}), nil, nil
 	}
-	endpoints = endpointAddresses(spec, netip.Addr{})
+	endpoints, senders = lawAndWays(spec.Endpoints, cluster, in.Echoed)
 	if both {
-		senders = slices.Clone(endpoints)
+		senders = addresses(spec.Endpoints, netip.Addr{})
 		for _, n := range spec.Nodes {
 			senders = addAddress(senders, n.Address, netip.Addr{})
 		}
 		slices.SortFunc(senders, netip.Addr.Compare)
 	}
+	return endpoints, senders, spec.Endpoints
+}
+
+// lawAndWays are the gateways of a cluster that packets are sent to, and those that may send its packets when these are more: one that
+// does not answer may be back before that is known.
+func lawAndWays(all []spokev1alpha1.GatewayEndpoint, cluster string, echoed map[Peer]bool) (endpoints, senders []netip.Addr) {
+	endpoints = addresses(answering(all, cluster, echoed), netip.Addr{})
+	if everyone := addresses(all, netip.Addr{}); len(everyone) > len(endpoints) {
+		senders = everyone
+	}
 	return endpoints, senders
 }
 
-// endpointAddresses are a cluster's gateways but one, sorted.
-func endpointAddresses(spec *spokev1alpha1.InterconnectGatewaySpec, but netip.Addr) []netip.Addr {
+// addresses are those of gateways but one, sorted.
+func addresses(endpoints []spokev1alpha1.GatewayEndpoint, but netip.Addr) []netip.Addr {
 	var all []netip.Addr
-	for _, e := range spec.Endpoints {
+	for _, e := range endpoints {
 		all = addAddress(all, e.Address, but)
 	}
 	slices.SortFunc(all, netip.Addr.Compare)
@@ -97,8 +110,12 @@ func addAddress(all []netip.Addr, text string, but netip.Addr) []netip.Addr {
 // makeDirect adds the own cluster, the pods of this node and, on a gateway, where others are and what other nodes may send
 // through it.
 func (p *Plan) makeDirect(in Inputs, own *spokev1alpha1.InterconnectGateway) {
-	p.Fastpath.Own = fastpath.Own{Name: own.Spec.Cluster, Gateways: endpointAddresses(&own.Spec, p.Fastpath.Underlay.Address)}
-	p.Fastpath.Own.Nodes = p.ownNodes(in)
+	self := p.Fastpath.Underlay.Address
+	p.Fastpath.Own.Gateways = addresses(answering(own.Spec.Endpoints, own.Spec.Cluster, in.Echoed), self)
+	p.Fastpath.Own.Nodes = p.ownNodes(in, addresses(own.Spec.Endpoints, self))
+	if len(own.Spec.Endpoints) > 1 {
+		p.echoTo(in, own.Spec.Cluster, own.Spec.Endpoints, 0)
+	}
 	vnis := map[string]uint32{}
 	for _, port := range p.Ports {
 		vnis[port.Fastpath.Vpc] = port.Fastpath.VNI
@@ -117,10 +134,10 @@ func (p *Plan) makeDirect(in Inputs, own *spokev1alpha1.InterconnectGateway) {
 	}
 }
 
-// ownNodes are the cluster's other nodes. One whose address is another cluster's is none: a packet's outer source must say
+// ownNodes are the cluster's other nodes, its gateways among them. One whose address is another cluster's is none: a packet's outer source must say
 // which cluster it is from.
-func (p *Plan) ownNodes(in Inputs) []netip.Addr {
-	nodes := slices.Clone(p.Fastpath.Own.Gateways)
+func (p *Plan) ownNodes(in Inputs, gateways []netip.Addr) []netip.Addr {
+	nodes := slices.Clone(gateways)
 	for name, address := range in.Nodes {
 		foreign := slices.ContainsFunc(p.Fastpath.Clusters, func(c fastpath.Cluster) bool {
 			return slices.Contains(c.Senders, address) || len(c.Senders) == 0 && slices.Contains(c.Endpoints, address)

@@ -6,6 +6,7 @@ package gateway
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/attachment"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/fastpath"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/link"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/tunnelprobe"
 )
 
 // wantRelays let the nodes of east send for vpc-1 through their gateways.
@@ -60,8 +62,16 @@ func TestMakeNode(t *testing.T) {
 				Pods: []fastpath.Pod{{Interface: "tbp1", Switch: "tbq1", VNI: 100, Address: addr("10.0.0.2"), MAC: "0a:58:0a:00:00:02", RouterMAC: "0a:58:0a:00:00:01"}},
 				Own:  fastpath.Own{Name: "east", Gateways: gateways, Nodes: []netip.Addr{addr("192.0.2.10"), addr("192.0.2.11"), addr("192.0.2.13")}},
 			},
+			Echoes: tunnelprobe.Config{Address: addr("192.0.2.12"), Port: 4789, Interval: 500 * time.Millisecond, Targets: []tunnelprobe.Target{
+				{Cluster: "east", Node: "e1", Address: addr("192.0.2.10")}, {Cluster: "east", Node: "e2", Address: addr("192.0.2.11")},
+			}},
 			SlowPath: link.SlowPath{VXLAN: link.VXLAN{Port: 4789, Address: addr("192.0.2.12"), Underlay: "wan0"}},
 		}
+	}
+	nodeToNode := func() Plan {
+		p := base(fastpath.Cluster{Name: "west", Endpoints: far, Senders: append(far[:2:2], addr("192.0.2.22"))})
+		p.Echoes.Targets = append(p.Echoes.Targets, tunnelprobe.Target{Cluster: "west", Node: "w1", Address: far[0]}, tunnelprobe.Target{Cluster: "west", Node: "w2", Address: far[1]})
+		return p
 	}
 	cases := map[string]struct {
 		reason string
@@ -83,7 +93,7 @@ func TestMakeNode(t *testing.T) {
 				in.Gateways[1].Spec.Nodes = nodes(map[string]string{"w3": "192.0.2.22"})
 				in.Gateways[2].Spec.Nodes = nodes(map[string]string{"e3": "192.0.2.12"})
 			},
-			want: base(fastpath.Cluster{Name: "west", Endpoints: far, Senders: append(far[:2:2], addr("192.0.2.22"))}),
+			want: nodeToNode(),
 		},
 		"NotApproved": {
 			reason: "what a node sends by itself is refused until the hub has told of the node",
@@ -109,7 +119,7 @@ func TestMakeNode(t *testing.T) {
 				in.Gateways[2].Spec.Nodes = nodes(map[string]string{"e3": "192.0.2.12"})
 				in.Nodes["e8"], in.Nodes["e9"] = addr("192.0.2.22"), addr("192.0.2.20")
 			},
-			want: base(fastpath.Cluster{Name: "west", Endpoints: far, Senders: append(far[:2:2], addr("192.0.2.22"))}),
+			want: nodeToNode(),
 		},
 		"Ambiguous": {
 			reason: "two interfaces with one address: only OVN can tell whose it is",

@@ -52,6 +52,8 @@ type Inputs struct {
 	Nodes map[string]netip.Addr
 	// Hosted are all pods of the cluster that send by themselves; only gateways need them.
 	Hosted []Hosted
+	// Echoed says of gateways whether they answer this node's echoes; what is not known is not there.
+	Echoed map[Peer]bool
 	// PathMTU is the longest encapsulated packet that is known to arrive in a cluster, in bytes.
 	PathMTU map[string]int
 }
@@ -77,7 +79,7 @@ type Plan struct {
 	Ports []Port
 	// Fastpath is the configuration of the eBPF programs, with the ports of all Ports.
 	Fastpath fastpath.Config
-	// Echoes measure the way to the clusters that the routers refer to.
+	// Echoes measure the way to the clusters that the routers refer to, and find out which gateways are there.
 	Echoes tunnelprobe.Config
 	// Tunnel is what encrypts; nil when no cluster that the routers refer to must be encrypted.
 	Tunnel *Tunnel
@@ -194,9 +196,6 @@ func (p *Plan) makePaths(in Inputs, own *spokev1alpha1.InterconnectGateway, endp
 	}
 	port := uint16(own.Spec.Port)
 	p.Fastpath.Underlay = fastpath.Underlay{Interface: in.Underlay, Address: address, UDPPort: port, VXLAN: link.VXLANName(port)}
-	if p.Role == RoleGateway {
-		p.Echoes = tunnelprobe.Config{Address: address, Port: port}
-	}
 	p.SlowPath.VXLAN = link.VXLAN{Port: port, Address: address, Underlay: in.Underlay}
 	referenced := map[string]bool{}
 	for _, port := range p.Ports {
@@ -205,16 +204,15 @@ func (p *Plan) makePaths(in Inputs, own *spokev1alpha1.InterconnectGateway, endp
 			referenced[remote.Cluster] = true
 		}
 	}
+	p.Fastpath.Own.Name = own.Spec.Cluster
 	for _, name := range slices.Sorted(maps.Keys(referenced)) {
 		p.addCluster(in, own, endpoint, name)
 	}
 	p.makeDirect(in, own)
+	p.finishEchoes(in)
 	if p.Role != RoleGateway {
 		return // the kernel has no way to other clusters there: OVN does
 	}
-	slices.SortFunc(p.Echoes.Targets, func(a, b tunnelprobe.Target) int {
-		return cmp.Or(cmp.Compare(a.Cluster, b.Cluster), a.Address.Compare(b.Address))
-	})
 	for i := range p.Ports {
 		p.addSlowRemotes(&p.Ports[i])
 		p.SlowPath.Vpcs = append(p.SlowPath.Vpcs, p.Ports[i].SlowPath)
@@ -263,6 +261,7 @@ func (p *Plan) addCluster(in Inputs, own *spokev1alpha1.InterconnectGateway, end
 		return
 	}
 	mtu := in.UnderlayMTU
+	var echoed []spokev1alpha1.GatewayEndpoint
 	switch {
 	case c.Encrypted:
 		if p.Tunnel == nil {
@@ -270,23 +269,19 @@ func (p *Plan) addCluster(in Inputs, own *spokev1alpha1.InterconnectGateway, end
 			p.Fastpath.Underlay.Tunnel = p.Tunnel.Interface
 		}
 		mtu = p.Tunnel.MTU
-		for _, e := range spec.Endpoints {
-			if address, err := netip.ParseAddr(e.Address); err == nil && p.Tunnel.add(address, e) {
-				c.Endpoints = append(c.Endpoints, address)
-			}
-		}
-		slices.SortFunc(c.Endpoints, netip.Addr.Compare)
+		echoed = p.Tunnel.peers(spec.Endpoints)
+		c.Endpoints, c.Senders = lawAndWays(echoed, name, in.Echoed)
 	default:
-		c.Endpoints, c.Senders = waysTo(in, own, p.Role, spec)
+		c.Endpoints, c.Senders, echoed = waysTo(in, own, p.Role, name, spec)
 	}
 	if known := in.PathMTU[name]; known < mtu {
 		c.MTU = known
 	}
-	for _, e := range spec.Endpoints {
-		address, err := netip.ParseAddr(e.Address)
-		if err == nil && p.Role == RoleGateway && (!c.Encrypted || slices.Contains(c.Endpoints, address)) {
-			p.Echoes.Targets = append(p.Echoes.Targets, tunnelprobe.Target{Cluster: name, Node: e.Node, Address: address, MTU: mtu})
-		}
+	switch {
+	case p.Role == RoleGateway:
+		p.echoTo(in, name, echoed, mtu)
+	case len(echoed) > 1: // else there is no choice
+		p.echoTo(in, name, echoed, 0)
 	}
 	p.Fastpath.Clusters = append(p.Fastpath.Clusters, c)
 }

@@ -115,7 +115,7 @@ func TestMake(t *testing.T) {
 		return link.SlowPath{VXLAN: link.VXLAN{Port: 4789, Address: addr("192.0.2.11"), Underlay: "wan0"}, Vpcs: vpcs}
 	}
 	echoes := func(mtu int, addresses ...string) tunnelprobe.Config {
-		c := tunnelprobe.Config{Address: addr("192.0.2.11"), Port: 4789}
+		c := tunnelprobe.Config{Address: addr("192.0.2.11"), Port: 4789, Targets: []tunnelprobe.Target{{Cluster: "east", Node: "e1", Address: addr("192.0.2.10")}}}
 		for _, a := range addresses {
 			node := map[string]string{"192.0.2.20": "w1", "192.0.2.21": "w2"}[a]
 			c.Targets = append(c.Targets, tunnelprobe.Target{Cluster: "west", Node: node, Address: addr(a), MTU: mtu})

@@ -28,6 +28,14 @@ func newTunnel(in Inputs, vxlan uint16, endpoint spokev1alpha1.GatewayEndpoint) 
 	}
 }
 
+// peers adds the gateways of a cluster, and returns those that are peers.
+func (t *Tunnel) peers(endpoints []spokev1alpha1.GatewayEndpoint) []spokev1alpha1.GatewayEndpoint {
+	return slices.DeleteFunc(slices.Clone(endpoints), func(e spokev1alpha1.GatewayEndpoint) bool {
+		address, err := netip.ParseAddr(e.Address)
+		return err != nil || !t.add(address, e)
+	})
+}
+
 // add adds a gateway, and says whether it has a key of its own and so is a peer.
 func (t *Tunnel) add(address netip.Addr, e spokev1alpha1.GatewayEndpoint) bool {
 	t.Guarded = append(t.Guarded, address)

@@ -154,7 +154,7 @@ func mtuSufficient(f Found) metav1.Condition {
 	}
 }
 
-// Enter is list with node's entry; without conditions the node has none. What does not change keeps its transition time.
+// Enter is list with node's entry; without conditions the node has none. Whether it is reachable is for others to say. What does not change keeps its transition time.
 func Enter(list []spokev1alpha1.GatewayNode, node string, conditions []metav1.Condition) []spokev1alpha1.GatewayNode {
 	list = slices.Clone(list)
 	i := slices.IndexFunc(list, func(g spokev1alpha1.GatewayNode) bool { return g.Node == node })
@@ -168,7 +168,9 @@ func Enter(list []spokev1alpha1.GatewayNode, node string, conditions []metav1.Co
 		i = len(list) - 1
 	}
 	entry := slices.Clone(list[i].Conditions)
-	entry = slices.DeleteFunc(entry, func(c metav1.Condition) bool { return meta.FindStatusCondition(conditions, c.Type) == nil })
+	entry = slices.DeleteFunc(entry, func(c metav1.Condition) bool {
+		return c.Type != spokev1alpha1.ConditionReachable && meta.FindStatusCondition(conditions, c.Type) == nil
+	})
 	for _, c := range conditions {
 		meta.SetStatusCondition(&entry, c)
 	}
@@ -177,9 +179,38 @@ func Enter(list []spokev1alpha1.GatewayNode, node string, conditions []metav1.Co
 	return list
 }
 
+// Reach is list with the condition Reachable of gateway nodes: False for those that are silent, each with a message, and True for others
+// that had been. changed are those whose condition is another one now.
+func Reach(list []spokev1alpha1.GatewayNode, silent map[string]string) (reached []spokev1alpha1.GatewayNode, changed map[string]metav1.Condition) {
+	reached, changed = slices.Clone(list), map[string]metav1.Condition{}
+	for node := range silent {
+		if !slices.ContainsFunc(reached, func(g spokev1alpha1.GatewayNode) bool { return g.Node == node }) {
+			reached = append(reached, spokev1alpha1.GatewayNode{Node: node})
+		}
+	}
+	for i := range reached {
+		c := metav1.Condition{Type: spokev1alpha1.ConditionReachable, Status: metav1.ConditionTrue, Reason: spokev1alpha1.ReasonGatewayReachable, Message: "Other gateway nodes get its answers."}
+		message, isSilent := silent[reached[i].Node]
+		if isSilent {
+			c.Status, c.Reason, c.Message = metav1.ConditionFalse, spokev1alpha1.ReasonGatewayUnreachable, message
+		}
+		old := meta.FindStatusCondition(reached[i].Conditions, c.Type)
+		if old == nil && !isSilent || old != nil && old.Status == c.Status && old.Message == c.Message {
+			continue
+		}
+		if old == nil || old.Status != c.Status {
+			changed[reached[i].Node] = c
+		}
+		reached[i].Conditions = slices.Clone(reached[i].Conditions)
+		meta.SetStatusCondition(&reached[i].Conditions, c)
+	}
+	slices.SortFunc(reached, func(a, b spokev1alpha1.GatewayNode) int { return cmp.Compare(a.Node, b.Node) })
+	return reached, changed
+}
+
 // severity of a False condition: what stops packets comes first.
 var severity = []string{
-	spokev1alpha1.ConditionDataPathReady, spokev1alpha1.ConditionEncryptionReady,
+	spokev1alpha1.ConditionDataPathReady, spokev1alpha1.ConditionEncryptionReady, spokev1alpha1.ConditionReachable,
 	spokev1alpha1.ConditionSlowPathReady, spokev1alpha1.ConditionMTUSufficient, spokev1alpha1.ConditionFirstOnHooks,
 }
 

@@ -6,12 +6,15 @@ package health
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
@@ -114,6 +117,42 @@ func TestEnter(t *testing.T) {
 	}
 }
 
+func TestReach(t *testing.T) {
+	had := metav1.Condition{Type: "DataPathReady", Status: metav1.ConditionTrue, Reason: "Ready"}
+	list := []spokev1alpha1.GatewayNode{{Node: "n2", Conditions: []metav1.Condition{had}}}
+	for _, step := range []struct {
+		reason        string
+		silent        map[string]string
+		want, changed string
+	}{
+		{"who never was silent has no such condition", nil, "", ""},
+		{"one that has an entry, and one that has none", map[string]string{"n1": "dark", "n2": "dark"}, "n1 False dark\nn2 False dark\n", "n1 n2 "},
+		{"again", map[string]string{"n1": "dark", "n2": "dark"}, "n1 False dark\nn2 False dark\n", ""},
+		{"another node says so: no change", map[string]string{"n1": "dark", "n2": "darker"}, "n1 False dark\nn2 False darker\n", ""},
+		{"one is back", map[string]string{"n1": "dark"}, "n1 False dark\nn2 True Other gateway nodes get its answers.\n", "n2 "},
+		{"both are", nil, "n1 True Other gateway nodes get its answers.\nn2 True Other gateway nodes get its answers.\n", "n1 "},
+	} {
+		before := slices.Clone(list)
+		reached, changed := Reach(list, step.silent)
+		if diff := cmp.Diff(before, list); diff != "" {
+			t.Errorf("%s: the list that was given changed (-before +after):\n%s", step.reason, diff)
+		}
+		list = Enter(reached, "n2", []metav1.Condition{had}) // what the node says of itself changes none of it
+		got, told := "", ""
+		for _, g := range list {
+			if c := meta.FindStatusCondition(g.Conditions, "Reachable"); c != nil {
+				got += fmt.Sprintf("%s %s %s\n", g.Node, c.Status, c.Message)
+			}
+		}
+		for _, node := range slices.Sorted(maps.Keys(changed)) {
+			told += node + " "
+		}
+		if got != step.want || told != step.changed {
+			t.Errorf("%s: %q, changed %q; want %q, %q", step.reason, got, told, step.want, step.changed)
+		}
+	}
+}
+
 func TestWorst(t *testing.T) {
 	node := func(name string, f func(*Found)) spokev1alpha1.GatewayNode {
 		found := Found{Gateway: true, Served: true, PodMTU: 1390, Wires: []Wire{{"wan0", 1500}}, Encrypts: true}
@@ -125,6 +164,8 @@ func TestWorst(t *testing.T) {
 	small := node("n3", func(f *Found) { f.Wires[0].MTU = 1400 })
 	clear := node("n4", func(f *Found) { f.Encryption = ErrNoKey })
 	old := node("n5", func(f *Found) { f.DataPath = fastpath.ErrKernelTooOld })
+	gone, _ := Reach([]spokev1alpha1.GatewayNode{node("n6", func(*Found) {})}, map[string]string{"n6": "dark"})
+	dark := gone[0]
 	for name, tc := range map[string]struct {
 		reason string
 		nodes  []spokev1alpha1.GatewayNode
@@ -134,6 +175,7 @@ func TestWorst(t *testing.T) {
 		"none":       {"no gateway, no condition", nil, nil, ""},
 		"fine":       {"", []spokev1alpha1.GatewayNode{fine}, nil, "True Ready Every gateway node is as it should be."},
 		"restricted": {"packets cross, most of them", []spokev1alpha1.GatewayNode{fine, small, slow}, nil, "True PortOccupied gateway node n2: SlowPathReady: the UDP port is occupied"},
+		"dark":       {"others carry its packets", []spokev1alpha1.GatewayNode{dark, small, slow}, nil, "True GatewayUnreachable gateway node n6: Reachable: dark"},
 		"clear":      {"nothing goes to encrypted clusters", []spokev1alpha1.GatewayNode{fine, small, slow, clear}, nil, "False NoKey gateway node n4: EncryptionReady: no key"},
 		"worst":      {"nothing goes", []spokev1alpha1.GatewayNode{fine, small, slow, clear, old}, []string{"n6"}, "False KernelTooOld gateway node n5: DataPathReady: the kernel is too old"},
 		"silent":     {"it may be fine or not", []spokev1alpha1.GatewayNode{fine, small}, []string{"n6"}, "Unknown NotReported gateway node n6 has not reported: is tombolo-agent node running there?"},

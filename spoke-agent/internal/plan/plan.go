@@ -40,6 +40,8 @@ type Inputs struct {
 type Plan struct {
 	// Desired is for ovn.Northbound.Set.
 	Desired ovn.Desired
+	// Silent are the gateway nodes that routers do not send to, because another one of the cluster gets no answer from them: which one.
+	Silent map[string]string
 	// Ports are the pods' ports by name.
 	Ports map[string]Port
 	// RouterErrors are LocalRouters (by name) whose spec can't be realized. Their rows are left as they are.
@@ -75,7 +77,7 @@ type PodError struct {
 
 // Make is the plan for in.
 func Make(in Inputs) Plan {
-	p := Plan{Ports: map[string]Port{}, RouterErrors: map[string]error{}}
+	p := Plan{Ports: map[string]Port{}, RouterErrors: map[string]error{}, Silent: findSilent(in.Gateway)}
 	subnetPorts := p.bindPods(in)
 	live, made := liveOwners(in.Routers), map[string]string{}
 	for i := range in.Routers {
@@ -86,7 +88,7 @@ func Make(in Inputs) Plan {
 			}
 			continue
 		}
-		desired, err := makeRouter(router, in.Gateway, subnetPorts)
+		desired, err := makeRouter(router, in.Gateway, p.Silent, subnetPorts)
 		if other, twice := made[router.Spec.VpcUID]; twice {
 			err = fmt.Errorf("check spec.vpcUID: %q is already that of LocalRouter %s: delete one of the two", router.Spec.VpcUID, other)
 		}
@@ -150,7 +152,9 @@ func (p *Plan) bindPods(in Inputs) map[string][]ovn.Port {
 }
 
 // makeRouter is one Vpc. An error leaves the whole Vpc out: half a router is worse than yesterday's.
-func makeRouter(lr *spokev1alpha1.LocalRouter, gateway *spokev1alpha1.InterconnectGateway, ports map[string][]ovn.Port) (ovn.Router, error) {
+func makeRouter(
+	lr *spokev1alpha1.LocalRouter, gateway *spokev1alpha1.InterconnectGateway, silent map[string]string, ports map[string][]ovn.Port,
+) (ovn.Router, error) {
 	vpc := lr.Spec.Vpc
 	router := ovn.Router{Owner: lr.Spec.VpcUID, Name: naming.Router(vpc)}
 	var errs []error
@@ -159,7 +163,7 @@ func makeRouter(lr *spokev1alpha1.LocalRouter, gateway *spokev1alpha1.Interconne
 		errs = append(errs, err)
 		router.Subnets = append(router.Subnets, subnet)
 	}
-	transit, hops, err := makeTransit(lr, gateway)
+	transit, hops, err := makeTransit(lr, gateway, silent)
 	errs = append(errs, err)
 	router.Transit = transit
 

@@ -50,8 +50,8 @@ func excludable(exclude string, cidr netip.Prefix) bool {
 }
 
 // makeTransit is the switch to the gateway nodes, and the gateways' addresses, which are the next hops of everything
-// that is in another cluster.
-func makeTransit(lr *spokev1alpha1.LocalRouter, gateway *spokev1alpha1.InterconnectGateway) (ovn.Transit, []netip.Addr, error) {
+// that is in another cluster. Who is silent keeps its port: it may be back before that is known, and then sends.
+func makeTransit(lr *spokev1alpha1.LocalRouter, gateway *spokev1alpha1.InterconnectGateway, silent map[string]string) (ovn.Transit, []netip.Addr, error) {
 	link, err := netip.ParsePrefix(lr.Spec.LinkCIDR)
 	if err != nil {
 		return ovn.Transit{}, nil, fmt.Errorf("parse spec.linkCIDR: %w", err)
@@ -72,7 +72,9 @@ func makeTransit(lr *spokev1alpha1.LocalRouter, gateway *spokev1alpha1.Interconn
 		transit.Gateways = append(transit.Gateways, ovn.TransitPort{
 			Name: naming.GatewayPort(lr.Spec.Vpc, endpoint.Node), Address: address, MAC: naming.MAC(address),
 		})
-		hops = append(hops, address)
+		if _, gone := silent[endpoint.Node]; !gone {
+			hops = append(hops, address)
+		}
 	}
 	slices.SortFunc(transit.Gateways, func(a, b ovn.TransitPort) int { return a.Address.Compare(b.Address) })
 	slices.SortFunc(hops, netip.Addr.Compare)

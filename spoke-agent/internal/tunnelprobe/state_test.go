@@ -26,7 +26,7 @@ var epoch = time.Unix(1_700_000_000, 0)
 func newPath(most, mtu int) *path {
 	return &path{
 		mtu: func(time.Duration) int { return mtu }, rtt: 20 * time.Millisecond, down: func(time.Duration) bool { return false },
-		state: newState(most, epoch), sent: map[int]int{},
+		state: newState(most, Interval, epoch), sent: map[int]int{},
 	}
 }
 
@@ -91,8 +91,8 @@ func TestPathMTU(t *testing.T) {
 		"slow":                    {reason: "an answer is waited for as long as the others take", most: 1500, mtu: constant(1500), rtt: 700 * time.Millisecond, until: 10 * time.Second, want: 1500},
 		"slow and narrower":       {reason: "and for no longer", most: 1500, mtu: constant(1400), rtt: 400 * time.Millisecond, until: 90 * time.Second, want: 1400},
 		"outage":                  {reason: "what takes no small packet says nothing of large ones", most: 1500, mtu: constant(1500), down: [2]time.Duration{9 * time.Second, 40 * time.Second}, until: 41500 * time.Millisecond, want: 1500},
-		"short outage":            {reason: "too short to be called unreachable", most: 1500, mtu: constant(1500), down: [2]time.Duration{9500 * time.Millisecond, 12 * time.Second}, until: 16 * time.Second, want: 1500},
-		"short outage when found": {reason: "the same in the search", most: 1500, mtu: constant(1400), down: [2]time.Duration{3 * time.Second, 5 * time.Second}, until: 60 * time.Second, want: 1400},
+		"short outage":            {reason: "too short to be called unreachable", most: 1500, mtu: constant(1500), down: [2]time.Duration{9500 * time.Millisecond, 10900 * time.Millisecond}, until: 16 * time.Second, want: 1500},
+		"short outage when found": {reason: "the same in the search", most: 1500, mtu: constant(1400), down: [2]time.Duration{3100 * time.Millisecond, 4500 * time.Millisecond}, until: 60 * time.Second, want: 1400},
 		"lossy":                   {reason: "one in ten is lost at any size", most: 1500, mtu: constant(1400), loss: 0.1, until: 5 * time.Minute, want: 1400},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -123,11 +123,15 @@ func TestReachability(t *testing.T) {
 		t.Errorf("after ten seconds: %+v, loss %f, round trip %s", s, s.loss(), s.rtt())
 	}
 	p.run(10*time.Second, 20*time.Second)
-	if s := p.state; s.reachable || s.since != epoch.Add(14*time.Second) {
-		t.Errorf("reachable %t since %s: the third echo in a row was lost after 14 s", s.reachable, s.since.Sub(epoch))
+	if s := p.state; s.reachable || s.since != epoch.Add(11500*time.Millisecond) {
+		t.Errorf("reachable %t since %s: the third echo in a row was missed after 11.5 s", s.reachable, s.since.Sub(epoch))
 	}
-	p.run(20*time.Second, 60*time.Second)
-	if s := p.state; !s.reachable || s.loss() < 0.3 || s.loss() > 0.37 || s.search.best != 1500 {
+	p.run(20*time.Second, 33*time.Second)
+	if p.state.reachable {
+		t.Error("reachable again after less than three seconds")
+	}
+	p.run(33*time.Second, 60*time.Second)
+	if s := p.state; !s.reachable || s.since != epoch.Add(33020*time.Millisecond) || s.loss() < 0.3 || s.loss() > 0.37 || s.search.best != 1500 {
 		t.Errorf("after 20 of 60 seconds without: reachable %t, loss %f, path MTU %d", s.reachable, s.loss(), s.search.best)
 	}
 	p.run(60*time.Second, 3*time.Minute)
@@ -181,5 +185,41 @@ func TestRequestIsNoAnswer(t *testing.T) {
 	b[frameOffset+5], b[frameOffset+11] = echoAsking, echoAsked
 	if got, err := parseAnswer(b); err != nil || got != (echo{1, 2, 3}) {
 		t.Errorf("the answer is %+v (%v)", got, err)
+	}
+}
+
+// TestFlapping: short outages change nothing, and what comes and goes stays away until it has answered for a while.
+func TestFlapping(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason   string
+		up, down time.Duration
+		changes  int
+		want     bool
+	}{
+		"Short": {"two echoes in a row are not three", 3 * time.Second, time.Second, 1, true},
+		"Long":  {"it never answers for three seconds", 2 * time.Second, 3 * time.Second, 2, false},
+		"Slow":  {"out and back each time", 20 * time.Second, 20 * time.Second, 5, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPath(0, 1500)
+			p.down = func(at time.Duration) bool { return at%(tc.up+tc.down) >= tc.up }
+			p.run(0, 95*time.Second)
+			if p.state.reachable != tc.want || len(p.changes) != tc.changes {
+				t.Errorf("%s: reachable %t after changes at %v, want %t after %d", tc.reason, p.state.reachable, p.changes, tc.want, tc.changes)
+			}
+		})
+	}
+}
+
+// TestWithoutSearch: who does not want to know the path MTU sends no large echo, and is not asked without end.
+func TestWithoutSearch(t *testing.T) {
+	p := newPath(0, 1500).run(0, 3*time.Minute)
+	if len(p.sent) != 1 || p.sent[smallest] > 361 || p.state.next().Before(epoch.Add(3*time.Minute)) {
+		t.Errorf("sent %v in three minutes, and then is due at %s", p.sent, p.state.next().Sub(epoch))
+	}
+	slow := newPath(0, 1500)
+	slow.state.interval = 2 * time.Second
+	if slow.run(0, 3*time.Minute); slow.sent[smallest] > 91 {
+		t.Errorf("sent %v in three minutes, one every two seconds", slow.sent)
 	}
 }

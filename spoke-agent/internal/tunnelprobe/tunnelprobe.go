@@ -1,7 +1,7 @@
 // Copyright The Tombolo Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package tunnelprobe measures the way to other clusters' gateways with the very packets that carry the Vpcs': round trip, loss
+// Package tunnelprobe measures the way to other gateways, those of other clusters and of this one, with the very packets that carry the Vpcs': round trip, loss
 // and path MTU. It asks from an ordinary UDP socket, and the eBPF of the other gateway (package fastpath, bpf/echo.h) answers,
 // through WireGuard where the clusters encrypt.
 //
@@ -30,24 +30,27 @@ type Config struct {
 	Address netip.Addr
 	// Port is the UDP port of the encapsulation.
 	Port uint16
-	// Targets are the other clusters' gateways.
+	// Interval of echoes to each target; 0 is Interval.
+	Interval time.Duration
+	// Targets are gateways of other clusters and of this one.
 	Targets []Target
 }
 
-// Target is another cluster's gateway.
+// Target is a gateway.
 type Target struct {
 	// Cluster and Node name it.
 	Cluster, Node string
 	// Address of its endpoint.
 	Address netip.Addr
-	// MTU of the interface that leads there, in bytes: no larger packet is tried.
+	// MTU of the interface that leads there, in bytes: no larger packet is tried. 0: the path MTU is not looked for.
 	MTU int
 }
 
 // Result of a target.
 type Result struct {
 	Target
-	// Reachable is true while echoes are answered, and Since is when it last changed.
+	// Reachable is true while echoes are answered, false after three in a row were not, and true again after they have been
+	// for three seconds. Since is when it last changed.
 	Reachable bool
 	Since     time.Time
 	// RTT is the median round trip of the last minute; 0 when nothing was answered yet.
@@ -108,6 +111,7 @@ func (p *Prober) Set(c Config) error {
 	for id, t := range p.targets {
 		if slices.Contains(c.Targets, t.Target) {
 			have[t.Target] = true
+			t.state.interval = p.interval()
 			continue
 		}
 		t.stop()
@@ -121,6 +125,9 @@ func (p *Prober) Set(c Config) error {
 	}
 	return nil
 }
+
+// interval of echoes. Call with mu held.
+func (p *Prober) interval() time.Duration { return cmp.Or(p.config.Interval, Interval) }
 
 // open makes the socket that the echoes leave by. Call with mu held.
 func (p *Prober) open(c Config) error {
@@ -179,7 +186,7 @@ func (p *Prober) Port() uint16 {
 func (p *Prober) start(t Target) {
 	p.nextID++
 	ctx, cancel := context.WithCancel(context.Background())
-	n := &target{Target: t, id: p.nextID, state: newState(t.MTU, time.Now()), kick: make(chan struct{}, 1), stop: cancel}
+	n := &target{Target: t, id: p.nextID, state: newState(t.MTU, p.interval(), time.Now()), kick: make(chan struct{}, 1), stop: cancel}
 	p.targets[n.id] = n
 	p.running.Go(func() { p.run(ctx, n) })
 }
@@ -203,7 +210,7 @@ func (p *Prober) step(ctx context.Context, t *target) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if ctx.Err() != nil || p.conn == nil {
-		return interval
+		return p.interval()
 	}
 	requests, changed := t.state.poll(time.Now())
 	for _, r := range requests {

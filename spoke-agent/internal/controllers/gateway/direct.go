@@ -162,7 +162,7 @@ func (r *Reconciler) send(ctx context.Context, in gateway.Inputs, p gateway.Plan
 	if err := r.setDirect(ctx, p.Fastpath, p.SlowPath); err != nil {
 		return err
 	}
-	return r.retreat(ctx, in, func(router string) bool {
+	return r.retreat(ctx, in, p.Echoes, func(router string) bool {
 		_, unclear := p.Errors[router]
 		return unclear || slices.ContainsFunc(p.Ports, func(port gateway.Port) bool { return port.Router == router })
 	})

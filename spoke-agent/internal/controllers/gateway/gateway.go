@@ -295,7 +295,9 @@ func (r *Reconciler) gather(ctx context.Context) (gateway.Inputs, error) {
 	if err := r.gatherPods(ctx, &in); err != nil {
 		return in, err
 	}
-	in.PathMTU = pathMTUs(gateway.Own(in.Gateways), r.Node, r.Echoes.Results())
+	results := r.Echoes.Results()
+	in.PathMTU = pathMTUs(gateway.Own(in.Gateways), r.Node, results)
+	in.Echoed = echoed(gateway.Own(in.Gateways), r.Node, results)
 	return in, nil
 }
 

@@ -243,7 +243,7 @@ func (r *Reconciler) retire(ctx context.Context, in gateway.Inputs) error {
 			return err
 		}
 	}
-	return r.retreat(ctx, in, func(string) bool { return false })
+	return r.retreat(ctx, in, tunnelprobe.Config{}, func(string) bool { return false })
 }
 
 // hasPrograms is true on a node that was a gateway, also one without a router, or held one for its pods.
@@ -269,18 +269,19 @@ func (r *Reconciler) gatewayEnds() ([]string, error) {
 	return slices.DeleteFunc(ends, func(name string) bool { return !naming.IsGatewayEnd(name) }), nil
 }
 
-// retreat takes down what only gateways have, and lets go of all routers but those that are kept.
-func (r *Reconciler) retreat(ctx context.Context, in gateway.Inputs, kept func(router string) bool) error {
+// retreat takes down what only gateways have, and lets go of all routers but those that are kept. echoes are those that the node sends
+// all the same.
+func (r *Reconciler) retreat(ctx context.Context, in gateway.Inputs, echoes tunnelprobe.Config, kept func(router string) bool) error {
 	routers := in.Routers
 	ends, err := r.gatewayEnds()
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(r.Prober.Set(nil), r.Echoes.Set(tunnelprobe.Config{})); err != nil {
+	if err := errors.Join(r.Prober.Set(nil), r.Echoes.Set(echoes)); err != nil {
 		return fmt.Errorf("end probes: %w", err)
 	}
 	r.metrics.describe(nil)
-	r.metrics.describeEchoes(nil)
+	r.metrics.describeEchoes(echoes.Targets)
 	for _, end := range ends {
 		if err := r.unplug(ctx, end, naming.OVSEndPrefix+strings.TrimPrefix(end, naming.GatewayEndPrefix)); err != nil {
 			return err

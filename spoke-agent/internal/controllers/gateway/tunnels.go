@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/gateway"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/tunnelprobe"
 )
 
@@ -56,13 +57,37 @@ func pathMTUs(own *spokev1alpha1.InterconnectGateway, node string, results []tun
 	return mtus
 }
 
-// reportTunnels says in the own copy what this node has measured, seldom.
+// echoed is which gateways answer. What an agent that has just started has not measured yet, it takes from what the one before has
+// told: else it would send to those again that were known not to be there.
+func echoed(own *spokev1alpha1.InterconnectGateway, node string, results []tunnelprobe.Result) map[gateway.Peer]bool {
+	answers := map[gateway.Peer]bool{}
+	if own != nil {
+		for _, t := range own.Status.Tunnels {
+			for _, silent := range t.Unreachable {
+				if t.Node == node {
+					answers[gateway.Peer{Cluster: t.Cluster, Node: silent}] = false
+				}
+			}
+		}
+	}
+	for _, r := range results {
+		answers[gateway.Peer{Cluster: r.Cluster, Node: r.Node}] = r.Reachable
+	}
+	return answers
+}
+
+// reportTunnels says in the own copy what this node has measured: seldom, but at once which gateways answer, for others act on it. Of a
+// gateway that is news every three seconds at most.
 func (r *Reconciler) reportTunnels(ctx context.Context, own *spokev1alpha1.InterconnectGateway, targets []tunnelprobe.Target) error {
 	now := time.Now()
-	if own == nil || now.Sub(r.tunnelsWritten) < tunnelsEvery {
+	if own == nil {
 		return nil
 	}
-	written, err := r.writeTunnels(ctx, own, tunnelEntries(own.Status.Tunnels, r.Node, targets, r.Echoes.Results(), now))
+	entries := tunnelEntries(own.Status.Tunnels, r.Node, targets, r.Echoes.Results(), now)
+	if now.Sub(r.tunnelsWritten) < tunnelsEvery && sameAnswers(own.Status.Tunnels, entries) {
+		return nil
+	}
+	written, err := r.writeTunnels(ctx, own, entries)
 	if written {
 		r.tunnelsWritten = now
 	}
@@ -91,6 +116,13 @@ func (r *Reconciler) writeTunnels(ctx context.Context, own *spokev1alpha1.Interc
 	return true, nil
 }
 
+// sameAnswers is true when two lists say the same of which gateways answer.
+func sameAnswers(a, b []spokev1alpha1.Tunnel) bool {
+	return slices.EqualFunc(a, b, func(a, b spokev1alpha1.Tunnel) bool {
+		return a.Cluster == b.Cluster && a.Node == b.Node && a.Answering == b.Answering && slices.Equal(a.Unreachable, b.Unreachable)
+	})
+}
+
 // tunnelEntries is list with node's entries for targets: one a cluster, that of its gateways which does worst. What has changed
 // so little that nobody cares stays as it is, and so does what is not known yet.
 func tunnelEntries(list []spokev1alpha1.Tunnel, node string, targets []tunnelprobe.Target, results []tunnelprobe.Result, now time.Time) []spokev1alpha1.Tunnel {
@@ -109,10 +141,11 @@ func tunnelEntries(list []spokev1alpha1.Tunnel, node string, targets []tunnelpro
 	for cluster := range wanted {
 		e, is := measured[cluster]
 		was, had := old[cluster]
+		e = stillSilent(e, was, targets, results)
 		switch {
 		case is && (!had || matters(was, e)):
 			e.LastTransitionTime = was.LastTransitionTime
-			if !had || was.Reachable != e.Reachable || was.PathMTU != e.PathMTU {
+			if !had || was.Reachable != e.Reachable || was.PathMTU != e.PathMTU || !slices.Equal(was.Unreachable, e.Unreachable) {
 				e.LastTransitionTime = metav1.NewTime(now).Rfc3339Copy()
 			}
 			entries = append(entries, e)
@@ -126,11 +159,23 @@ func tunnelEntries(list []spokev1alpha1.Tunnel, node string, targets []tunnelpro
 	return entries
 }
 
+// stillSilent is e with those gateways that did not answer before and of which nothing is known since.
+func stillSilent(e, was spokev1alpha1.Tunnel, targets []tunnelprobe.Target, results []tunnelprobe.Result) spokev1alpha1.Tunnel {
+	for _, node := range was.Unreachable {
+		is := func(t tunnelprobe.Target) bool { return t.Cluster == was.Cluster && t.Node == node }
+		if slices.ContainsFunc(targets, is) && !slices.ContainsFunc(results, func(r tunnelprobe.Result) bool { return is(r.Target) }) {
+			e.Unreachable, e.Reachable = append(e.Unreachable, node), false
+		}
+	}
+	slices.Sort(e.Unreachable)
+	return e
+}
+
 // worst is what is known for good, by cluster.
 func worst(node string, results []tunnelprobe.Result, now time.Time) map[string]spokev1alpha1.Tunnel {
 	measured := map[string]spokev1alpha1.Tunnel{}
 	for _, r := range results {
-		if !r.Reachable || r.PathMTU != 0 || now.Sub(r.Since) >= tunnelSettles {
+		if !r.Reachable || r.PathMTU != 0 || r.MTU == 0 || now.Sub(r.Since) >= tunnelSettles {
 			measured[r.Cluster] = worse(measured[r.Cluster], entryOf(node, r))
 		}
 	}
@@ -138,10 +183,14 @@ func worst(node string, results []tunnelprobe.Result, now time.Time) map[string]
 }
 
 func entryOf(node string, r tunnelprobe.Result) spokev1alpha1.Tunnel {
-	return spokev1alpha1.Tunnel{
-		Cluster: r.Cluster, Node: node, Reachable: r.Reachable,
+	e := spokev1alpha1.Tunnel{
+		Cluster: r.Cluster, Node: node, Reachable: r.Reachable, Answering: 1,
 		RTTMicroseconds: r.RTT.Microseconds(), LossPermille: int32(1000*r.Loss + 0.5), PathMTU: int32(r.PathMTU),
 	}
+	if !r.Reachable {
+		e.Answering, e.Unreachable = 0, []string{r.Node}
+	}
+	return e
 }
 
 // worse is of each value the worse one; the zero Tunnel is none.
@@ -150,6 +199,7 @@ func worse(a, b spokev1alpha1.Tunnel) spokev1alpha1.Tunnel {
 		return b
 	}
 	a.Reachable = a.Reachable && b.Reachable
+	a.Unreachable, a.Answering = append(a.Unreachable, b.Unreachable...), a.Answering+b.Answering
 	a.RTTMicroseconds = max(a.RTTMicroseconds, b.RTTMicroseconds)
 	a.LossPermille = max(a.LossPermille, b.LossPermille)
 	a.PathMTU = min(a.PathMTU, b.PathMTU)
@@ -170,6 +220,6 @@ func matters(was, is spokev1alpha1.Tunnel) bool {
 	}
 	change := is.RTTMicroseconds - was.RTTMicroseconds
 	change = max(change, -change)
-	return was.Reachable != is.Reachable || was.PathMTU != is.PathMTU || band(was.LossPermille) != band(is.LossPermille) ||
+	return was.Reachable != is.Reachable || was.Answering != is.Answering || !slices.Equal(was.Unreachable, is.Unreachable) || was.PathMTU != is.PathMTU || band(was.LossPermille) != band(is.LossPermille) ||
 		change > was.RTTMicroseconds/2 && change >= leastRTTChange.Microseconds()
 }

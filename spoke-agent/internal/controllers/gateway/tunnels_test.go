@@ -20,6 +20,7 @@ import (
 
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/clustertest"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/gateway"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/tunnelprobe"
 )
@@ -27,7 +28,7 @@ import (
 func TestTunnelEntries(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	before, at := metav1.NewTime(now.Add(-time.Hour)).Rfc3339Copy(), metav1.NewTime(now).Rfc3339Copy()
-	old := spokev1alpha1.Tunnel{Cluster: "west", Node: "e1", Reachable: true, RTTMicroseconds: 10_000, PathMTU: 1500, LastTransitionTime: before}
+	old := spokev1alpha1.Tunnel{Cluster: "west", Node: "e1", Reachable: true, Answering: 1, RTTMicroseconds: 10_000, PathMTU: 1500, LastTransitionTime: before}
 	other := spokev1alpha1.Tunnel{Cluster: "west", Node: "e2", Reachable: true, LastTransitionTime: before}
 	with := func(e spokev1alpha1.Tunnel, change func(*spokev1alpha1.Tunnel)) spokev1alpha1.Tunnel {
 		change(&e)
@@ -35,7 +36,7 @@ func TestTunnelEntries(t *testing.T) {
 	}
 	result := func(change func(*tunnelprobe.Result)) tunnelprobe.Result {
 		r := tunnelprobe.Result{
-			Target: tunnelprobe.Target{Cluster: "west", Node: "w1"}, Reachable: true, Since: now.Add(-time.Minute), RTT: 10 * time.Millisecond, PathMTU: 1500,
+			Target: tunnelprobe.Target{Cluster: "west", Node: "w1", MTU: 1500}, Reachable: true, Since: now.Add(-time.Minute), RTT: 10 * time.Millisecond, PathMTU: 1500,
 		}
 		change(&r)
 		return r
@@ -63,12 +64,24 @@ func TestTunnelEntries(t *testing.T) {
 			[]spokev1alpha1.Tunnel{with(old, func(e *spokev1alpha1.Tunnel) { e.PathMTU, e.LastTransitionTime = 1400, at })}},
 		"Gone": {"unreachable, with what is known of it", []spokev1alpha1.Tunnel{old}, false, []tunnelprobe.Result{result(func(r *tunnelprobe.Result) { r.Reachable, r.Loss = false, 1 })},
 			[]spokev1alpha1.Tunnel{with(old, func(e *spokev1alpha1.Tunnel) {
-				e.Reachable, e.LossPermille, e.LastTransitionTime = false, 1000, at
+				e.Reachable, e.Answering, e.Unreachable, e.LossPermille, e.LastTransitionTime = false, 0, []string{"w1"}, 1000, at
 			})}},
+		"OneGone": {"which of them", []spokev1alpha1.Tunnel{old}, false,
+			[]tunnelprobe.Result{result(func(r *tunnelprobe.Result) { r.Node, r.Reachable = "w2", false }), result(same)},
+			[]spokev1alpha1.Tunnel{with(old, func(e *spokev1alpha1.Tunnel) {
+				e.Reachable, e.Unreachable, e.LastTransitionTime = false, []string{"w2"}, at
+			})}},
+		"StillGone": {"an agent that has just started has not measured all", []spokev1alpha1.Tunnel{with(old, func(e *spokev1alpha1.Tunnel) { e.Reachable, e.Unreachable = false, []string{"w2"} })}, false,
+			[]tunnelprobe.Result{result(same)}, []spokev1alpha1.Tunnel{with(old, func(e *spokev1alpha1.Tunnel) { e.Reachable, e.Unreachable = false, []string{"w2"} })}},
+		"Back": {"all answer again", []spokev1alpha1.Tunnel{with(old, func(e *spokev1alpha1.Tunnel) { e.Reachable, e.Unreachable = false, []string{"w2"} })}, false,
+			[]tunnelprobe.Result{result(same), result(func(r *tunnelprobe.Result) { r.Node = "w2" })},
+			[]spokev1alpha1.Tunnel{with(old, func(e *spokev1alpha1.Tunnel) { e.Answering, e.LastTransitionTime = 2, at })}},
+		"OwnCluster": {"whose path MTU nobody looks for", nil, false, []tunnelprobe.Result{result(func(r *tunnelprobe.Result) { r.MTU, r.PathMTU, r.Since = 0, 0, now })},
+			[]spokev1alpha1.Tunnel{with(old, func(e *spokev1alpha1.Tunnel) { e.PathMTU, e.LastTransitionTime = 0, at })}},
 		"OneOfTwo": {"each value is of the one that does worst", []spokev1alpha1.Tunnel{old}, false,
 			[]tunnelprobe.Result{result(func(r *tunnelprobe.Result) { r.RTT, r.Node = 30*time.Millisecond, "w2" }), result(func(r *tunnelprobe.Result) { r.PathMTU = 1400 })},
 			[]spokev1alpha1.Tunnel{with(old, func(e *spokev1alpha1.Tunnel) {
-				e.RTTMicroseconds, e.PathMTU, e.LastTransitionTime = 30_000, 1400, at
+				e.Answering, e.RTTMicroseconds, e.PathMTU, e.LastTransitionTime = 2, 30_000, 1400, at
 			})}},
 		"NotMeasured": {"an agent that has just started keeps what was told", []spokev1alpha1.Tunnel{old}, false, nil, []spokev1alpha1.Tunnel{old}},
 		"NotFound":    {"the search for the path MTU goes on", nil, false, []tunnelprobe.Result{result(func(r *tunnelprobe.Result) { r.PathMTU, r.Since = 0, now.Add(-time.Second) })}, nil},
@@ -85,6 +98,22 @@ func TestTunnelEntries(t *testing.T) {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}
 		})
+	}
+}
+
+func TestEchoed(t *testing.T) {
+	own := &spokev1alpha1.InterconnectGateway{Status: spokev1alpha1.InterconnectGatewayStatus{Tunnels: []spokev1alpha1.Tunnel{
+		{Cluster: "west", Node: "e1", Unreachable: []string{"w1", "w2"}}, {Cluster: "east", Node: "e1", Unreachable: []string{"e2"}}, {Cluster: "north", Node: "e2", Unreachable: []string{"n1"}},
+	}}}
+	results := []tunnelprobe.Result{
+		{Target: tunnelprobe.Target{Cluster: "west", Node: "w1"}, Reachable: true}, {Target: tunnelprobe.Target{Cluster: "west", Node: "w3"}},
+	}
+	want := map[gateway.Peer]bool{{Cluster: "west", Node: "w1"}: true, {Cluster: "west", Node: "w2"}: false, {Cluster: "west", Node: "w3"}: false, {Cluster: "east", Node: "e2"}: false}
+	if diff := cmp.Diff(want, echoed(own, "e1", results)); diff != "" {
+		t.Errorf("what was measured, else what this node has told before (-want +got):\n%s", diff)
+	}
+	if got := echoed(nil, "e1", nil); len(got) != 0 {
+		t.Errorf("of nothing: %v", got)
 	}
 }
 
@@ -122,7 +151,7 @@ func (f *fixture) testTunnels(t *testing.T) {
 			return errors.New("no tunnel")
 		}
 		own.Status.Tunnels[0].LastTransitionTime = metav1.Time{}
-		if diff := cmp.Diff(spokev1alpha1.Tunnel{Cluster: "west", Node: "e1", Reachable: true, RTTMicroseconds: 2000, LossPermille: 250, PathMTU: 1400}, own.Status.Tunnels[0]); diff != "" {
+		if diff := cmp.Diff(spokev1alpha1.Tunnel{Cluster: "west", Node: "e1", Reachable: true, Answering: 1, RTTMicroseconds: 2000, LossPermille: 250, PathMTU: 1400}, own.Status.Tunnels[0]); diff != "" {
 			return errors.New(diff)
 		}
 		return nil

@@ -116,7 +116,7 @@ func (r *Reconciler) realize(ctx context.Context) error {
 	}
 	p := plan.Make(in)
 	report, setErr := r.set(ctx, p.Desired)
-	errs := []error{r.writeConditions(ctx, in.Routers, p, report, setErr)}
+	errs := []error{r.writeConditions(ctx, in.Routers, p, report, setErr), r.writeReachable(ctx, in.Gateway, p.Silent)}
 	r.tellPods(p.PodErrors)
 	if setErr == nil {
 		r.reportOrphans(ctx, report.Orphans)

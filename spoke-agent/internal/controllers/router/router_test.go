@@ -236,6 +236,7 @@ func TestRouter(t *testing.T) {
 		f.eventuallyCondition(t, "demo.taken", metav1.ConditionTrue, spokev1alpha1.ReasonProgrammed)
 	})
 	t.Run("MovingPodWaits", func(t *testing.T) { f.testMovingPod(t) })
+	t.Run("SilentGateway", func(t *testing.T) { f.testSilentGateway(t) })
 	t.Run("TombstoneRemoves", func(t *testing.T) { f.testTombstoneRemoves(t) })
 }
 

@@ -168,10 +168,8 @@ static __always_inline int take(struct __sk_buff *skb)
 			return TCX_NEXT;
 		place = &taken->place;
 		length = wire_length(skb, ip, sizeof(*o));
-		if (epoch && recalls(taken, skb->ifindex, epoch, vni, o, ip) && length && is_here(place, ip, length)) {
-			flow = taken->flow;
+		if (epoch && recalls(taken, skb->ifindex, epoch, vni, o, ip) && length && is_here(place, ip, length))
 			goto here;
-		}
 	}
 	full_barrier(); // the epoch is read before the maps are
 	delivery = bpf_map_lookup_elem(&tombolo_vnis, &vni);
@@ -237,11 +235,12 @@ here:
 		if (unwrap(skb, &taken->place))
 			return to_tunnel(skb, underlay, SLOW_DECAPSULATE, DROP_DECAPSULATE);
 		if (origin && (origin != taken->origin || taken->until < bpf_jiffies64())) {
-			learn(&flow, from, origin);
+			learn(&taken->flow, from, origin);
 			taken->origin = origin;
 			taken->until = bpf_jiffies64() + MEMO_TICKS;
 		}
-		count_flow(&flow, packets, bytes);
+		if (count_slot(taken->slot, packets, bytes))
+			count_flow(&taken->flow, packets, bytes);
 		return bpf_redirect_peer(taken->place.ifindex, 0);
 	}
 	verdict = deliver(skb, underlay, delivery);

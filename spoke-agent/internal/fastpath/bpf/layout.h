@@ -107,6 +107,9 @@ struct flow_count {
 	__u64 bytes;
 };
 
+// MAX_SLOTS is how many flows can be counted by a number: on each CPU 16 bytes each.
+#define MAX_SLOTS 16384
+
 // relay is a permission: packets with this VNI may go from one cluster through this node to another.
 struct relay {
 	__u64 from;

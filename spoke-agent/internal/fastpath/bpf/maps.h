@@ -84,6 +84,26 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } tombolo_flows SEC(".maps");
 
+// The numbers of flows whose packets memos are made of: to find a flow by its number costs a fraction of what it costs
+// to find it by what it is. 0 is none.
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MAX_SLOTS);
+	__type(key, struct flow);
+	__type(value, __u32);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} tombolo_slots SEC(".maps");
+
+// What was counted by number, beside tombolo_flows.
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, MAX_SLOTS);
+	__type(key, __u32);
+	__type(value, struct flow_count);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} tombolo_counts SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 64);

@@ -24,7 +24,7 @@ struct taken {
 	// The origin that was learned, and until when it need not be again.
 	__u64 until;
 	__be32 origin;
-	__u32 unused;
+	__u32 slot;
 	struct flow flow;
 	struct place place;
 };
@@ -41,7 +41,7 @@ struct sent {
 	__u16 unused;
 	// The longest encapsulated packet that the way to the cluster takes.
 	__u32 mtu;
-	__u32 unused_too;
+	__u32 slot;
 };
 
 struct {
@@ -100,6 +100,7 @@ static __always_inline void remember_taken(struct taken *taken, __u32 ifindex, _
 	taken->to = ip->daddr;
 	taken->origin = 0;
 	taken->flow = *flow;
+	taken->slot = slot_of_flow(flow);
 	taken->place = *place;
 }
 
@@ -129,6 +130,7 @@ static __always_inline void remember_sent(struct sent *sent, __u32 ifindex, __u6
 	sent->from = ip->saddr;
 	sent->to = ip->daddr;
 	sent->flow = *flow;
+	sent->slot = slot_of_flow(flow);
 	sent->other = pod->other;
 	sent->mtu = mtu;
 	__builtin_memcpy(sent->router_mac, pod->router_mac, ETH_ALEN);

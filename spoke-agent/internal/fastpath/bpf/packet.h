@@ -87,6 +87,26 @@ static __always_inline void count_flow(const struct flow *flow, __u64 packets, _
 	count->bytes += bytes;
 }
 
+// slot_of_flow is the number of a flow, or 0.
+static __always_inline __u32 slot_of_flow(const struct flow *flow)
+{
+	__u32 *slot = bpf_map_lookup_elem(&tombolo_slots, flow);
+
+	return slot ? *slot : 0;
+}
+
+// count_slot is count_flow for a flow with a number; without one it is not 0.
+static __always_inline int count_slot(__u32 slot, __u64 packets, __u64 bytes)
+{
+	struct flow_count *count = slot ? bpf_map_lookup_elem(&tombolo_counts, &slot) : NULL;
+
+	if (!count)
+		return -1;
+	count->packets += packets;
+	count->bytes += bytes;
+	return 0;
+}
+
 // untagged_ipv4 is false for a VLAN's IPv4 too: the kernel has taken the tag off the frame, and keeps it beside it.
 static __always_inline int untagged_ipv4(const struct __sk_buff *skb)
 {

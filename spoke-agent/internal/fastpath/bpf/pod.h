@@ -73,7 +73,7 @@ static __always_inline int take_pod(struct __sk_buff *skb)
 {
 	__u32 ifindex = skb->ifindex, zero = 0;
 	struct underlay *underlay = bpf_map_lookup_elem(&tombolo_underlay, &zero);
-	__u32 packets = skb->gso_segs ?: 1, bytes = skb->len - ETH_HLEN, length, other, mtu;
+	__u32 packets = skb->gso_segs ?: 1, bytes = skb->len - ETH_HLEN, length, other, mtu, to, slot = 0;
 	struct remote remote = {};
 	struct flow flow = {};
 	struct sent *sent = NULL;
@@ -98,7 +98,10 @@ static __always_inline int take_pod(struct __sk_buff *skb)
 			other = sent->other;
 			if (!routine(ip) || ip->frag_off & bpf_htons(IP_MF | IP_OFFSET))
 				return leave(other, SLOW_ROUTER);
-			flow = sent->flow;
+			slot = sent->slot;
+			if (!slot)
+				flow = sent->flow;
+			to = sent->flow.remote_vni;
 			mtu = sent->mtu;
 			hash = flow_hash(skb, ip, 1);
 			goto known;
@@ -121,6 +124,7 @@ static __always_inline int take_pod(struct __sk_buff *skb)
 	if (cluster->encrypted)
 		return leave(other, SLOW_ENCRYPTED);
 	mtu = cluster->mtu;
+	to = remote.vni;
 	flow.cluster = remote.cluster;
 	flow.vni = pod->vni;
 	flow.remote_vni = remote.vni;
@@ -138,12 +142,13 @@ known:
 	tos = ip->tos;
 	if (ip->protocol == IPPROTO_TCP && clamp_mss(skb, sizeof(*ip), mtu))
 		return drop(DROP_MALFORMED);
-	failed = encapsulate(skb, underlay, endpoint, flow.remote_vni, hash, tos, 1);
+	failed = encapsulate(skb, underlay, endpoint, to, hash, tos, 1);
 	if (failed == REFUSED)
 		return leave(other, SLOW_ENCAPSULATE);
 	if (failed) // for the verifier
 		return drop(DROP_ENCAPSULATE);
-	count_flow(&flow, packets, bytes);
+	if (count_slot(slot, packets, bytes))
+		count_flow(&flow, packets, bytes);
 	return send(skb, underlay, endpoint);
 }
 
