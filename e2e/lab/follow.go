@@ -100,7 +100,7 @@ func (l *Lab) follow(ctx context.Context, c *Cluster, b manual.Block) error {
 	begin := time.Now()
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", commands)
 	cmd.Dir = l.options.file("manual")
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig, "PATH="+l.toolPath()+":"+os.Getenv("PATH"))
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig, "HUB_SERVER="+l.Hub.Server(), "PATH="+l.toolPath()+":"+os.Getenv("PATH"))
 	cmd.Env = append(cmd.Env, l.helmEnv()...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("follow %s for %s: %w\n%s\n%s", manualPage, c.Name, err, commands, out)
