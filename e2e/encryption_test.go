@@ -123,15 +123,15 @@ func udpPacket(from, to netip.Addr, port uint16, payload []byte) []byte {
 	return append(append(packet, 0, 0), payload...)
 }
 
-// rotate replaces the key of east's gateway under traffic.
+// rotate replaces the key of east's gateway n1 under traffic.
 func (n *tenant) rotate(pod1, pod2 *story.Pod) {
 	n.Helper()
-	former := n.key("east")
+	former := n.key("east", "n1")
 	flow := n.ping(pod1, pod2, 5*time.Second)
 	gateway := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}
 	n.must(fleet.Spokes["east"].Patch(n.ctx, gateway, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"annotations":{"tombolo.io/rotate-key":"once"}}}`))))
 	n.must(story.Eventually(n.ctx, "another key", func(context.Context) error {
-		if n.key("east") == former {
+		if n.key("east", "n1") == former {
 			return errors.New("it is the former one")
 		}
 		return nil
@@ -139,15 +139,18 @@ func (n *tenant) rotate(pod1, pod2 *story.Pod) {
 	n.lossless(flow, "rotation of a key")
 }
 
-// key is the approved public key of a cluster's first gateway.
-func (n *tenant) key(cluster string) spokev1alpha1.PublicKey {
+// key is the approved public key of a gateway node. Which of several is the first depends on who reports first.
+func (n *tenant) key(cluster, node string) spokev1alpha1.PublicKey {
 	n.Helper()
 	g := &spokev1alpha1.InterconnectGateway{}
 	n.must(fleet.Hub.Get(n.ctx, types.NamespacedName{Namespace: cluster, Name: cluster}, g))
-	if len(g.Spec.Endpoints) == 0 || g.Spec.Endpoints[0].PublicKey == "" {
-		n.Fatalf("cluster %s has no approved key: %+v", cluster, g.Spec)
+	for _, endpoint := range g.Spec.Endpoints {
+		if endpoint.Node == node && endpoint.PublicKey != "" {
+			return endpoint.PublicKey
+		}
 	}
-	return g.Spec.Endpoints[0].PublicKey
+	n.Fatalf("gateway %s of cluster %s has no approved key: %+v", node, cluster, g.Spec)
+	return ""
 }
 
 // labelCluster sets a label of the ManagedCluster to a JSON value.
