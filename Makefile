@@ -17,6 +17,9 @@ TESTFLAGS ?=
 # Flags for bench-fastpath: make bench-fastpath BENCHFLAGS='-short -json fastpath.json'
 BENCHFLAGS ?=
 
+# Registry in the names of the images that are made.
+REGISTRY ?=
+
 # One way to compile for tests, linters, programs and the lab, so that each package is compiled once.
 export CGO_ENABLED := 0
 export GOFLAGS := $(GOFLAGS) -trimpath
@@ -84,6 +87,10 @@ bench-fastpath: ## Packets between clusters, beside kernel VXLAN and others on t
 .PHONY: build
 build: ## Programs into bin/
 	go build -o bin/ ./hub/cmd/... ./spoke-agent/cmd/...
+
+.PHONY: images
+images: ## The images of hub and agent into bin/images, as archives: make images REGISTRY=registry.example.com
+	go run ./e2e/lab/cmd/lab images bin/images --registry '$(REGISTRY)'
 
 .PHONY: generate
 generate: ## Deep copies, CRDs, OVN models, eBPF objects, docs/api.md and docs/cli.md from their sources

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tombolo-io/tombolo/apis/version"
 	"github.com/tombolo-io/tombolo/e2e/lab/binaries"
 	"github.com/tombolo-io/tombolo/e2e/lab/image"
 	"github.com/tombolo-io/tombolo/e2e/lab/kube"
@@ -242,10 +243,10 @@ func (l *Lab) buildImages(ctx context.Context, own binaries.Set) error {
 	if !l.options.Tombolo {
 		return nil
 	}
-	if err := image.Write(l.options.file(hubImage), image.Hub(own.Path("tombolo-hub"))); err != nil {
+	if err := image.Write(l.options.file(hubImage), image.Hub(image.Registry, version.Version, own.Path("tombolo-hub"))); err != nil {
 		return err
 	}
-	return image.Write(l.options.file(agentImage), image.Agent(own.Path("tombolo-agent"), own.Path("tombolo-cni")))
+	return image.Write(l.options.file(agentImage), image.Agent(image.Registry, version.Version, own.Path("tombolo-agent"), own.Path("tombolo-cni")))
 }
 
 // Files of images.

@@ -41,6 +41,12 @@ func Project(ctx context.Context, dir string, logf Logf) (Set, error) {
 	return build(ctx, dir, logf, "./hub/cmd/...", "./spoke-agent/cmd/...")
 }
 
+// Release builds the programs of the product's images into dir, which tell the version.
+func Release(ctx context.Context, dir, version string, logf Logf) (Set, error) {
+	stamp := "-ldflags=-s -w -X github.com/tombolo-io/tombolo/apis/version.Version=" + version
+	return build(ctx, dir, logf, stamp, "./hub/cmd/tombolo-hub", "./spoke-agent/cmd/...")
+}
+
 // Forward builds the lab's forward into dir. It can't be the running program
 // itself, which under go run and go test is a file that goes away.
 func Forward(ctx context.Context, dir string, logf Logf) (Set, error) {
@@ -48,7 +54,7 @@ func Forward(ctx context.Context, dir string, logf Logf) (Set, error) {
 }
 
 func build(ctx context.Context, dir string, logf Logf, packages ...string) (Set, error) {
-	what := strings.Join(packages, " ")
+	what := packages[len(packages)-1]
 	root, err := Root(ctx)
 	if err != nil {
 		return nil, err

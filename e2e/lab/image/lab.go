@@ -8,9 +8,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
-
-	"github.com/tombolo-io/tombolo/apis/version"
 )
 
 // References of the lab's own images. They never exist in a registry, so pods
@@ -45,10 +44,10 @@ func Podtool(binary string) Spec {
 // Registry is that of Tombolo's images in the lab: the value image.registry of the charts.
 const Registry = "tombolo.local"
 
-// Hub is the image of the hub as it is released; binary is the built tombolo-hub.
-func Hub(binary string) Spec {
+// Hub is the image of the hub as it is released in a version; binary is the built tombolo-hub.
+func Hub(registry, version, binary string) Spec {
 	return Spec{
-		Ref:        Registry + "/tombolo-io/tombolo-hub:" + version.Version,
+		Ref:        path.Join(registry, "tombolo-io/tombolo-hub:"+version),
 		Files:      []File{{Path: "/usr/bin/tombolo-hub", Source: binary}},
 		Entrypoint: []string{"/usr/bin/tombolo-hub"},
 		User:       "65532:65532",
@@ -56,9 +55,9 @@ func Hub(binary string) Spec {
 }
 
 // Agent is the image of the agent in both of its roles, with the CNI plugin that it installs.
-func Agent(agent, cni string) Spec {
+func Agent(registry, version, agent, cni string) Spec {
 	return Spec{
-		Ref: Registry + "/tombolo-io/tombolo-agent:" + version.Version,
+		Ref: path.Join(registry, "tombolo-io/tombolo-agent:"+version),
 		Files: []File{
 			{Path: "/usr/bin/tombolo-agent", Source: agent},
 			{Path: "/usr/bin/tombolo-cni", Source: cni},
@@ -99,4 +98,17 @@ func Build(ctx context.Context, dir string) (Built, error) {
 		return Built{}, err
 	}
 	return b, nil
+}
+
+// Released are the files of the images of a release.
+type Released struct{ Hub, Agent string }
+
+// Release writes both images of a release into dir, from its programs there: tombolo-hub, tombolo-agent and tombolo-cni.
+func Release(dir, registry, version string) (Released, error) {
+	in := func(name string) string { return filepath.Join(dir, name) }
+	r := Released{Hub: in("tombolo-hub.tar"), Agent: in("tombolo-agent.tar")}
+	if err := Write(r.Hub, Hub(registry, version, in("tombolo-hub"))); err != nil {
+		return Released{}, err
+	}
+	return r, Write(r.Agent, Agent(registry, version, in("tombolo-agent"), in("tombolo-cni")))
 }

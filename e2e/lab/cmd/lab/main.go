@@ -41,7 +41,7 @@ route or firewall rule of the machine.`,
 		SilenceUsage: true,
 	}
 	root.PersistentFlags().String("dir", defaultDir, "directory of the lab")
-	root.AddCommand(upCommand(), downCommand(), statusCommand(), logsCommand(), kubectlCommand(), forwardCommand(),
+	root.AddCommand(upCommand(), imagesCommand(), downCommand(), statusCommand(), logsCommand(), kubectlCommand(), forwardCommand(),
 		binariesCommand())
 	return root
 }

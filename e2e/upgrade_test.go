@@ -1,0 +1,70 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/apis/version"
+	"github.com/tombolo-io/tombolo/e2e/story"
+)
+
+// earlier is the version before this one: the same programs with another version, as there is no release before the charts.
+const earlier = "0.1.0"
+
+// TestUpgrade goes back to an earlier version, the hub first, and forth again, the hub last: the order that is not recommended, so that agents are newer than
+// their hub all the while. No packet is lost, nothing is written to OVN.
+func TestUpgrade(t *testing.T) {
+	n := newTenant(t, "upgrade")
+	pod1, pod2 := n.peered()
+	n.must(fleet.Lab.Release(n.ctx, earlier))
+	t.Cleanup(func() { // whatever fails, the other tests have the version that they are of
+		for _, cluster := range []string{"hub", "east", "west"} {
+			n.check(fleet.Lab.Upgrade(context.WithoutCancel(n.ctx), cluster))
+		}
+	})
+	before, world := n.written(), n.world()
+	for _, step := range []struct {
+		cluster, version, hub, agent string
+		supported                    metav1.ConditionStatus
+	}{
+		{"hub", earlier, earlier, version.Version, metav1.ConditionFalse},
+		{"west", earlier, earlier, earlier, metav1.ConditionTrue},
+		{"west", version.Version, earlier, version.Version, metav1.ConditionFalse},
+		{"hub", version.Version, version.Version, version.Version, metav1.ConditionTrue},
+	} {
+		flow := n.ping(pod1, pod2, 20*time.Second)
+		n.must(fleet.Lab.Upgrade(n.ctx, step.cluster, "image.tag="+step.version))
+		n.versions("west", step.hub, step.agent, step.supported)
+		n.lossless(flow, fmt.Sprintf("%s of version %s", step.cluster, step.version))
+	}
+	n.notChanged(before, "an upgrade")
+	if after := n.world(); after != world {
+		t.Errorf("OVN or eBPF changed by an upgrade:\n%s\nwas\n%s", after, world)
+	}
+}
+
+// versions waits until hub and cluster have told each other theirs, and whether they go together.
+func (n *tenant) versions(cluster, hub, agent string, supported metav1.ConditionStatus) {
+	n.Helper()
+	n.must(story.Eventually(n.ctx, "versions of hub and "+cluster, func(ctx context.Context) error {
+		var g spokev1alpha1.InterconnectGateway
+		if err := fleet.Hub.Get(ctx, client.ObjectKey{Namespace: cluster, Name: cluster}, &g); err != nil {
+			return err
+		}
+		c := meta.FindStatusCondition(g.Status.Conditions, spokev1alpha1.ConditionVersionSupported)
+		if g.Spec.HubVersion != hub || g.Status.AgentVersion != agent || c == nil || c.Status != supported {
+			return fmt.Errorf("hub %q, agent %q, condition %+v", g.Spec.HubVersion, g.Status.AgentVersion, c)
+		}
+		return nil
+	}))
+}
