@@ -42,7 +42,7 @@ func TestUpgrade(t *testing.T) {
 		{"west", version.Version, earlier, version.Version, metav1.ConditionFalse},
 		{"hub", version.Version, version.Version, version.Version, metav1.ConditionTrue},
 	} {
-		flow := n.ping(pod1, pod2, 20*time.Second)
+		flow := n.ping(pod1, pod2, 15*time.Second)
 		n.must(fleet.Lab.Upgrade(n.ctx, step.cluster, "image.tag="+step.version))
 		n.versions("west", step.hub, step.agent, step.supported)
 		n.lossless(flow, fmt.Sprintf("%s of version %s", step.cluster, step.version))
