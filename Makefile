@@ -43,7 +43,7 @@ demo-down: ## Take the demo's clusters down again
 ##@ Test
 
 .PHONY: test
-test: deps test-packages test-e2e ## Everything, on real components (root; the first time builds Kubernetes and OCM, 12 to 20 minutes)
+test: deps test-packages test-e2e ## Everything, on real components (root; the first time builds Kubernetes, OCM and helm, 15 to 25 minutes)
 
 .PHONY: test-packages
 test-packages: ## Every package but e2e (root)

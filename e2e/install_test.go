@@ -87,7 +87,7 @@ metadata: {name: one-two, namespace: install}
 spec: {vpc: vpc-1, peerVpc: {name: vpc-2}}
 `
 
-// TestInstall holds what an installation costs: time until it is of use, and memory of the agents.
+// TestInstall holds what an installation costs: time until it is of use, and memory of the agents. The checks of docs/install.md find it well.
 func TestInstall(t *testing.T) {
 	t.Logf(`{"number":"from helm install to the first peered packet","seconds":%.1f}`, firstPacket.Seconds())
 	if firstPacket > 3*firstPacketWithin { // a busy machine is slower
@@ -103,6 +103,11 @@ func TestInstall(t *testing.T) {
 	}
 	if seen["controller"] != 4 || seen["node"] != 4 || seen["hub"] != 2 {
 		t.Errorf("containers are %v, want 4 controllers, 4 nodes and 2 of the hub", seen)
+	}
+	for _, cluster := range []string{"hub", "west"} {
+		if err := fleet.Lab.Manual(t.Context(), cluster, "check"); err != nil {
+			t.Error(err)
+		}
 	}
 	now, err := fleet.Footprints(t.Context())
 	if err != nil {

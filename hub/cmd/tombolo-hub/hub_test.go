@@ -79,11 +79,11 @@ func startServer(ctx context.Context) error {
 		return fmt.Errorf("find module of the OCM API: %w", err)
 	}
 	module := strings.TrimSpace(string(ocm))
-	dir, addOns := filepath.Join(module, "cluster"), filepath.Join(module, "addon", "v1alpha1", "0000_01_addon.open-cluster-management.io_managedclusteraddons.crd.yaml")
+	dir := filepath.Join(module, "cluster")
 	apiServer = &envtest.Environment{
 		Scheme:                scheme,
 		CRDs:                  definitions,
-		CRDDirectoryPaths:     []string{filepath.Join(dir, "v1"), filepath.Join(dir, "v1beta1"), addOns},
+		CRDDirectoryPaths:     []string{filepath.Join(dir, "v1"), filepath.Join(dir, "v1beta1")},
 		ErrorIfCRDPathMissing: true,
 	}
 	config, err := apiServer.Start()

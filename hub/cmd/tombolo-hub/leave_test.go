@@ -24,8 +24,9 @@ import (
 
 // A cluster leaves in three ways; the fleet sees the same each time.
 func TestClusterIsDrained(t *testing.T) {
+	installOCM(t)
 	addOn := &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "addon.open-cluster-management.io/v1alpha1", "kind": "ManagedClusterAddOn",
+		"apiVersion": "addon.open-cluster-management.io/v1beta1", "kind": "ManagedClusterAddOn",
 		"metadata": map[string]any{"namespace": "west", "name": "tombolo", "finalizers": []any{"test.tombolo.io/pre-delete"}},
 		"spec":     map[string]any{},
 	}}
@@ -47,7 +48,7 @@ func TestClusterIsDrained(t *testing.T) {
 			newFleet(t, "east", "west")
 			create(t, addOn.DeepCopy())
 			t.Cleanup(func() { removeAddOn(t) })
-			startHub(t)
+			startHub(t, "--add-on=false")
 			create(t, vpc("front", "east", "west"))
 			create(t, subnet("front-west", "front", "west", "10.1.0.0/16"))
 			east, west := newAgent(t, "east"), newAgent(t, "west")
@@ -262,7 +263,7 @@ func holders(t *testing.T, pool string) []string {
 func removeAddOn(t *testing.T) {
 	ctx := context.WithoutCancel(t.Context())
 	o := &unstructured.Unstructured{}
-	o.SetAPIVersion("addon.open-cluster-management.io/v1alpha1")
+	o.SetAPIVersion("addon.open-cluster-management.io/v1beta1")
 	o.SetKind("ManagedClusterAddOn")
 	if err := admin.Get(ctx, client.ObjectKey{Namespace: "west", Name: "tombolo"}, o); err != nil {
 		return

@@ -33,9 +33,6 @@ const (
 	Namespace = charts.Namespace
 )
 
-// GoneAnnotation of a ManagedCluster: an admin says that it will never answer again. Nobody waits for its last words then.
-const GoneAnnotation = "tombolo.io/gone"
-
 // lookAgain is how soon OCM's API is looked for again while the hub cluster does not serve it.
 const lookAgain = 5 * time.Second
 

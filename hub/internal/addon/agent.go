@@ -18,6 +18,8 @@ import (
 	"open-cluster-management.io/addon-framework/pkg/utils"
 	addonv1beta1 "open-cluster-management.io/api/addon/v1beta1"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
+
+	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 )
 
 // Agent is what addon-framework asks about Tombolo.
@@ -89,8 +91,9 @@ func (c *Chart) ObjectsFor(cluster *clusterv1.ManagedCluster, addon *addonv1beta
 	return append(surroundings(objects), objects...), nil
 }
 
+// gone: the cluster is being deleted, and an admin has said that it will never answer again.
 func gone(cluster *clusterv1.ManagedCluster) bool {
-	return cluster.Annotations[GoneAnnotation] == "true"
+	return cluster.DeletionTimestamp != nil && cluster.Annotations[networkv1alpha1.AnnotationGone] == "true"
 }
 
 // changed: the cluster's objects have to be rendered anew.

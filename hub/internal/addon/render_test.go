@@ -18,6 +18,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	addonv1beta1 "open-cluster-management.io/api/addon/v1beta1"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
+
+	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 )
 
 func east(annotations map[string]string) *clusterv1.ManagedCluster {
@@ -241,7 +243,12 @@ func TestHooks(t *testing.T) {
 	if other := names(render(east(nil), `{"node": {"podMTU": 1300}}`), isPreDelete); slices.Equal(jobs, other) {
 		t.Errorf("a Job that does something else has the same name %q: it can't be applied over the first", other)
 	}
-	if none := names(render(east(map[string]string{GoneAnnotation: "true"}), ""), isPreDelete); len(none) > 0 {
+	lost := east(map[string]string{networkv1alpha1.AnnotationGone: "true"})
+	if still := names(render(lost, ""), isPreDelete); len(still) != 1 {
+		t.Errorf("a cluster that nobody deletes is to run %q, whatever its annotations say", still)
+	}
+	lost.DeletionTimestamp = new(metav1.Now())
+	if none := names(render(lost, ""), isPreDelete); len(none) > 0 {
 		t.Errorf("a cluster that is gone for good is to run %q", none)
 	}
 }

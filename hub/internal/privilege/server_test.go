@@ -125,7 +125,11 @@ func install(ctx context.Context) error {
 		return err
 	}
 	for _, chart := range []string{charts.Hub, charts.SpokeAgent} {
-		objects, err := charts.Render(chart, map[string]any{"crds": map[string]any{"install": false}, "clusterName": "east"})
+		values := map[string]any{"crds": map[string]any{"install": false}}
+		if chart == charts.SpokeAgent {
+			values["clusterName"] = "east"
+		}
+		objects, err := charts.Render(chart, values)
 		if err != nil {
 			return err
 		}
@@ -180,7 +184,7 @@ func bite(ctx context.Context) error {
 			_, err := c.Resource(kinds["vpcs"].resource()).Namespace("west").Create(ctx, kinds["vpcs"].object("west", "bite"), metav1.CreateOptions{DryRun: dry})
 			return err
 		}},
-		"tombolo-agents": {identity{name: "system:serviceaccount:" + charts.Namespace + ":tombolo-agent-controller"}, patchNode(ctx, `{"metadata":{"labels":{"x":"y"}}}`)},
+		"tombolo-agents": {identity{name: "system:serviceaccount:" + charts.Namespace + ":tombolo-agent-node"}, patchNode(ctx, `{"metadata":{"labels":{"x":"y"}}}`)},
 		"tombolo-pods": {identity{name: "admin", groups: []string{"system:masters"}}, func(c dynamic.Interface) error {
 			patch := []byte(`{"metadata":{"annotations":{"tombolo.io/network":"x"}}}`)
 			_, err := c.Resource(kinds["pods"].resource()).Namespace("east").Patch(ctx, "one", types.MergePatchType, patch, metav1.PatchOptions{DryRun: dry})

@@ -23,7 +23,7 @@ import (
 const addOnName = "tombolo"
 
 // AddOnKind is OCM's add-on of one cluster. Only its metadata is looked at.
-var AddOnKind = schema.GroupVersionKind{Group: "addon.open-cluster-management.io", Version: "v1alpha1", Kind: "ManagedClusterAddOn"}
+var AddOnKind = schema.GroupVersionKind{Group: "addon.open-cluster-management.io", Version: "v1beta1", Kind: "ManagedClusterAddOn"}
 
 // ServesAddOns says whether the API server knows OCM's add-ons.
 func ServesAddOns(mapper meta.RESTMapper) (bool, error) {

@@ -45,6 +45,8 @@ func newDeparture(t *testing.T) *departure {
 		hub: clustertest.Start(t, "east"), spoke: clustertest.Start(t, local.Namespace, "demo"), central: ovntest.StartCentral(t),
 		out: &lines{}, ended: make(chan error, 1),
 	}
+	d.spoke.Permissions(t)
+	d.spoke.Install(t, "DaemonSet")
 	m, err := NewCluster(d.spoke.Agent(t, "controller"), options.Controller{
 		Common: common(), ClusterName: "east", HubKubeconfig: d.hub.Kubeconfig(t), Northbound: d.central.NB.Endpoint, LeaderElect: true,
 	}, logr.Discard())

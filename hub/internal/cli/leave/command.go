@@ -87,7 +87,7 @@ func (o *options) run(ctx context.Context, streams genericiooptions.IOStreams, c
 	if o.gone {
 		if why := notGone(f, o.name); why != "" {
 			return fmt.Errorf("cluster %q is not gone: %s: kubectl tombolo leave %s, without --gone, drains it first; "+
-				"if you know better, kubectl annotate managedcluster %s %s=true", o.name, why, o.name, o.name, facts.AnnotationGone)
+				"if you know better, kubectl delete managedcluster %s --wait=false, then kubectl annotate managedcluster %s %s=true", o.name, why, o.name, o.name, o.name, facts.AnnotationGone)
 		}
 	}
 	if !o.begun(f, target) {
