@@ -102,7 +102,7 @@ func (p *Planner) await(found *drains) {
 func (p *Planner) silentClusters() map[string]bool {
 	silent := map[string]bool{}
 	for _, g := range p.gateways.sorted {
-		if g.obj.Name == g.obj.Namespace && len(g.obj.Status.Conditions) == 0 {
+		if g.obj.Name == g.obj.Namespace && len(g.obj.Status.Conditions) == 0 && g.obj.Status.ClusterID == "" {
 			silent[g.obj.Name] = true
 		}
 	}

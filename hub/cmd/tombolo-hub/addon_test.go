@@ -123,7 +123,7 @@ func ocmCRDs(t *testing.T) envtest.CRDInstallOptions {
 		t.Fatalf("find module of the OCM API: %v", err)
 	}
 	root := strings.TrimSpace(string(dir))
-	options := envtest.CRDInstallOptions{Paths: []string{filepath.Join(root, "addon", "v1beta1"), filepath.Join(root, "work", "v1")}, ErrorIfPathMissing: true}
+	options := envtest.CRDInstallOptions{Paths: []string{filepath.Join(root, "addon", "v1beta1"), filepath.Join(root, "work", "v1")}, ErrorIfPathMissing: true, MaxTime: time.Minute}
 	if err := envtest.ReadCRDFiles(&options); err != nil {
 		t.Fatal(err)
 	}

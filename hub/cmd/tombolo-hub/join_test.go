@@ -293,22 +293,24 @@ func TestInviteRefuses(t *testing.T) {
 		reason, want string
 		args         []string
 	}{
-		"Name":     {"it becomes a namespace", `NAME "East_1"`, []string{"East_1"}},
-		"NoName":   {"one is needed", "got 0 names", nil},
-		"Short":    {"the apiserver makes none so short", "--ttl 1m0s", []string{"north", "--ttl", "1m"}},
-		"Long":     {"a token is not an identity", "--ttl 2h0m0s", []string{"north", "--ttl", "2h"}},
-		"Label":    {"a typo must not select", `--label "x"`, []string{"north", "--label", "x"}},
-		"Server":   {"it would be reached in the clear", `--server "http://hub"`, []string{"north", "--server", "http://hub"}},
-		"Joined":   {"a name is one cluster's", "give --again", []string{"east"}},
-		"ByOCM":    {"two ways in would fight for one Secret", "enable the add-on", []string{"ocm"}},
-		"Again":    {"the same cluster", "", []string{"east", "--again"}},
-		"Replaced": {"another in its place", "", []string{"east", "--replace"}},
+		"Name":   {"it becomes a namespace", `NAME "East_1"`, []string{"East_1"}},
+		"NoName": {"one is needed", "got 0 names", nil},
+		"Short":  {"the apiserver makes none so short", "--ttl 1m0s", []string{"north", "--ttl", "1m"}},
+		"Long":   {"a token is not an identity", "--ttl 2h0m0s", []string{"north", "--ttl", "2h"}},
+		"Label":  {"a typo must not select", `--label "x"`, []string{"north", "--label", "x"}},
+		"Server": {"it would be reached in the clear", `--server "http://hub"`, []string{"north", "--server", "http://hub"}},
+		"Joined": {"a name is one cluster's", "give --again", []string{"east"}},
+		"ByOCM":  {"two ways in would fight for one Secret", "enable the add-on", []string{"ocm"}},
+		"Again":  {"the same cluster", "", []string{"east", "--again"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := invite(t, tc.args...); (err != nil) != (tc.want != "") || err != nil && !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("%s: got %v, want %q", tc.reason, err, tc.want)
 			}
 		})
+	}
+	if _, err := invite(t, "east", "--replace"); err != nil { // last, as the name is free then
+		t.Errorf("another one in its place: %v", err)
 	}
 	if g, err := get(t, gateway, "east", "east"); err != nil || g.Status.ClusterID != "" {
 		t.Errorf("the name is still that of %q, %v", g.Status.ClusterID, err)

@@ -114,7 +114,7 @@ func Gone(cluster *clusterv1.ManagedCluster, gateway *spokev1alpha1.Interconnect
 	case gateway == nil:
 		return !told
 	}
-	return len(gateway.Status.Conditions) == 0
+	return len(gateway.Status.Conditions) == 0 && gateway.Status.ClusterID == "" // an agent says first who it is
 }
 
 // Held lists what pools hold for a cluster alone.

@@ -8,12 +8,15 @@ import (
 	"slices"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/charts"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/leave"
 )
 
 // Install makes what the agent's chart does or, of it, objects of these kinds only.
@@ -59,7 +62,10 @@ func (c *Cluster) Agent(tb testing.TB, role string) *rest.Config {
 // AgentCache is what an agent keeps in memory: no more than it may list.
 func AgentCache() cache.Options {
 	mine := cache.ByObject{Namespaces: map[string]cache.Config{charts.Namespace: {}}}
-	return cache.Options{ByObject: map[client.Object]cache.ByObject{&spokev1alpha1.LocalRouter{}: mine, &spokev1alpha1.InterconnectGateway{}: mine}}
+	leaving := cache.ByObject{Namespaces: map[string]cache.Config{charts.Namespace: {FieldSelector: fields.OneTermEqualSelector("metadata.name", leave.ConfigMapName)}}}
+	return cache.Options{ByObject: map[client.Object]cache.ByObject{
+		&spokev1alpha1.LocalRouter{}: mine, &spokev1alpha1.InterconnectGateway{}: mine, &corev1.ConfigMap{}: leaving,
+	}}
 }
 
 type complaining struct {

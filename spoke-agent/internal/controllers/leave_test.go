@@ -46,7 +46,7 @@ func newDeparture(t *testing.T) *departure {
 		out: &lines{}, ended: make(chan error, 1),
 	}
 	d.spoke.Permissions(t)
-	d.spoke.Install(t, "DaemonSet")
+	d.spoke.Install(t, "DaemonSet", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
 	m, err := NewCluster(d.spoke.Agent(t, "controller"), options.Controller{
 		Common: common(), ClusterName: "east", HubKubeconfig: d.hub.Kubeconfig(t), Northbound: d.central.NB.Endpoint, LeaderElect: true,
 	}, logr.Discard())
@@ -56,6 +56,12 @@ func newDeparture(t *testing.T) *departure {
 		ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "p", Annotations: map[string]string{networkv1alpha1.AnnotationSubnet: "net"}},
 		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i"}}},
 	}
+	// Nobody runs it, and so no node takes its annotation off.
+	never := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "never", Annotations: map[string]string{local.AnnotationDirectPath: "192.0.2.1"}},
+		Spec:       pod.Spec,
+	}
+	d.must(t, d.spoke.Client.Create(t.Context(), never))
 	d.must(t, d.hub.Client.Create(t.Context(), d.gateway()), d.hub.Client.Create(t.Context(), d.router()),
 		d.spoke.Client.Create(t.Context(), node), d.spoke.Client.Create(t.Context(), pod))
 	clustertest.Eventually(t, "the pod has its address", func(ctx context.Context) error {
@@ -195,8 +201,10 @@ func (d *departure) nothingIsLeft(t *testing.T) {
 	var pods corev1.PodList
 	d.must(t, d.spoke.Client.List(t.Context(), &pods))
 	for _, pod := range pods.Items {
-		if _, has := pod.Annotations[networkv1alpha1.AnnotationNetwork]; has {
-			t.Errorf("pod %s keeps its address", pod.Name)
+		for _, name := range []string{networkv1alpha1.AnnotationNetwork, local.AnnotationDirectPath} {
+			if _, has := pod.Annotations[name]; has {
+				t.Errorf("pod %s keeps annotation %s", pod.Name, name)
+			}
 		}
 	}
 }

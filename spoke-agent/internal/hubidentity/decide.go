@@ -53,9 +53,12 @@ func decide(have identity, boot *bootstrap, cluster string, now time.Time) cours
 		return foreign(have, mine, cluster, now)
 	}
 	expired := mine && now.After(have.certificate.NotAfter)
+	due := mine && !expired && !now.Before(renewAt(have.certificate))
+	// A token that nobody takes any more must not keep a good certificate from being renewed.
+	spent := boot != nil && !boot.expires.IsZero() && !now.Before(boot.expires)
 	c := course{publish: mine, action: stay}
 	switch {
-	case boot != nil && (!mine || expired || boot.hash != have.redeemed):
+	case boot != nil && (!mine || expired || boot.hash != have.redeemed && !(due && spent)):
 		c.action = redeem
 	case !mine:
 		c.news = missing(have, cluster)

@@ -48,6 +48,7 @@ func TestDecide(t *testing.T) {
 		"Joined":       {"a token that was redeemed stays where it is and means nothing", own, &bootstrap{hash: "a"}, middle, true, stay, ""},
 		"NoMoreToken":  {"nor does one that is gone", own, nil, middle, true, stay, ""},
 		"NewToken":     {"somebody wants the cluster to join anew", own, &bootstrap{hash: "b"}, middle, true, redeem, ""},
+		"SpentToken":   {"a token that came too late keeps nothing from being renewed", own, &bootstrap{hash: "b", expires: old}, old, true, renew, ""},
 		"Old":          {"before it ends", own, nil, old, true, renew, ""},
 		"Expired":      {"what is expired renews nothing", own, &bootstrap{hash: "a"}, end.Add(time.Hour), true, redeem, ""},
 		"ExpiredAlone": {"then only people can help", own, nil, end.Add(time.Hour), true, stay, reasonExpired},

@@ -76,11 +76,17 @@ func (j *Job) Run(ctx context.Context) error {
 	}
 }
 
+// noInstallation is in the ConfigMap when nothing is installed: no UID, and so outdated for whatever is installed later.
+const noInstallation = "none"
+
 // ask writes the ConfigMap. One of an installation that is gone is replaced, one of this installation is added to.
 func (j *Job) ask(ctx context.Context) error {
 	installation, err := Installation(ctx, j.Client)
 	if err != nil {
 		return err
+	}
+	if installation == "" { // or the ConfigMap would be taken for the next installation's
+		installation = noInstallation
 	}
 	wanted := New(installation, "", j.Force)
 	cm := &corev1.ConfigMap{}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -36,6 +37,7 @@ type Installer struct {
 	Log  logr.Logger
 
 	told string
+	mu   sync.Mutex
 }
 
 // NeedLeaderElection is false: every node has its own.
@@ -63,12 +65,15 @@ func (i *Installer) Start(ctx context.Context) error {
 
 // sync installs what is missing or other than it should be, or removes all of it.
 func (i *Installer) sync(ctx context.Context) error {
+	// Who has asked whether the cluster leaves writes before another one removes, or asks again.
+	i.mu.Lock()
+	defer i.mu.Unlock()
 	leaving, err := i.Leaving(ctx)
 	if err != nil {
 		return err
 	}
 	if leaving {
-		return i.Remove()
+		return i.remove()
 	}
 	return i.Install()
 }
@@ -111,6 +116,12 @@ func (i *Installer) Install() error {
 
 // Remove removes what Install has written, the configuration first. Nothing of it need be there.
 func (i *Installer) Remove() error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.remove()
+}
+
+func (i *Installer) remove() error {
 	if i.ConfDir == "" {
 		return nil // it installs nothing
 	}

@@ -171,7 +171,10 @@ func (r *Reconciler) send(ctx context.Context, in gateway.Inputs, p gateway.Plan
 // setDirect is setPaths, and what others are told of it: that the programs know a pod no more before they forget it, and that they
 // know it afterwards.
 func (r *Reconciler) setDirect(ctx context.Context, config fastpath.Config, slow link.SlowPath) error {
-	r.withdraw(ctx, config)
+	// An apiserver that is away keeps no program from being set.
+	if err := r.withdraw(ctx, config); err != nil {
+		log.FromContext(ctx).Error(err, "Gateways may go on to send here")
+	}
 	if err := r.setPaths(ctx, config, slow); err != nil {
 		return err
 	}
@@ -179,12 +182,9 @@ func (r *Reconciler) setDirect(ctx context.Context, config fastpath.Config, slow
 	return nil
 }
 
-// withdraw takes back what the programs will not know any more. An apiserver that is away keeps no program from being set.
-func (r *Reconciler) withdraw(ctx context.Context, config fastpath.Config) {
-	err := r.markPods(ctx, config, func(have, want string) (string, bool) { return "", have != "" && have != want })
-	if err != nil {
-		log.FromContext(ctx).Error(err, "Gateways may go on to send here")
-	}
+// withdraw takes back what the programs will not know any more.
+func (r *Reconciler) withdraw(ctx context.Context, config fastpath.Config) error {
+	return r.markPods(ctx, config, func(have, want string) (string, bool) { return "", have != "" && have != want })
 }
 
 // confirm says what the programs know. A node that sends no more takes its address back last: without it the gateways take

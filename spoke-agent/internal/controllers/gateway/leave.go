@@ -64,7 +64,9 @@ func (r *Reconciler) clear(ctx context.Context) error {
 			return err
 		}
 	}
-	r.withdraw(ctx, fastpath.Config{})
+	if err := r.withdraw(ctx, fastpath.Config{}); err != nil {
+		return fmt.Errorf("take back what pods of this node are said to send by: %w", err)
+	}
 	if err := errors.Join(r.Prober.Set(nil), r.Echoes.Set(tunnelprobe.Config{})); err != nil {
 		return fmt.Errorf("end probes: %w", err)
 	}

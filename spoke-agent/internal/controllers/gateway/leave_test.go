@@ -27,6 +27,7 @@ import (
 // TestLeave takes a gateway node out of Tombolo, over a restart of its agent, and lets it come back.
 func TestLeave(t *testing.T) {
 	f := &fixture{Cluster: clustertest.Start(t, local.Namespace, "demo"), world: newWorld(), keys: t.TempDir() + "/wireguard"}
+	f.Permissions(t)
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "e1", Labels: map[string]string{local.LabelGateway: "true"}, Annotations: map[string]string{"example.com/theirs": "x"}}}
 	f.mustCreate(t, node,
 		interconnect("east", true, spokev1alpha1.GatewayEndpoint{Node: "e1", Address: "192.0.2.10"}),

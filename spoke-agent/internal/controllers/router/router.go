@@ -39,6 +39,9 @@ import (
 // conflictRetry is how soon to look again when somebody else wrote an object first.
 const conflictRetry = 100 * time.Millisecond
 
+// leaveRetry is how soon to look again who is waited for, when the cluster leaves.
+const leaveRetry = 5 * time.Second
+
 // key is the one key.
 var key = reconcile.Request{NamespacedName: types.NamespacedName{Name: "cluster"}}
 
@@ -92,7 +95,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconc
 	switch {
 	case err != nil:
 	case leaving.Clean:
-		err = r.leave(ctx, leaving)
+		if err = r.leave(ctx, leaving); err == nil && !leaving.Cluster {
+			return reconcile.Result{RequeueAfter: leaveRetry}, nil // nobody tells that a node that is waited for is not Ready any more
+		}
 	default:
 		err = r.realize(ctx)
 	}
