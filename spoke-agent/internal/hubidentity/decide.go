@@ -53,12 +53,9 @@ func decide(have identity, boot *bootstrap, cluster string, now time.Time) cours
 		return foreign(have, mine, cluster, now)
 	}
 	expired := mine && now.After(have.certificate.NotAfter)
-	due := mine && !expired && !now.Before(renewAt(have.certificate))
-	// A token that nobody takes any more must not keep a good certificate from being renewed.
-	spent := boot != nil && !boot.expires.IsZero() && !now.Before(boot.expires)
 	c := course{publish: mine, action: stay}
 	switch {
-	case boot != nil && (!mine || expired || boot.hash != have.redeemed && !(due && spent)):
+	case boot != nil && (!mine || expired || boot.hash != have.redeemed && !useless(boot, have, now)):
 		c.action = redeem
 	case !mine:
 		c.news = missing(have, cluster)
@@ -70,6 +67,12 @@ func decide(have identity, boot *bootstrap, cluster string, now time.Time) cours
 		}
 	}
 	return c
+}
+
+// useless: a token that nobody takes any more must not keep a good certificate from being renewed.
+func useless(boot *bootstrap, have identity, now time.Time) bool {
+	spent := !boot.expires.IsZero() && !now.Before(boot.expires)
+	return spent && !now.Before(renewAt(have.certificate))
 }
 
 // missing is why there is no identity, where nobody has a token either.

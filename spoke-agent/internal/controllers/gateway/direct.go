@@ -171,15 +171,19 @@ func (r *Reconciler) send(ctx context.Context, in gateway.Inputs, p gateway.Plan
 // setDirect is setPaths, and what others are told of it: that the programs know a pod no more before they forget it, and that they
 // know it afterwards.
 func (r *Reconciler) setDirect(ctx context.Context, config fastpath.Config, slow link.SlowPath) error {
-	// An apiserver that is away keeps no program from being set.
-	if err := r.withdraw(ctx, config); err != nil {
-		log.FromContext(ctx).Error(err, "Gateways may go on to send here")
-	}
+	r.tryWithdraw(ctx, config)
 	if err := r.setPaths(ctx, config, slow); err != nil {
 		return err
 	}
 	r.confirm(ctx, config)
 	return nil
+}
+
+// tryWithdraw is withdraw where an apiserver that is away must keep no program from being set, or removed.
+func (r *Reconciler) tryWithdraw(ctx context.Context, config fastpath.Config) {
+	if err := r.withdraw(ctx, config); err != nil {
+		log.FromContext(ctx).Error(err, "Gateways may go on to send here")
+	}
 }
 
 // withdraw takes back what the programs will not know any more.

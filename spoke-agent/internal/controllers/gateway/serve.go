@@ -219,7 +219,7 @@ func (r *Reconciler) unplug(ctx context.Context, gatewayEnd, ovsEnd string) erro
 // themselves. On a node that never was one there is nothing to do.
 func (r *Reconciler) retire(ctx context.Context, in gateway.Inputs) error {
 	routers := in.Routers
-	r.withdraw(ctx, fastpath.Config{})
+	r.tryWithdraw(ctx, fastpath.Config{})
 	had, err := r.hasPrograms(routers)
 	if err != nil {
 		return err
