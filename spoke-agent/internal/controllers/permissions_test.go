@@ -48,7 +48,7 @@ func TestPermissions(t *testing.T) {
 		"PodDelete":      {"nor remove them", "delete /pods demo/p", nil},
 		"Exec":           {"nor go into them", "create /pods/exec demo/p", nil},
 		"EventsOfPods":   {"the controller says why a pod can't join", "create events.k8s.io/events demo/", []string{"controller"}},
-		"EventsOfNodes":  {"nodes say why their CNI plugin is not installed", "create events.k8s.io/events default/", []string{"node"}},
+		"EventsOfNodes":  {"nodes say why their CNI plugin is not installed", "create events.k8s.io/events default/", []string{"controller", "node"}},
 		"EventsHere":     {"nodes say why they can't serve", "create events.k8s.io/events tombolo-system/", []string{"controller", "node"}},
 		"Leaving":        {"who is done says so", "patch /configmaps tombolo-system/tombolo-leaving", []string{"controller", "node", "leave"}},
 		"Leave":          {"the Job asks to leave, or the hub by the controller", "create /configmaps tombolo-system/", []string{"controller", "leave"}},
