@@ -50,7 +50,11 @@ func TestGatewayDies(t *testing.T) {
 // directPath lets pods of east send by themselves, or not.
 func (n *tenant) directPath(on bool) {
 	n.Helper()
-	n.check(fleet.Lab.Upgrade(context.WithoutCancel(n.ctx), "east", fmt.Sprintf("node.directPath=%t", on)))
+	var set []string
+	if !on {
+		set = []string{"node.directPath=false"}
+	}
+	n.check(fleet.Lab.Upgrade(context.WithoutCancel(n.ctx), "east", set...))
 }
 
 // survives cuts gateway node n1 of east off, and joins it again.
