@@ -54,19 +54,24 @@ func (l *Lab) upgradeAddOn(ctx context.Context, c *Cluster, set []string) error 
 		if err != nil {
 			return err
 		}
-		applied := meta.FindStatusCondition(work.Status.Conditions, workv1.WorkApplied)
 		if work.Generation == before.Generation && time.Now().After(unchanged) {
 			return nil // other words for the same values
 		}
-		if work.Generation == before.Generation || applied == nil || applied.Status != metav1.ConditionTrue || applied.ObservedGeneration != work.Generation {
-			return fmt.Errorf("generation %d, was %d, condition %+v", work.Generation, before.Generation, applied)
-		}
-		return nil
+		return appliedAfter(work, before.Generation)
 	})
 	if err != nil {
 		return errors.Join(err, c.complaints(context.WithoutCancel(ctx)))
 	}
 	return c.tomboloReady(ctx)
+}
+
+// appliedAfter tells whether a later generation of a ManifestWork than before has been applied.
+func appliedAfter(work *workv1.ManifestWork, before int64) error {
+	applied := meta.FindStatusCondition(work.Status.Conditions, workv1.WorkApplied)
+	if work.Generation == before || applied == nil || applied.Status != metav1.ConditionTrue || applied.ObservedGeneration != work.Generation {
+		return fmt.Errorf("generation %d, was %d, condition %+v", work.Generation, before, applied)
+	}
+	return nil
 }
 
 // hasAddOn tells whether the hub has an add-on with the same annotations: nothing would change.
