@@ -166,6 +166,9 @@ type Reconciler struct {
 	ports map[string]string
 	// tunnelsWritten is when this process last wrote what it measured.
 	tunnelsWritten time.Time
+	// writes of statuses, and whether the pass that runs saw what was before one of them.
+	writes local.Writes
+	behind bool
 }
 
 // Add adds the controller to the manager.
@@ -218,7 +221,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconc
 		}
 		return reconcile.Result{}, err
 	}
-	r.found = health.Found{PodMTU: r.MTU}
+	r.found, r.behind = health.Found{PodMTU: r.MTU}, false
 	role, err := r.realize(ctx)
 	if errors.Is(err, errNotKnown) {
 		return reconcile.Result{}, nil // what is there stays until it is, and then we are woken
@@ -226,7 +229,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconc
 	fine, tellErr := r.tell(ctx)
 	err = errors.Join(err, tellErr)
 	switch {
-	case apierrors.IsConflict(err):
+	case apierrors.IsConflict(err), err == nil && r.behind:
 		return reconcile.Result{RequeueAfter: conflictRetry}, nil
 	case err != nil || role != gateway.RoleGateway && role != gateway.RoleNode && fine:
 		return reconcile.Result{}, err
@@ -292,6 +295,7 @@ func (r *Reconciler) gather(ctx context.Context) (gateway.Inputs, error) {
 		return in, fmt.Errorf("list copies: %w", err)
 	}
 	in.Routers, in.Gateways = routers.Items, gateways.Items
+	r.behind = local.Unseen(&r.writes, in.Routers)
 	if err := r.gatherPods(ctx, &in); err != nil {
 		return in, err
 	}

@@ -38,12 +38,14 @@ type fixture struct {
 	world *world
 	// keys is the directory of the node's keys.
 	keys string
+	// delay of the agent's cache.
+	delay time.Duration
 }
 
 // agent runs the controller of node e1 until the returned function is called.
 func (f *fixture) agent(t *testing.T) (stop func()) {
 	t.Helper()
-	manager, err := ctrl.NewManager(f.Agent(t, "node"), ctrl.Options{
+	manager, err := ctrl.NewManager(clustertest.SlowCache(f.Agent(t, "node"), f.delay), ctrl.Options{
 		Scheme: clustertest.Scheme(t), Cache: clustertest.AgentCache(), Metrics: server.Options{BindAddress: "0"}, Controller: config.Controller{SkipNameValidation: new(true)},
 	})
 	if err != nil {

@@ -63,6 +63,7 @@ func (r *Reconciler) write(ctx context.Context, before, router *spokev1alpha1.Lo
 	if err := r.client.Status().Patch(ctx, router, patch); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("write status of LocalRouter %s: %w", router.Name, err)
 	}
+	r.writes.Wrote(router)
 	return nil
 }
 

@@ -31,6 +31,7 @@ func (r *Reconciler) tell(ctx context.Context) (fine bool, err error) {
 	if err := r.client.List(ctx, &gateways, client.InNamespace(local.Namespace)); err != nil {
 		return fine, fmt.Errorf("list copies: %w", err)
 	}
+	r.behind = local.Unseen(&r.writes, gateways.Items) || r.behind
 	own := gateway.Own(gateways.Items)
 	if own == nil {
 		return fine, nil // the hub has not made one for the cluster yet
@@ -45,6 +46,7 @@ func (r *Reconciler) tell(ctx context.Context) (fine bool, err error) {
 	if err := r.client.Status().Patch(ctx, own, patch); client.IgnoreNotFound(err) != nil {
 		return fine, fmt.Errorf("write status of InterconnectGateway %s: %w", own.Name, err)
 	}
+	r.writes.Wrote(own)
 	r.tellTransitions(ctx, before, conditions)
 	return fine, nil
 }

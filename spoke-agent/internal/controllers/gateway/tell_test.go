@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -28,7 +29,16 @@ import (
 // TestConditions raises each condition and takes its cause away. That the causes are told apart for real is tested where they are
 // met: packages fastpath, link and wireguard.
 func TestConditions(t *testing.T) {
-	f := &fixture{Cluster: clustertest.Start(t, local.Namespace), world: newWorld(), keys: t.TempDir()}
+	for name, delay := range map[string]time.Duration{
+		"Fast": 0,
+		"Slow": 300 * time.Millisecond, // what is said again before the cache has shown that something else was said meanwhile
+	} {
+		t.Run(name, func(t *testing.T) { testConditions(t, delay) })
+	}
+}
+
+func testConditions(t *testing.T, delay time.Duration) {
+	f := &fixture{Cluster: clustertest.Start(t, local.Namespace), world: newWorld(), keys: t.TempDir(), delay: delay}
 	f.Permissions(t)
 	own := interconnect("east", true)
 	f.mustCreate(t, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "e1"}}, localRouter("a", 100), own,

@@ -113,6 +113,7 @@ func (r *Reconciler) writeTunnels(ctx context.Context, own *spokev1alpha1.Interc
 	if err := r.client.Status().Patch(ctx, own, patch); err != nil {
 		return false, fmt.Errorf("write tunnels of InterconnectGateway %s: %w", own.Name, err)
 	}
+	r.writes.Wrote(own)
 	return true, nil
 }
 

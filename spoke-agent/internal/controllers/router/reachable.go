@@ -52,6 +52,7 @@ func (r *Reconciler) writeReachable(ctx context.Context, own *spokev1alpha1.Inte
 	if err := r.client.Status().Patch(ctx, own, patch); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("write status of InterconnectGateway %s: %w", own.Name, err)
 	}
+	r.writes.Wrote(own)
 	for _, node := range slices.Sorted(maps.Keys(changed)) {
 		r.tellReachable(ctx, before, node, changed[node])
 	}

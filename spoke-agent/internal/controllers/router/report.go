@@ -58,6 +58,8 @@ func (r *Reconciler) writeConditions(ctx context.Context, routers []spokev1alpha
 		}
 		if err := r.client.Status().Patch(ctx, router, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
 			errs = append(errs, fmt.Errorf("write status of LocalRouter %s: %w", router.Name, err))
+		} else {
+			r.writes.Wrote(router)
 		}
 	}
 	return errors.Join(errs...)

@@ -65,6 +65,8 @@ type Reconciler struct {
 	northbound *northbound
 	told       map[types.UID]string // the newest event of each pod that can't join, so that it is told once
 	orphans    string               // those that were logged
+	writes     local.Writes         // of statuses
+	behind     bool                 // the pass that runs saw what was before one of them
 }
 
 // Add adds the controller to the manager.
@@ -91,6 +93,7 @@ func Add(manager ctrl.Manager, options Options) error {
 
 // Reconcile realizes everything.
 func (r *Reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
+	r.behind = false
 	leaving, err := r.options.Leave.State(ctx)
 	switch {
 	case err != nil:
@@ -101,7 +104,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconc
 	default:
 		err = r.realize(ctx)
 	}
-	if apierrors.IsConflict(err) {
+	if apierrors.IsConflict(err) || err == nil && r.behind {
 		return reconcile.Result{RequeueAfter: conflictRetry}, nil
 	}
 	return reconcile.Result{}, err
@@ -159,6 +162,7 @@ func (r *Reconciler) gather(ctx context.Context) (plan.Inputs, error) {
 	if err != nil {
 		return plan.Inputs{}, fmt.Errorf("list inputs: %w", err)
 	}
+	r.behind = local.Unseen(&r.writes, routers.Items) || local.Unseen(&r.writes, gateways.Items)
 	in := plan.Inputs{
 		Routers: routers.Items, Gateway: gateway.Own(gateways.Items), Pods: pods.Items,
 		Namespaces: map[string]*corev1.Namespace{}, PodMTU: r.options.PodMTU,
