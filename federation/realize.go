@@ -55,14 +55,28 @@ func (p *Planner) readRouter(n *routerNode) {
 type realized struct {
 	// synced is true when the cluster has nothing older than the newest decision.
 	synced bool
-	// programmed is true when it also works.
+	// own is the state of all but the ways to other Vpcs, and toward that of the ways to each Vpc that are not as those to any other.
+	own    partState
+	toward map[Key]partState
+	// reached are the newest probe results, in order.
+	reached []reach
+}
+
+// partState is how far a cluster has come with a part of a router.
+type partState struct {
 	programmed bool
 	// failed is true when the cluster says that it can't.
 	failed bool
 	// message says why it is not programmed.
 	message string
-	// reached are the newest probe results, in order.
-	reached []reach
+}
+
+// to is the state of the ways to a Vpc.
+func (r *realized) to(vpc Key) partState {
+	if state, ok := r.toward[vpc]; ok {
+		return state
+	}
+	return r.own
 }
 
 // reach is whether all gateways of a cluster reach a router.
@@ -71,40 +85,67 @@ type reach struct {
 	reachable    bool
 }
 
-// notDistributed is the state of a router that was not written yet.
-var notDistributed = realized{message: "waits for the hub to distribute the newest decision"}
+// waitsForHub is the state of what was not written yet.
+var (
+	waitsForHub    = partState{message: "waits for the hub to distribute the newest decision"}
+	notDistributed = realized{own: waitsForHub}
+)
 
-// compareRouter compares what a cluster has realized with what is wanted of it.
+// compareRouter compares what a cluster has realized with what is wanted of it, part by part: a change of the ways to one Vpc says nothing
+// of those to others.
 func compareRouter(o, desired *spokev1alpha1.LocalRouter) *realized {
-	r := &realized{reached: readProbes(o.Status.Probes)}
-	condition := programmedOf(o.Status.Conditions)
-	switch {
-	case o.DeletionTimestamp != nil:
-		r.message = "waits until the former router is gone"
-	case !sameSpec(&o.Spec, &desired.Spec):
-		r.message = notDistributed.message
-	case o.Status.ObservedGeneration < o.Generation:
-		r.message = fmt.Sprintf("has realized generation %d of %d", o.Status.ObservedGeneration, o.Generation)
-		r.failed = says(condition) && condition.ObservedGeneration >= o.Generation && condition.Message != ""
-	default:
-		r.synced = true
-		r.programmed = condition.Status == metav1.ConditionTrue
-		r.failed = says(condition)
-		r.message = "has not said that it is programmed"
+	r := &realized{reached: readProbes(o.Status.Probes), toward: map[Key]partState{}}
+	if o.DeletionTimestamp != nil {
+		return &realized{own: partState{message: "waits until the former router is gone"}, reached: r.reached}
 	}
-	if r.failed {
-		r.message = cmp.Or(condition.Message, "says that it is not programmed")
+	r.synced = sameSpec(&o.Spec, &desired.Spec) && o.Status.ObservedGeneration >= o.Generation
+	s := readSince(o)
+	r.own = waitsForHub
+	if sameOwn(&o.Spec, &desired.Spec) {
+		r.own = programmedSince(o, s.of(ownPart))
 	}
-	for _, g := range o.Status.Gateways {
-		if g.Message != "" && !r.programmed {
-			r.failed, r.message = true, fmt.Sprintf("gateway node %s: %s", g.Node, g.Message)
+	have, want := waysOf(&o.Spec), waysOf(&desired.Spec)
+	for vpc := range want {
+		state := waitsForHub
+		if have[vpc].same(want[vpc]) {
+			state = programmedSince(o, s.of(string(vpc)))
+		}
+		if state != r.own {
+			r.toward[vpc] = state
 		}
 	}
-	if r.programmed {
-		r.message = ""
-	}
-	r.message = clip(r.message, maxMessage)
 	return r
+}
+
+// programmedSince is the state of what a router says since a generation. What a cluster has realized once, it has while it is at work on a newer
+// generation that says the same of it.
+func programmedSince(o *spokev1alpha1.LocalRouter, generation int64) partState {
+	var s partState
+	condition := programmedOf(o.Status.Conditions)
+	switch {
+	case o.Status.ObservedGeneration < generation:
+		s.message = fmt.Sprintf("has realized generation %d of %d", o.Status.ObservedGeneration, o.Generation)
+		s.failed = says(condition) && condition.ObservedGeneration >= o.Generation && condition.Message != ""
+	case o.Status.ObservedGeneration < o.Generation && !says(condition):
+		s.programmed = true
+	default:
+		s.programmed = condition.Status == metav1.ConditionTrue
+		s.failed = says(condition)
+		s.message = "has not said that it is programmed"
+	}
+	if s.failed {
+		s.message = cmp.Or(condition.Message, "says that it is not programmed")
+	}
+	for _, g := range o.Status.Gateways {
+		if g.Message != "" && !s.programmed {
+			s.failed, s.message = true, fmt.Sprintf("gateway node %s: %s", g.Node, g.Message)
+		}
+	}
+	if s.programmed {
+		s.message = ""
+	}
+	s.message = clip(s.message, maxMessage)
+	return s
 }
 
 // programmedOf finds the condition that a cluster reports.

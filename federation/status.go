@@ -70,8 +70,8 @@ func vpcStatus(a *admission, address *vpcAddress, t *territory, r *realization, 
 			}
 		}
 		if state := r.in(cluster); state != nil {
-			c.Programmed, c.Message = state.programmed, state.message
-			waiting.add(cluster, &state.realized)
+			c.Programmed, c.Message = state.own.programmed, state.own.message
+			waiting.add(cluster, state.own)
 		} else {
 			c.Message = "has no link"
 		}
@@ -139,7 +139,7 @@ type waits struct {
 	failed   bool
 }
 
-func (w *waits) add(cluster string, r *realized) {
+func (w *waits) add(cluster string, r partState) {
 	if r.programmed {
 		return
 	}
@@ -173,9 +173,9 @@ func subnetStatus(v *subnetView, verdict *subnetVerdict, r *realization) *networ
 		s.Clusters = append(s.Clusters, networkv1alpha1.SubnetCluster{
 			Name: networkv1alpha1.ClusterName(placed.cluster), CIDR: placed.prefix.String(), Gateway: placed.gateway.String(),
 		})
-		state := &realized{message: "the Vpc has no link there"}
+		state := partState{message: "the Vpc has no link there"}
 		if found := r.in(placed.cluster); found != nil {
-			state = &found.realized
+			state = found.own
 		}
 		waiting.add(placed.cluster, state)
 	}

@@ -33,9 +33,9 @@ func peeringStatus(v *peeringView, verdict *peeringVerdict, address *peerAddress
 	var probes probing
 	for _, cluster := range clustersOf(a.footprint, b.footprint) {
 		pc := networkv1alpha1.PeeringCluster{Name: networkv1alpha1.ClusterName(cluster)}
-		state := joinStates(a.realization.in(cluster), b.realization.in(cluster))
+		state := joinStates(a, b, cluster)
 		if !programmable {
-			state = &realized{message: "nothing is programmed before everything is allocated"}
+			state = partState{message: "nothing is programmed before everything is allocated"}
 		}
 		waiting.add(cluster, state)
 		fromHere := probing{}
@@ -73,14 +73,18 @@ func clustersOf(a, b *footprint) []string {
 	return slices.Compact(all)
 }
 
-// joinStates is the state of a cluster that has one router of a peering or both.
-func joinStates(a, b *siteState) *realized {
-	joined := &realized{programmed: true}
-	for _, s := range []*siteState{a, b} {
-		if s != nil && !s.programmed {
-			joined.programmed, joined.failed, joined.message = false, joined.failed || s.failed, s.message
+// joinStates is the state of a peering in a cluster that has one router of it or both.
+func joinStates(a, b end, cluster string) partState {
+	joined := partState{programmed: true}
+	add := func(from, to end) {
+		if site := from.realization.in(cluster); site != nil {
+			if state := site.to(to.key); !state.programmed {
+				joined = partState{failed: joined.failed || state.failed, message: state.message}
+			}
 		}
 	}
+	add(a, b)
+	add(b, a)
 	return joined
 }
 

@@ -16,6 +16,9 @@ const (
 	AnnotationHubUID = "spoke.tombolo.io/hub-uid"
 	// AnnotationHubGeneration on the copy in the spoke is the generation of the hub's object that was copied.
 	AnnotationHubGeneration = "spoke.tombolo.io/hub-generation"
+	// AnnotationPending on the hub's LocalRouter says which parts of its spec the cluster may not have realized, each with the generation since
+	// which it says what it says: a JSON object by Vpc ("shop/front": the ways to it), "." for the router itself, "*" for all that is not named.
+	AnnotationPending = "spoke.tombolo.io/pending"
 	// ConditionProgrammed is True when OVN has it (LocalRouter), or every gateway node has it (InterconnectGateway).
 )
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
@@ -45,10 +46,10 @@ func Diff(done *settled.Kinds, state *snapshot.State, result *federation.Result)
 	var writes []Write
 	writes = append(writes, puts(&done.Gateways, state.Namespaces, state.Gateways, result.Gateways, func(o *spokev1alpha1.InterconnectGateway) *spokev1alpha1.InterconnectGatewaySpec {
 		return &o.Spec
-	})...)
+	}, func(_, _ *spokev1alpha1.InterconnectGateway) {})...)
 	writes = append(writes, puts(&done.Routers, state.Namespaces, state.Routers, result.Routers, func(o *spokev1alpha1.LocalRouter) *spokev1alpha1.LocalRouterSpec {
 		return &o.Spec
-	})...)
+	}, notePending)...)
 	return append(writes, deletions(state, result.Deletions)...)
 }
 
@@ -70,7 +71,7 @@ func Urgent(writes []Write, changes federation.Changes) {
 
 // puts are the objects to create and to update. An object under deletion is left alone until it is gone, and a cluster
 // whose namespace OCM has not made yet is told nothing yet.
-func puts[O client.Object, S any](done *settled.Set, namespaces map[string]bool, existing, desired map[federation.Key]O, spec func(O) *S) []Write {
+func puts[O client.Object, S any](done *settled.Set, namespaces map[string]bool, existing, desired map[federation.Key]O, spec func(O) *S, note func(have, updated O)) []Write {
 	var writes []Write
 	for key, want := range desired {
 		have, ok := existing[key]
@@ -90,11 +91,19 @@ func puts[O client.Object, S any](done *settled.Set, namespaces map[string]bool,
 			maps.Copy(labels, want.GetLabels())
 			updated.SetLabels(labels)
 			controllerutil.AddFinalizer(updated, spokev1alpha1.Finalizer)
+			note(have, updated)
 			// A copy once more: the API server's answer is decoded into it, and the specs are the planner's.
 			writes = append(writes, Write{Verb: Update, Object: updated.DeepCopyObject().(O)})
 		}
 	}
 	return writes
+}
+
+// notePending says beside a new spec what of it the cluster may not have realized. Labels alone make no new generation.
+func notePending(have, updated *spokev1alpha1.LocalRouter) {
+	if !equality.Semantic.DeepEqual(have.Spec, updated.Spec) {
+		metav1.SetMetaDataAnnotation(&updated.ObjectMeta, spokev1alpha1.AnnotationPending, federation.Pending(have, &updated.Spec))
+	}
 }
 
 // same is true when have is all that want says; labels that others added are theirs.
