@@ -91,6 +91,9 @@ func TestPartsOfARouter(t *testing.T) {
 	router := func(generation, observed int64, subnet string, ways ...spokev1alpha1.Remote) *spokev1alpha1.LocalRouter {
 		r := &spokev1alpha1.LocalRouter{ObjectMeta: metav1.ObjectMeta{Generation: generation}, Spec: spokev1alpha1.LocalRouterSpec{Vpc: shop, VpcUID: "1", Remotes: ways}}
 		r.Spec.Subnets = []spokev1alpha1.RouterSubnet{{Name: subnet}}
+		for _, w := range ways {
+			r.Spec.Routes = append(r.Spec.Routes, w.Cluster+"/"+w.Vpc.Name)
+		}
 		r.Status.ObservedGeneration = observed
 		r.Status.Conditions = []metav1.Condition{{Type: spokev1alpha1.ConditionProgrammed, Status: metav1.ConditionTrue, ObservedGeneration: observed}}
 		return r

@@ -108,7 +108,7 @@ func (w ways) same(x ways) bool {
 func sameOwn(a, b *spokev1alpha1.LocalRouterSpec) bool {
 	own := func(spec *spokev1alpha1.LocalRouterSpec) *spokev1alpha1.LocalRouterSpec {
 		o := *spec
-		o.Peers, o.Remotes = nil, nil
+		o.Peers, o.Remotes, o.Routes = nil, nil, nil // the routes follow from the ways
 		for _, r := range spec.Remotes {
 			if vpcKeyOf(r.Vpc) == vpcKeyOf(spec.Vpc) {
 				o.Remotes = append(o.Remotes, r)
