@@ -69,7 +69,7 @@ func (o AgentOptions) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	identity := filepath.Join(o.Cluster.Dir, "ocm", "hub")
+	identity := identityDir(o.Cluster)
 	if err := os.MkdirAll(identity, 0o700); err != nil {
 		return err
 	}
@@ -115,6 +115,21 @@ func StopAgent(c *kube.ControlPlane) error {
 	}
 	return nil
 }
+
+// ResetAgent ends a cluster's agent and takes its identity on the hub away: the next one asks to join as for the first time.
+func ResetAgent(c *kube.ControlPlane) error {
+	err := StopAgent(c)
+	if err == nil {
+		err = os.RemoveAll(identityDir(c))
+	}
+	if err != nil {
+		return fmt.Errorf("reset OCM agent of %s: %w", c.Name, err)
+	}
+	return nil
+}
+
+// identityDir has the agent's kubeconfig and certificate on the hub.
+func identityDir(c *kube.ControlPlane) string { return filepath.Join(c.Dir, "ocm", "hub") }
 
 // aggregateRole is a role that OCM's operator makes and its manifests only bind:
 // what add-ons let the work agent do.
