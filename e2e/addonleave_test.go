@@ -4,8 +4,10 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/charts"
 	"github.com/tombolo-io/tombolo/e2e/story"
 )
@@ -38,10 +41,15 @@ func TestAddOnLeaves(t *testing.T) {
 // leaveAndReturn follows the manual for one occasion, and lets the cluster in again.
 func (n *tenant) leaveAndReturn(occasion string, from, to *story.Pod, again string, rejoin func()) {
 	n.Helper()
-	flow := n.ping(from, to, 30*time.Second)
+	flow := n.ping(from, to, 40*time.Second)
+	memberships := n.memberships(addonCluster)
 	begin := time.Now()
 	n.must(fleet.Lab.Manual(n.ctx, addonCluster, occasion))
 	n.Logf("%s: %s is out after %s", occasion, addonCluster, time.Since(begin).Round(100*time.Millisecond))
+	want := []spokev1alpha1.Membership{spokev1alpha1.MembershipMember, spokev1alpha1.MembershipDraining, spokev1alpha1.MembershipDrained}
+	if told := memberships(); !slices.Equal(told, want) {
+		n.Errorf("%s: the hub told %s that it is %q, want %q", occasion, addonCluster, told, want)
+	}
 	if left := n.traces(addonCluster); left != "" {
 		n.Errorf("%s: left in %s:\n%s", occasion, addonCluster, left)
 	}
@@ -52,7 +60,6 @@ func (n *tenant) leaveAndReturn(occasion string, from, to *story.Pod, again stri
 		return nil
 	}))
 	n.Logf("%s: all is gone after %s", occasion, time.Since(begin).Round(100*time.Millisecond))
-	n.lossless(flow, "another cluster: "+occasion)
 
 	n.must(fleet.Spokes[addonCluster].DeletePods(n.ctx, n.name)) // they have lost their interfaces
 	begin = time.Now()
@@ -62,7 +69,33 @@ func (n *tenant) leaveAndReturn(occasion string, from, to *story.Pod, again stri
 	pod := n.pod(addonCluster, again, "vpc-1")
 	n.verified("one-two")
 	n.reach(pod, from, 62)
+	n.lossless(flow, "another cluster leaves and comes back: "+occasion)
 	n.Logf("%s: %s is back after %s", occasion, addonCluster, time.Since(begin).Round(100*time.Millisecond))
+}
+
+// memberships collects what the hub tells a cluster, until the function that it gives is called.
+func (n *tenant) memberships(cluster string) func() []spokev1alpha1.Membership {
+	n.Helper()
+	config, err := fleet.Lab.Hub.REST()
+	n.must(err)
+	hub, err := client.NewWithWatch(config, client.Options{Scheme: fleet.Hub.Scheme()})
+	n.must(err)
+	w, err := hub.Watch(n.ctx, &spokev1alpha1.InterconnectGatewayList{}, client.InNamespace(cluster))
+	n.must(err)
+	told := make(chan []spokev1alpha1.Membership, 1)
+	go func() {
+		var all []spokev1alpha1.Membership
+		for event := range w.ResultChan() {
+			if gateway, is := event.Object.(*spokev1alpha1.InterconnectGateway); is {
+				all = append(all, cmp.Or(gateway.Spec.Membership, spokev1alpha1.MembershipMember))
+			}
+		}
+		told <- slices.Compact(all)
+	}()
+	return func() []spokev1alpha1.Membership {
+		w.Stop()
+		return <-told
+	}
 }
 
 // installation is what OCM has in the cluster of the agent's chart, and the chart of its own: workloads, Jobs, pods and the identity. CRDs stay.

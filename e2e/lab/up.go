@@ -131,7 +131,7 @@ func (l *Lab) Rejoin(ctx context.Context, cluster string) error {
 	if err != nil {
 		return err
 	}
-	if err := ocm.ResetAgent(c.ControlPlane); err != nil {
+	if err := ocm.ResetAgent(ctx, c.ControlPlane); err != nil {
 		return err
 	}
 	return l.joinCluster(ctx, c, bootstrap)
