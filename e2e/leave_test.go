@@ -31,7 +31,7 @@ func TestClusterLeaves(t *testing.T) {
 		t.Fatalf("the test does not see what there is in west:\n%s", had)
 	}
 
-	flow := n.ping(pod1, pod3, 60*time.Second)
+	flow := n.ping(pod1, pod3, 40*time.Second)
 	begin := time.Now()
 	n.must(fleet.Lab.Manual(n.ctx, "west", "leave"))
 	t.Logf("west has left after %s", time.Since(begin).Round(100*time.Millisecond))

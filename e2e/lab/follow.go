@@ -67,12 +67,13 @@ func (l *Lab) Manual(ctx context.Context, cluster, occasion string) error {
 	return nil
 }
 
-// isMeant tells whether a block is for the cluster. What is done on the hub to let a cluster in is that cluster's.
+// isMeant tells whether a block is for the cluster. What is done on the hub for a cluster that joins in one way has the way in its name: it is
+// that cluster's.
 func (c *Cluster) isMeant(b manual.Block) bool {
 	if c.place.index == 1 {
 		return b.Where == manualHub
 	}
-	return b.Where == c.place.inManual() || b.Where == manualHub && b.What == string(c.place.join)
+	return b.Where == c.place.inManual() || b.Where == manualHub && (b.What == string(c.place.join) || strings.HasSuffix(b.What, "-"+string(c.place.join)))
 }
 
 func (p place) inManual() string {

@@ -16,7 +16,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tombolo-io/tombolo/charts"
-	"github.com/tombolo-io/tombolo/e2e/lab/binaries"
 	"github.com/tombolo-io/tombolo/e2e/lab/image"
 	"github.com/tombolo-io/tombolo/e2e/lab/node"
 	"github.com/tombolo-io/tombolo/e2e/lab/ovn"
@@ -62,29 +61,36 @@ func (l *Lab) Upgrade(ctx context.Context, cluster string, set ...string) error 
 	if err != nil {
 		return err
 	}
-	chart := charts.SpokeAgent
-	switch {
-	case cluster == l.Hub.Name:
-		chart = charts.Hub
-	case c.place.join == JoinAddOn:
+	if c.follows() {
 		return l.upgradeAddOn(ctx, c, set)
 	}
-	var args []string
-	for _, s := range set {
-		args = append(args, "--set="+s)
+	current, err := l.Current(ctx)
+	if err != nil {
+		return err
 	}
-	return l.Helm(ctx, cluster, "upgrade", chart, args...)
+	return l.helmUpgrade(ctx, c, current, set)
 }
 
-// Helm installs or upgrades a chart of this tree with the lab's values, and waits until its pods are ready.
-func (l *Lab) Helm(ctx context.Context, cluster, verb, chart string, args ...string) error {
+// UpgradeTo gives a cluster a release. One with the add-on has that of its hub.
+func (l *Lab) UpgradeTo(ctx context.Context, cluster string, r Release) error {
 	c, err := l.Cluster(cluster)
 	if err != nil {
 		return err
 	}
-	root, err := binaries.Root(ctx)
-	if err != nil {
-		return err
+	if c.follows() {
+		return fmt.Errorf("upgrade %s: it has the add-on: upgrade its hub", cluster)
+	}
+	return l.helmUpgrade(ctx, c, r, []string{"image.tag=" + r.Version})
+}
+
+// follows tells whether the cluster gets from the hub what it installs.
+func (c *Cluster) follows() bool { return c.place.index != 1 && c.place.join == JoinAddOn }
+
+// helmUpgrade upgrades to a release with the lab's values, and waits until its pods are ready.
+func (l *Lab) helmUpgrade(ctx context.Context, c *Cluster, r Release, set []string) error {
+	chart := charts.SpokeAgent
+	if c.place.index == 1 {
+		chart = charts.Hub
 	}
 	values := filepath.Join(c.place.dir(), chart+".values.json")
 	if err := writeJSON(values, c.values(chart)); err != nil {
@@ -93,21 +99,21 @@ func (l *Lab) Helm(ctx context.Context, cluster, verb, chart string, args ...str
 	ctx, cancel := context.WithTimeout(ctx, helmTimeout)
 	defer cancel()
 	begin := time.Now()
-	args = append([]string{verb, chart, filepath.Join(root, "charts", chart), "--kubeconfig", c.Kubeconfig,
-		"--namespace", charts.Namespace, "--values", values, "--wait", "--timeout", helmTimeout.String()}, args...)
-	if verb == "install" {
-		args = append(args, "--create-namespace")
+	args := []string{"upgrade", chart, filepath.Join(r.tree, "charts", chart), "--kubeconfig", c.Kubeconfig,
+		"--namespace", charts.Namespace, "--values", values, "--wait", "--timeout", helmTimeout.String()}
+	for _, s := range set {
+		args = append(args, "--set="+s)
 	}
 	cmd := exec.CommandContext(ctx, l.Binaries.Path("helm"), args...)
 	cmd.Env = append(os.Environ(), l.helmEnv()...)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return errors.Join(fmt.Errorf("helm %s %s on %s: %w: %s", verb, chart, cluster, err, out), c.complaints(context.WithoutCancel(ctx)))
+		return errors.Join(fmt.Errorf("helm upgrade %s on %s: %w: %s", chart, c.Name, err, out), c.complaints(context.WithoutCancel(ctx)))
 	}
 	// For helm a DaemonSet is ready while its last pod is still being replaced.
 	if err := c.tomboloReady(ctx); err != nil {
 		return err
 	}
-	l.logf("%s: helm %s %s took %.1f s", cluster, verb, chart, time.Since(begin).Seconds())
+	l.logf("%s: helm upgrade %s took %.1f s", c.Name, chart, time.Since(begin).Seconds())
 	return nil
 }
 

@@ -40,7 +40,7 @@ type Lab struct {
 
 	options Options
 	logf    func(format string, args ...any)
-	// fleet is the hub as OCM's, while the lab comes up.
+	// fleet is the hub as OCM's, in the program that brought the lab up.
 	fleet *ocm.Hub
 }
 

@@ -101,21 +101,40 @@ func (l *Lab) join(ctx context.Context) error {
 		if l.options.Tombolo && c.place.join == JoinToken {
 			continue
 		}
-		g.Go(func() error {
-			if err := ocm.StartAgent(ctx, ocm.AgentOptions{Cluster: c.ControlPlane, Bootstrap: bootstrap, Logf: l.logf}); err != nil {
-				return err
-			}
-			if err := l.fleet.Accept(ctx, c.Name); err != nil {
-				return err
-			}
-			if err := l.fleet.Joined(ctx, c.Name); err != nil {
-				return err
-			}
-			l.logf("%s: has joined the fleet", c.Name)
-			return l.Hub.Apply(ctx, nameLabel(c.Name))
-		})
+		g.Go(func() error { return l.joinCluster(ctx, c, bootstrap) })
 	}
 	return g.Wait()
+}
+
+func (l *Lab) joinCluster(ctx context.Context, c *Cluster, bootstrap []byte) error {
+	if err := ocm.StartAgent(ctx, ocm.AgentOptions{Cluster: c.ControlPlane, Bootstrap: bootstrap, Logf: l.logf}); err != nil {
+		return err
+	}
+	if err := l.fleet.Accept(ctx, c.Name); err != nil {
+		return err
+	}
+	if err := l.fleet.Joined(ctx, c.Name); err != nil {
+		return err
+	}
+	l.logf("%s: has joined the fleet", c.Name)
+	return l.Hub.Apply(ctx, nameLabel(c.Name))
+}
+
+// Rejoin lets a cluster into OCM's fleet again whose ManagedCluster was deleted, as its administrator does. Only the program that brought the lab
+// up can.
+func (l *Lab) Rejoin(ctx context.Context, cluster string) error {
+	c, err := l.Cluster(cluster)
+	if err != nil {
+		return err
+	}
+	bootstrap, err := l.fleet.Bootstrap(ctx)
+	if err != nil {
+		return err
+	}
+	if err := ocm.ResetAgent(ctx, c.ControlPlane); err != nil {
+		return err
+	}
+	return l.joinCluster(ctx, c, bootstrap)
 }
 
 // nameLabel gives a ManagedCluster a label that selectors can tell it by.

@@ -41,12 +41,6 @@ func Project(ctx context.Context, dir string, logf Logf) (Set, error) {
 	return build(ctx, dir, logf, "./hub/cmd/...", "./spoke-agent/cmd/...")
 }
 
-// Release builds the programs of the product's images into dir, which tell the version.
-func Release(ctx context.Context, dir, version string, logf Logf) (Set, error) {
-	stamp := "-ldflags=-s -w -X github.com/tombolo-io/tombolo/apis/version.Version=" + version
-	return build(ctx, dir, logf, stamp, "./hub/cmd/tombolo-hub", "./spoke-agent/cmd/...")
-}
-
 // Forward builds the lab's forward into dir. It can't be the running program
 // itself, which under go run and go test is a file that goes away.
 func Forward(ctx context.Context, dir string, logf Logf) (Set, error) {
@@ -54,18 +48,23 @@ func Forward(ctx context.Context, dir string, logf Logf) (Set, error) {
 }
 
 func build(ctx context.Context, dir string, logf Logf, packages ...string) (Set, error) {
-	what := packages[len(packages)-1]
 	root, err := Root(ctx)
 	if err != nil {
 		return nil, err
 	}
+	return buildIn(ctx, root, dir, logf, packages...)
+}
+
+// buildIn builds from the tree of a module in root.
+func buildIn(ctx context.Context, root, dir string, logf Logf, packages ...string) (Set, error) {
+	what := packages[len(packages)-1]
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("build %s: %w", what, err)
 	}
 	begin := time.Now()
 	stop := report(logf, begin, func() string { return "building " + what })
 	// Static, so that the programs also run in pods without a C library.
-	err = run(ctx, goCommand(ctx, root, []string{"CGO_ENABLED=0"}, append([]string{"build", "-trimpath", "-o", dir + "/"}, packages...)...))
+	err := run(ctx, goCommand(ctx, root, []string{"CGO_ENABLED=0"}, append([]string{"build", "-trimpath", "-o", dir + "/"}, packages...)...))
 	stop()
 	if err != nil {
 		return nil, fmt.Errorf("build %s: %w", what, err)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -69,7 +70,7 @@ func (o AgentOptions) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	identity := filepath.Join(o.Cluster.Dir, "ocm", "hub")
+	identity := identityDir(o.Cluster)
 	if err := os.MkdirAll(identity, 0o700); err != nil {
 		return err
 	}
@@ -115,6 +116,35 @@ func StopAgent(c *kube.ControlPlane) error {
 	}
 	return nil
 }
+
+// identitySecret is where an agent keeps its certificate; it copies it from there into its directory.
+const identitySecret = "hub-kubeconfig-secret"
+
+// ResetAgent ends a cluster's agent and takes its identity on the hub away: the next one asks to join as for the first time.
+func ResetAgent(ctx context.Context, c *kube.ControlPlane) error {
+	if err := resetAgent(ctx, c); err != nil {
+		return fmt.Errorf("reset OCM agent of %s: %w", c.Name, err)
+	}
+	return nil
+}
+
+func resetAgent(ctx context.Context, c *kube.ControlPlane) error {
+	if err := StopAgent(c); err != nil {
+		return err
+	}
+	admin, err := connect(c, func(string, ...any) {})
+	if err != nil {
+		return err
+	}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: agentNamespace, Name: identitySecret}}
+	if err := admin.Delete(ctx, secret); client.IgnoreNotFound(err) != nil {
+		return err
+	}
+	return os.RemoveAll(identityDir(c))
+}
+
+// identityDir has the agent's kubeconfig and certificate on the hub.
+func identityDir(c *kube.ControlPlane) string { return filepath.Join(c.Dir, "ocm", "hub") }
 
 // aggregateRole is a role that OCM's operator makes and its manifests only bind:
 // what add-ons let the work agent do.

@@ -231,6 +231,11 @@ func TestHooks(t *testing.T) {
 	if len(jobs) != 1 || !strings.HasPrefix(jobs[0], "Job leave-") {
 		t.Fatalf("before the add-on goes %q run, want the Job alone", jobs)
 	}
+	job := first[slices.IndexFunc(first, isPreDelete)]
+	limit, _, _ := unstructured.NestedInt64(job.Object, "spec", "backoffLimit")
+	if restart, _, _ := unstructured.NestedString(job.Object, "spec", "template", "spec", "restartPolicy"); restart != "OnFailure" || limit < 1000 {
+		t.Errorf("the Job is tried %d times, in a pod that is restarted %q: nobody would make another one", limit, restart)
+	}
 	if got := names(first, func(o *unstructured.Unstructured) bool { return o.GetName() == "leave" }); !slices.Equal(got, []string{"ServiceAccount leave"}) {
 		t.Errorf("what else the hook needs is %q, want it among the other objects", got)
 	}

@@ -160,32 +160,37 @@ func (j *Job) progress(v view, err error) string {
 	return strings.Join(lines, "\n")
 }
 
+// What a person can say to a cluster that is leaving, while the Job runs or when it has failed.
+const (
+	cancel = "to stay instead: kubectl -n " + local.Namespace + " delete configmap " + ConfigMapName
+	force  = "leave by force: kubectl -n " + local.Namespace + " patch configmap " + ConfigMapName + ` --type merge --patch '{"data":{"` + keyForce + `":"` + Done + `"}}'`
+)
+
 // late says why the time was not enough, and what can be done.
 func (j *Job) late(v view, cause error) error {
 	if errors.Is(cause, context.Canceled) {
 		return errors.New("interrupted; the agents go on leaving: run it again to wait for them")
 	}
 	awaited, notReady := v.state.Awaited(v.nodes)
-	cancel := fmt.Sprintf("to stay instead: kubectl -n %s delete configmap %s", local.Namespace, ConfigMapName)
 	why := ""
 	switch {
 	case !v.state.Clean && v.own != nil && len(v.own.Spec.AwaitedClusters) > 0:
 		why = fmt.Sprintf("clusters %s have not said that they have no way here any more: let their agents reach the hub, or say that they are gone "+
-			"(on the hub: kubectl tombolo leave NAME --gone), or leave with --force (chart: leave.force=true); %s", strings.Join(v.own.Spec.AwaitedClusters, ", "), cancel)
+			"(on the hub: kubectl tombolo leave NAME --gone), or %s; %s", strings.Join(v.own.Spec.AwaitedClusters, ", "), force, cancel)
 	case !v.state.Clean:
 		why = "the hub has not said that this cluster is drained: look at the log of deployment/tombolo-agent-controller, let it reach the hub, " +
-			"or leave with --force (chart: leave.force=true); " + cancel
-	case len(notReady) > 0 && !j.Force:
-		why = fmt.Sprintf("nodes %s are not Ready and can't clean up: repair them, delete their Node objects, or leave with --force (chart: leave.force=true), "+
-			"which leaves on them what is there", strings.Join(notReady, ", "))
+			"or " + force + "; " + cancel
+	case len(notReady) > 0 && !v.state.Force:
+		why = fmt.Sprintf("nodes %s are not Ready and can't clean up: repair them, delete their Node objects, or let what is there stay on them and %s",
+			strings.Join(notReady, ", "), force)
 	case len(awaited) > 0:
 		why = fmt.Sprintf("nodes %s have not said that they are clean%s: look at the log of daemonset/tombolo-agent-node there", strings.Join(awaited, ", "), problems(v.state, awaited))
 	case !v.state.Cluster:
 		why = "the controller has not cleaned OVN: look at the log of deployment/tombolo-agent-controller; does the northbound database answer?"
 	default:
-		why = "the controller could not tell the hub: let it reach the hub, or leave with --force (chart: leave.force=true)"
+		why = "the controller could not tell the hub: let it reach the hub, or " + force
 	}
-	return fmt.Errorf("not done after %s: %s", j.Timeout, why)
+	return fmt.Errorf("not done after %s; the agents go on: %s; then run it again", j.Timeout, why)
 }
 
 func problems(s State, nodes []string) string {

@@ -133,15 +133,15 @@ func TestWords(t *testing.T) {
 		view      view
 		now, late []string
 	}{
-		"Unheard":  {view: view{}, now: []string{"hub to hear"}, late: []string{"log of deployment/tombolo-agent-controller", "--force", "delete configmap"}},
-		"Awaiting": {view: view{own: awaiting}, now: []string{"north"}, late: []string{"clusters north", "--gone", "--force", "delete configmap"}},
+		"Unheard":  {view: view{}, now: []string{"hub to hear"}, late: []string{"log of deployment/tombolo-agent-controller", force, "delete configmap"}},
+		"Awaiting": {view: view{own: awaiting}, now: []string{"north"}, late: []string{"clusters north", "--gone", force, "delete configmap"}},
 		"Nodes": {
 			view: view{state: State{Clean: true, Problems: map[string]string{"n1": "ovs is away"}}, nodes: nodes[:1]},
 			now:  []string{"waiting for nodes n1", "node n1: ovs is away"}, late: []string{"nodes n1", "ovs is away", "log of daemonset"},
 		},
-		"NotReady":   {view: view{state: State{Clean: true}, nodes: nodes}, now: []string{"n1, n2", "not Ready: n2"}, late: []string{"nodes n2 are not Ready", "--force"}},
+		"NotReady":   {view: view{state: State{Clean: true}, nodes: nodes}, now: []string{"n1, n2", "not Ready: n2"}, late: []string{"nodes n2 are not Ready", force}},
 		"Controller": {view: view{state: State{Clean: true}}, now: []string{"OVN"}, late: []string{"northbound"}},
-		"Hub":        {view: view{state: State{Clean: true, Cluster: true}}, now: []string{"tell the hub"}, late: []string{"--force"}},
+		"Hub":        {view: view{state: State{Clean: true, Cluster: true}}, now: []string{"tell the hub"}, late: []string{force}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			j := Job{Timeout: time.Minute}

@@ -23,7 +23,11 @@ func imagesCommand() *cobra.Command {
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			logf := func(format string, a ...any) { fmt.Fprintf(cmd.ErrOrStderr(), format+"\n", a...) }
-			if _, err := binaries.Release(cmd.Context(), args[0], release, logf); err != nil {
+			root, err := binaries.Root(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if _, err := binaries.Release(cmd.Context(), root, args[0], release, logf); err != nil {
 				return err
 			}
 			images, err := image.Release(args[0], registry, release)
