@@ -65,7 +65,11 @@ func (m *Mirror) run(ctx context.Context, hub cluster.Cluster, conn *connection)
 	if err != nil {
 		return fmt.Errorf("watch: %w", err)
 	}
-	return startAll(ctx, hub, routersController, gatewaysController)
+	parts := []starter{hub, routersController, gatewaysController}
+	if m.Works != nil {
+		parts = append(parts, &heartbeat{hub: hub.GetClient(), claim: name, works: m.Works, log: m.Log.WithName("heartbeat")})
+	}
+	return startAll(ctx, parts...)
 }
 
 type starter interface{ Start(context.Context) error }
