@@ -60,7 +60,7 @@ func (r *Reconciler) leave(ctx context.Context, s leave.State) error {
 // says that anything was there. Each step does nothing when it was done before.
 func (r *Reconciler) clear(ctx context.Context) error {
 	if r.Uninstall != nil {
-		if err := r.Uninstall(); err != nil {
+		if err := r.Uninstall(ctx); err != nil {
 			return err
 		}
 	}
