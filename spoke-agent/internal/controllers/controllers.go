@@ -73,6 +73,7 @@ func addIdentity(m ctrl.Manager, o options.Controller, told *herald.Herald) (hub
 	}
 	return hubFile{files.Kubeconfig(), files.Changed()}, m.Add(&hubidentity.Keeper{
 		Cluster: o.ClusterName, Secret: o.HubSecret, Bootstrap: o.HubBootstrap, Spoke: m, Files: files,
+		Leave:  &leave.Reader{Client: m.GetAPIReader(), Live: m.GetAPIReader()}, // a cache may be a moment behind who deletes the identity
 		Herald: told, Log: m.GetLogger().WithName("hubidentity"),
 	})
 }
