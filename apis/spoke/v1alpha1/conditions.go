@@ -34,6 +34,9 @@ const (
 	// ConditionLeaving is True when the cluster's administrator removes Tombolo from the cluster: the hub drains it. An agent that is
 	// installed again makes it False.
 	ConditionLeaving = "Leaving"
+	// ConditionAgentAlive is the hub's: True while it sees the cluster's agent renew its Lease, Unknown when it has not for a while. Nothing is
+	// done about a silent cluster: it keeps its addresses, and others their routes to it.
+	ConditionAgentAlive = "AgentAlive"
 )
 
 // Reasons of the conditions of a cluster's agent.
@@ -48,6 +51,10 @@ const (
 	ReasonLeft = "Left"
 	// ReasonInstalled: the agent is there to stay.
 	ReasonInstalled = "Installed"
+	// ReasonLeaseRenewed: the hub sees the agent renew its Lease.
+	ReasonLeaseRenewed = "LeaseRenewed"
+	// ReasonAgentSilent: the agent has stopped, does not reach the hub, or does not work.
+	ReasonAgentSilent = "AgentSilent"
 )
 
 // ConditionEndpointsApproved is False when the hub has not approved all that the cluster reports of its gateways and nodes. Its reason is that

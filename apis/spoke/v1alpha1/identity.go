@@ -43,3 +43,7 @@ const (
 	IdentityCluster     = "cluster-name"
 	IdentityAgent       = "agent-name"
 )
+
+// LeaseName is the Lease in the cluster's namespace on the hub that its agent renews while it works. It is called as the Lease that OCM looks
+// at in the cluster itself.
+const LeaseName = "tombolo"

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -62,6 +63,18 @@ func TestAgentJoins(t *testing.T) {
 	if len(secret.Data) != 5 {
 		t.Errorf("the Secret has %d keys, want 5", len(secret.Data))
 	}
+	lease := &coordinationv1.Lease{}
+	within(t, time.Minute, "it renews the Lease that the hub has made", func() error {
+		l, err := get(t, &coordinationv1.Lease{}, "east", spokev1alpha1.LeaseName)
+		if err == nil && (l.Spec.RenewTime == nil || *l.Spec.HolderIdentity != id) {
+			err = fmt.Errorf("it is %+v", l.Spec)
+		}
+		lease = l
+		return err
+	})
+	if gateway, err := get(t, &spokev1alpha1.InterconnectGateway{}, "east", "east"); err != nil || len(lease.OwnerReferences) != 1 || lease.OwnerReferences[0].UID != gateway.UID {
+		t.Errorf("the Lease belongs to %+v, not to the InterconnectGateway: %v", lease.OwnerReferences, err)
+	}
 	// The same Role as of a cluster that OCM registered.
 	for _, cluster := range []string{"east", "west"} {
 		binding, err := get(t, &rbacv1.RoleBinding{}, cluster, charts.SpokeAgent)
@@ -89,6 +102,13 @@ func TestAgentJoins(t *testing.T) {
 		g, err := get(t, &spokev1alpha1.InterconnectGateway{}, "east", "east")
 		if err == nil && (g.Status.AgentVersion == "" || g.Status.ClusterID != id) {
 			err = errors.New("not yet")
+		}
+		return err
+	})
+	within(t, time.Minute, "the hub sees that it is alive", func() error {
+		g, err := get(t, &spokev1alpha1.InterconnectGateway{}, "east", "east")
+		if err == nil && !meta.IsStatusConditionTrue(g.Status.Conditions, spokev1alpha1.ConditionAgentAlive) {
+			err = fmt.Errorf("conditions are %+v", g.Status.Conditions)
 		}
 		return err
 	})

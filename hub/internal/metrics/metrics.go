@@ -36,8 +36,13 @@ var (
 		Name: "tombolo_hub_join_requests_total",
 		Help: "CertificateSigningRequests of agents that were answered, by answer (Approved, Denied) and reason.",
 	}, []string{"answer", "reason"})
+	// AgentAlive is the condition AgentAlive of each cluster's InterconnectGateway.
+	AgentAlive = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "tombolo_hub_agent_alive",
+		Help: "1 while the hub sees the cluster's agent renew its Lease, 0 when it has not for two minutes. Packets go on either way.",
+	}, []string{"cluster"})
 )
 
 func init() {
-	crmetrics.Registry.MustRegister(PlanSeconds, Plans, Writes, Objects, JoinRequests)
+	crmetrics.Registry.MustRegister(PlanSeconds, Plans, Writes, Objects, JoinRequests, AgentAlive)
 }

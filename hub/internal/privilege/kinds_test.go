@@ -96,7 +96,7 @@ var kinds = byPlural(
 	&kind{plural: "events", apiVersion: "v1", name: "Event", body: "involvedObject: {kind: Vpc, name: a}"},
 	&kind{plural: "namespaces", apiVersion: "v1", name: "Namespace", cluster: true, names: []string{"east", "west"}},
 	&kind{plural: "nodes", apiVersion: "v1", name: "Node", cluster: true, spec: field{"spec.unschedulable", true}},
-	&kind{plural: "leases", apiVersion: "coordination.k8s.io/v1", name: "Lease", spec: field{"spec.holderIdentity", "me"}},
+	&kind{plural: "leases", apiVersion: "coordination.k8s.io/v1", name: "Lease", spec: field{"spec.holderIdentity", "me"}, names: []string{"one", spokev1alpha1.LeaseName}},
 	&kind{plural: "roles", apiVersion: "rbac.authorization.k8s.io/v1", name: "Role"},
 	&kind{plural: "rolebindings", apiVersion: "rbac.authorization.k8s.io/v1", name: "RoleBinding", body: "roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: tombolo-spoke-agent}"},
 	&kind{plural: "clusterroles", apiVersion: "rbac.authorization.k8s.io/v1", name: "ClusterRole", cluster: true},

@@ -34,7 +34,7 @@ func TestToken(t *testing.T) {
 	})
 }
 
-// TestAccountsOfSpoke: what the two accounts of the agent can do in its own cluster. The permissions that they need are the chart's to say; these
+// TestAccountsOfSpoke: what the accounts of the agent can do in its own cluster. The permissions that they need are the chart's to say; these
 // are the things that they must never have.
 func TestAccountsOfSpoke(t *testing.T) {
 	never := map[string]struct {
@@ -50,6 +50,9 @@ func TestAccountsOfSpoke(t *testing.T) {
 			return c.kind.plural == "secrets" && (c.verb != "create" || c.place != charts.Namespace) || slices.Contains([]string{"roles", "rolebindings", "clusterroles", "clusterrolebindings",
 				"validatingadmissionpolicies", "validatingadmissionpolicybindings", "certificatesigningrequests"}, c.kind.plural) ||
 				strings.HasPrefix(c.kind.apiVersion, "network.tombolo.io/")
+		}},
+		"tombolo-agent-leave": {"the Job deletes the Secret of the agent's identity, and touches no other", func(c cell) bool {
+			return !slices.Contains([]string{"configmaps", "nodes", "interconnectgateways"}, c.kind.plural) || c.kind.plural == "nodes" && !c.reads()
 		}},
 	}
 	for name, test := range never {

@@ -184,6 +184,10 @@ func bite(ctx context.Context) error {
 			_, err := c.Resource(kinds["vpcs"].resource()).Namespace("west").Create(ctx, kinds["vpcs"].object("west", "bite"), metav1.CreateOptions{DryRun: dry})
 			return err
 		}},
+		"tombolo-leases": {master, func(c dynamic.Interface) error {
+			_, err := c.Resource(kinds["leases"].resource()).Namespace("west").Create(ctx, kinds["leases"].object("west", "bite"), metav1.CreateOptions{DryRun: dry})
+			return err
+		}},
 		"tombolo-agents": {identity{name: "system:serviceaccount:" + charts.Namespace + ":tombolo-agent-node"}, patchNode(ctx, `{"metadata":{"labels":{"x":"y"}}}`)},
 		"tombolo-pods": {identity{name: "admin", groups: []string{"system:masters"}}, func(c dynamic.Interface) error {
 			patch := []byte(`{"metadata":{"annotations":{"tombolo.io/network":"x"}}}`)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-logr/logr"
 	certificatesv1 "k8s.io/api/certificates/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -87,6 +88,7 @@ func newScheme() (*runtime.Scheme, error) {
 		"core":                corev1.AddToScheme,
 		"rbac":                rbacv1.AddToScheme,
 		"certificates":        certificatesv1.AddToScheme,
+		"coordination":        coordinationv1.AddToScheme,
 		"OCM cluster/v1":      clusterv1.Install,
 		"OCM cluster/v1beta1": clusterv1beta1.Install,
 		"network.tombolo.io":  networkv1alpha1.AddToScheme,
@@ -100,7 +102,7 @@ func newScheme() (*runtime.Scheme, error) {
 }
 
 // cacheOptions keep out of memory what is never read: who wrote which field, bindings that are not ours, requests for
-// certificates of other kinds, and service accounts that invite nobody.
+// certificates of other kinds, service accounts that invite nobody, and leases of others.
 func cacheOptions() cache.Options {
 	ours := cache.ByObject{Label: labels.SelectorFromSet(distribute.OurLabels)}
 	return cache.Options{
@@ -110,6 +112,7 @@ func cacheOptions() cache.Options {
 			&rbacv1.ClusterRoleBinding{}:                ours,
 			&certificatesv1.CertificateSigningRequest{}: {Field: fields.OneTermEqualSelector("spec.signerName", spokev1alpha1.AgentSigner)},
 			&corev1.ServiceAccount{}:                    {Namespaces: map[string]cache.Config{invitation.Namespace: {}}},
+			&coordinationv1.Lease{}:                     {Field: fields.OneTermEqualSelector("metadata.name", spokev1alpha1.LeaseName)},
 		},
 	}
 }

@@ -4,12 +4,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/controllers"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/hubidentity"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/leave"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/options"
 )
@@ -25,5 +27,8 @@ func runLeave(cmd *cobra.Command, o options.Leave) error {
 		return err
 	}
 	job := leave.Job{Client: c, Force: o.Force, Timeout: o.Timeout, Out: cmd.OutOrStdout()}
+	if o.HubSecret != "" {
+		job.Forget = func(ctx context.Context) (bool, error) { return hubidentity.Forget(ctx, c, o.HubSecret) }
+	}
 	return job.Run(cmd.Context())
 }

@@ -12,6 +12,7 @@ package addonlease
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -42,6 +43,16 @@ type Keeper struct {
 	Identity string
 	// Log of the keeper.
 	Log logr.Logger
+
+	renewed atomic.Pointer[time.Time]
+}
+
+// Works is an error while the Lease is not renewed: what the hub is told by a Lease of its own is the same as what OCM is told by this one.
+func (k *Keeper) Works() error {
+	if last := k.renewed.Load(); last == nil || time.Since(*last) > duration {
+		return fmt.Errorf("the agent does not follow its own cluster: lease %s/%s is not renewed", local.Namespace, Name)
+	}
+	return nil
 }
 
 // NeedLeaderElection lets only the agent that speaks for the cluster renew.
@@ -100,6 +111,7 @@ func (k *Keeper) renew(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("renew lease %s: %w", Name, err)
 	}
+	k.renewed.Store(new(time.Now()))
 	return nil
 }
 

@@ -24,7 +24,17 @@ func TestRenew(t *testing.T) {
 	c := clustertest.Start(t, local.Namespace)
 	cached, stop := cachedClient(t, c)
 	one := &Keeper{Client: cached, Identity: "one", Log: logr.Discard()}
+	if one.Works() == nil {
+		t.Error("an agent that has renewed nothing says that it works")
+	}
 	renew(t, one)
+	if err := one.Works(); err != nil {
+		t.Errorf("an agent that has just renewed: %v", err)
+	}
+	one.renewed.Store(new(time.Now().Add(-duration - time.Second)))
+	if one.Works() == nil {
+		t.Error("an agent that has not renewed for longer than the Lease holds says that it works")
+	}
 	first := read(t, c)
 	if got := *first.Spec.HolderIdentity; got != "one" || *first.Spec.LeaseDurationSeconds != 60 || first.Spec.LeaseTransitions != nil || time.Since(first.Spec.RenewTime.Time) > time.Minute {
 		t.Errorf("the first lease is %+v", first.Spec)

@@ -60,6 +60,10 @@ type Attachment struct {
 	IfName      string `json:"ifName"`
 }
 
+// LeftSuffix is what the name of the file has behind that of the plugin's program that says that the node's agent has left for good, and has taken
+// down all interfaces: then DEL needs no agent.
+const LeftSuffix = ".left"
+
 // Response is the agent's answer.
 type Response struct {
 	// Delegate is true when the delegate plugin is to be called: the pod is in no Vpc.

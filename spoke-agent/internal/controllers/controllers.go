@@ -36,23 +36,22 @@ func AddCluster(manager ctrl.Manager, o options.Controller) error {
 	if err != nil {
 		return fmt.Errorf("add hub identity: %w", err)
 	}
+	identity, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("find name of this agent: %w", err)
+	}
+	lease := &addonlease.Keeper{Client: manager.GetClient(), Identity: identity, Log: manager.GetLogger().WithName("addonlease")}
 	return addAll(manager,
 		part{"mirror", func(m ctrl.Manager) error { // hub ⇄ copies
 			return m.Add(&mirror.Mirror{
 				Cluster: o.ClusterName, Spoke: m, HubKubeconfig: hub.kubeconfig, Changed: hub.changed, Herald: told,
-				ReservedCIDRs: o.ReservedCIDRs, Leave: leaving, Log: m.GetLogger().WithName("mirror"),
+				ReservedCIDRs: o.ReservedCIDRs, Leave: leaving, Works: lease.Works, Log: m.GetLogger().WithName("mirror"),
 			})
 		}},
 		part{"router", func(m ctrl.Manager) error { // copies, pods → OVN
 			return router.Add(m, router.Options{Endpoint: o.Northbound, Dial: dialNorthbound(o, m.GetLogger()), PodMTU: o.PodMTU, Leave: leaving})
 		}},
-		part{"addonlease", func(m ctrl.Manager) error { // OCM's agent of this cluster sees that this one works
-			identity, err := os.Hostname()
-			if err != nil {
-				return err
-			}
-			return m.Add(&addonlease.Keeper{Client: m.GetClient(), Identity: identity, Log: m.GetLogger().WithName("addonlease")})
-		}},
+		part{"addonlease", func(m ctrl.Manager) error { return m.Add(lease) }}, // OCM's agent of this cluster, and the hub, see that this one works
 		part{"leave", leave.Add}, // the hub's word, or the Job's → the steps by which a cluster leaves
 	)
 }
@@ -74,6 +73,7 @@ func addIdentity(m ctrl.Manager, o options.Controller, told *herald.Herald) (hub
 	}
 	return hubFile{files.Kubeconfig(), files.Changed()}, m.Add(&hubidentity.Keeper{
 		Cluster: o.ClusterName, Secret: o.HubSecret, Bootstrap: o.HubBootstrap, Spoke: m, Files: files,
+		Leave:  &leave.Reader{Client: m.GetAPIReader(), Live: m.GetAPIReader()}, // a cache may be a moment behind who deletes the identity
 		Herald: told, Log: m.GetLogger().WithName("hubidentity"),
 	})
 }

@@ -26,6 +26,7 @@ import (
 	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/clustertest"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/hubidentity"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/leave"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/options"
@@ -116,8 +117,20 @@ func (d *departure) leave(t *testing.T, force bool, timeout time.Duration) {
 	c, err := NewClient(d.spoke.Account("leave"))
 	d.must(t, err)
 	go func() {
-		d.ended <- (&leave.Job{Client: c, Force: force, Timeout: timeout, Out: d.out}).Run(context.WithoutCancel(t.Context()))
+		forget := func(ctx context.Context) (bool, error) { return hubidentity.Forget(ctx, c, identity) }
+		d.ended <- (&leave.Job{Client: c, Force: force, Timeout: timeout, Out: d.out, Forget: forget}).Run(context.WithoutCancel(t.Context()))
 	}()
+}
+
+// identity is the name of the Secret that the chart gives to the Job.
+const identity = "tombolo-hub-kubeconfig"
+
+// secret makes the Secret of the agent's identity, by the agent or by somebody else.
+func (d *departure) secret(t *testing.T, by string) *corev1.Secret {
+	t.Helper()
+	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: local.Namespace, Name: identity, Labels: map[string]string{"app.kubernetes.io/managed-by": by}}}
+	d.must(t, d.spoke.Client.Create(t.Context(), s))
+	return s
 }
 
 // says waits until the hub has heard this of the cluster.
@@ -220,6 +233,7 @@ func TestLeave(t *testing.T) {
 
 // testAsked: the cluster's administrator uninstalls Tombolo, and installs it again.
 func (d *departure) testAsked(t *testing.T) {
+	secret := d.secret(t, spokev1alpha1.AgentName)
 	d.leave(t, false, time.Minute)
 	d.says(t, metav1.ConditionTrue, spokev1alpha1.ReasonUninstalling)
 	d.tells(t, func(s *spokev1alpha1.InterconnectGatewaySpec) {
@@ -239,6 +253,9 @@ func (d *departure) testAsked(t *testing.T) {
 	d.nodeLeaves(t)
 	d.nothingIsLeft(t)
 	d.says(t, metav1.ConditionTrue, spokev1alpha1.ReasonLeft)
+	if err := d.spoke.Client.Get(t.Context(), client.ObjectKeyFromObject(secret), secret); !apierrors.IsNotFound(err) {
+		t.Errorf("the agent's identity is left: %v", err)
+	}
 
 	// The pods of the old installation end late; those of the new one find the old ConfigMap.
 	old := &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: local.Namespace, Name: "tombolo-agent-node"}}
@@ -280,6 +297,7 @@ var cure = regexp.MustCompile(`kubectl -n (\S+) patch configmap (\S+) --type mer
 // they have left.
 func (d *departure) testForced(t *testing.T) {
 	d.hub.Cut()
+	secret := d.secret(t, "somebody-else")
 	d.leave(t, false, 2*time.Second)
 	err := <-d.ended
 	if err == nil || !cure.MatchString(err.Error()) {
@@ -293,6 +311,9 @@ func (d *departure) testForced(t *testing.T) {
 	d.nothingIsLeft(t)
 	if err := d.said("kubectl tombolo leave NAME --gone"); err != nil {
 		t.Error(err)
+	}
+	if err := d.spoke.Client.Get(t.Context(), client.ObjectKeyFromObject(secret), secret); err != nil {
+		t.Errorf("an identity that somebody else has made is gone: %v", err)
 	}
 }
 

@@ -5,8 +5,10 @@ package controllers
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -35,6 +37,13 @@ func installer(m ctrl.Manager, o options.Node, leaving *leave.Reader) *install.I
 			s, err := leaving.State(ctx)
 			return s.Clean, err
 		},
+		Remembers: func(ctx context.Context) (bool, error) {
+			found := &corev1.Node{}
+			if err := m.GetClient().Get(ctx, types.NamespacedName{Name: o.NodeName}, found); err != nil {
+				return false, fmt.Errorf("read container runtime of Node %s: %w", o.NodeName, err)
+			}
+			return remembers(found.Status.NodeInfo.ContainerRuntimeVersion), nil
+		},
 		Tell: func(problem string) {
 			if problem == "" {
 				recorder.Eventf(node, nil, corev1.EventTypeNormal, "CNIInstalled", "InstallCNI", "tombolo-cni is installed before the cluster's own plugin")
@@ -44,6 +53,10 @@ func installer(m ctrl.Manager, o options.Node, leaving *leave.Reader) *install.I
 		},
 	}
 }
+
+// remembers is true for a container runtime that may tear a pod down by the CNI configuration of the time when it set it up, as CRI-O does.
+// containerd goes by the configuration that there is.
+func remembers(runtime string) bool { return !strings.HasPrefix(runtime, "containerd://") }
 
 // maxNote is how long the note of an event may be (events.k8s.io/v1: 1 kB).
 const maxNote = 1024

@@ -28,6 +28,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cluster"
 
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/herald"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/leave"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 )
 
@@ -61,6 +62,8 @@ type Keeper struct {
 	Files *Files
 	// Herald tells people.
 	Herald *herald.Herald
+	// Leave says whether the cluster has left: then an identity that is gone stays gone. Nil: it stays.
+	Leave *leave.Reader
 	// Log of the keeper.
 	Log logr.Logger
 
@@ -123,6 +126,12 @@ func (k *Keeper) step(ctx context.Context) time.Duration {
 		k.Log.Error(err, "Read the hub's identity")
 		return bootstrapPoll
 	}
+	if gone, err := k.left(ctx, have); err != nil || gone {
+		if err != nil {
+			k.Log.Error(err, "Look whether the cluster has left")
+		}
+		return bootstrapPoll
+	}
 	boot, bootErr := readBootstrap(k.Bootstrap)
 	now := time.Now().Add(k.ahead.get())
 	c := decide(have, boot, k.Cluster, now)
@@ -150,6 +159,15 @@ func (k *Keeper) step(ctx context.Context) time.Duration {
 		return max(min(c.next.Sub(now), bootstrapPoll), 0)
 	}
 	return k.act(ctx, c.action, have, boot)
+}
+
+// left is true when the cluster has left and its identity was deleted: the token that is still there must not be redeemed again.
+func (k *Keeper) left(ctx context.Context, have identity) (bool, error) {
+	if have.secret != nil || k.Leave == nil {
+		return false, nil
+	}
+	s, err := k.Leave.State(ctx)
+	return s.Leaving && s.Controller, err
 }
 
 // forget the failures that were about something else.

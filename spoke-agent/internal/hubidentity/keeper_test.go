@@ -20,6 +20,7 @@ import (
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -29,6 +30,7 @@ import (
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/clustertest"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/herald"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/leave"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 )
 
@@ -72,6 +74,7 @@ func (w *world) start(t *testing.T) {
 	}
 	keeper := &Keeper{
 		Cluster: "east", Secret: secretName, Bootstrap: w.bootstrap, Spoke: manager, Files: w.files, Log: log,
+		Leave:  &leave.Reader{Client: manager.GetAPIReader(), Live: manager.GetAPIReader()},
 		Herald: &herald.Herald{Recorder: manager.GetEventRecorder("tombolo-agent"), Reader: manager.GetAPIReader(), Log: log},
 	}
 	if err := manager.Add(keeper); err != nil {
@@ -134,6 +137,7 @@ func TestKeeper(t *testing.T) {
 		}
 		w.works(t) // what it had goes on
 	})
+	t.Run("Left", func(t *testing.T) { w.testLeft(t) })
 	t.Run("Anew", func(t *testing.T) {
 		before := w.secret(t)
 		w.hub.will("", 10*time.Hour)
@@ -154,6 +158,40 @@ func (w *world) testRenewed(t *testing.T) {
 			return fmt.Errorf("certificate is %v, %s asked for it", c, user)
 		}
 		return nil
+	})
+	w.works(t)
+}
+
+// testLeft: the cluster has left, and the agent runs for a moment longer with a token beside it; then somebody wants it to stay.
+func (w *world) testLeft(t *testing.T) {
+	w.hub.will("", 10*time.Hour)
+	if err := errors.Join(w.spoke.Client.Create(t.Context(), leave.New("", "", false)), leave.AllDone(t.Context(), w.spoke.Client)); err != nil {
+		t.Fatal(err)
+	}
+	w.give(t, w.hub.token(t))
+	if deleted, err := Forget(t.Context(), w.spoke.Client, secretName); err != nil || !deleted {
+		t.Fatalf("the identity is deleted: %v, %v", deleted, err)
+	}
+	time.Sleep(2 * time.Second) // long enough to have done harm
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: local.Namespace, Name: secretName}}
+	if err := w.spoke.Client.Get(t.Context(), client.ObjectKeyFromObject(secret), secret); !apierrors.IsNotFound(err) {
+		t.Errorf("the agent made an identity of a cluster that has left: %v", err)
+	}
+	if deleted, err := Forget(t.Context(), w.spoke.Client, secretName); err != nil || deleted {
+		t.Errorf("what is not there is deleted: %v, %v", deleted, err)
+	}
+	if err := leave.Delete(t.Context(), w.spoke.Client); err != nil {
+		t.Fatal(err)
+	}
+	clustertest.Eventually(t, "the token to be redeemed after all, and to be in effect", func(ctx context.Context) error {
+		if err := w.spoke.Client.Get(ctx, client.ObjectKeyFromObject(secret), secret); err != nil {
+			return err
+		}
+		got, err := os.ReadFile(filepath.Join(filepath.Dir(w.files.Kubeconfig()), "tls.crt"))
+		if err == nil && !bytes.Equal(got, secret.Data["tls.crt"]) {
+			err = errors.New("another certificate is")
+		}
+		return err
 	})
 	w.works(t)
 }
@@ -199,6 +237,10 @@ func (w *world) testOCM(t *testing.T) {
 	if got := w.secret(t); !bytes.Equal(got.Data["tls.crt"], crt) || got.Data[pendingKey] != nil {
 		t.Error("a token replaced the identity that OCM's registration wrote")
 	}
+	if deleted, err := Forget(t.Context(), w.spoke.Client, secretName); err != nil || deleted {
+		t.Errorf("the identity that OCM's registration wrote is deleted: %v, %v", deleted, err)
+	}
+	w.secret(t)
 }
 
 // testNoLeak: keys are in the Secret and nowhere else.

@@ -35,6 +35,8 @@ type Job struct {
 	Force bool
 	// Timeout of all.
 	Timeout time.Duration
+	// Forget deletes what the agent is on the hub, when nothing else is left, and says whether there was anything. Nil: it stays.
+	Forget func(context.Context) (bool, error)
 	// Out is where the progress goes.
 	Out io.Writer
 }
@@ -61,7 +63,7 @@ func (j *Job) Run(ctx context.Context) error {
 			v = seen
 			if v.state.Controller {
 				fmt.Fprintln(j.Out, "Nothing of Tombolo is left in this cluster.")
-				return j.rest(v)
+				return errors.Join(j.forget(ctx), j.rest(v))
 			}
 		}
 		if now := j.progress(v, err); now != said || time.Since(at) > repeat {
@@ -204,6 +206,21 @@ func problems(s State, nodes []string) string {
 		return ""
 	}
 	return " (" + strings.Join(all, "; ") + ")"
+}
+
+// forget the identity: to come back takes a token anyway, and a name may be another cluster's later.
+func (j *Job) forget(ctx context.Context) error {
+	if j.Forget == nil {
+		return nil
+	}
+	deleted, err := j.Forget(ctx)
+	if err != nil {
+		return fmt.Errorf("delete the agent's certificate for the hub: %w", err)
+	}
+	if deleted {
+		fmt.Fprintln(j.Out, "The agent's certificate for the hub is deleted.")
+	}
+	return nil
 }
 
 // rest says what --force leaves behind.

@@ -87,6 +87,16 @@ func (c *claim) hold(ctx context.Context) (held bool, again time.Duration, err e
 	return false, foreignRetry, nil
 }
 
+// mine is true when the hub knows this cluster under its name.
+func (c *claim) mine(ctx context.Context) (bool, error) {
+	own := &spokev1alpha1.InterconnectGateway{}
+	err := c.hub.Get(ctx, types.NamespacedName{Namespace: c.cluster, Name: c.cluster}, own)
+	if client.IgnoreNotFound(err) != nil {
+		return false, fmt.Errorf("read the cluster's own InterconnectGateway: %w", err)
+	}
+	return err == nil && own.Status.ClusterID == c.id, nil
+}
+
 func (c *claim) take(ctx context.Context, own *spokev1alpha1.InterconnectGateway) (bool, time.Duration, error) {
 	before := own.DeepCopy()
 	own.Status.ClusterID, own.Status.AgentVersion = c.id, version.Version

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
@@ -54,6 +55,9 @@ type Mirror struct {
 	ReservedCIDRs []string
 	// Leave says whether the cluster leaves the fleet.
 	Leave *leave.Reader
+	// Works is an error while the agent does not follow its own cluster: then the hub is not told that it does. Without it the hub is told
+	// nothing of the kind.
+	Works func() error
 	// Log of the mirror.
 	Log logr.Logger
 }
@@ -154,6 +158,8 @@ func newHub(config *rest.Config, spoke cluster.Cluster, name string, conn *conne
 
 func staticMapper() meta.RESTMapper {
 	mapper := meta.NewDefaultRESTMapper([]schema.GroupVersion{spokev1alpha1.GroupVersion})
+	leases := coordinationv1.SchemeGroupVersion
+	mapper.AddSpecific(leases.WithKind("Lease"), leases.WithResource("leases"), leases.WithResource("lease"), meta.RESTScopeNamespace)
 	for kind, plural := range map[string]string{"LocalRouter": "localrouters", "InterconnectGateway": "interconnectgateways"} {
 		gv := spokev1alpha1.GroupVersion
 		for _, kind := range []string{kind, kind + "List"} { // a cache of one namespace asks for the list's kind

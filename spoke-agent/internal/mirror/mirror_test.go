@@ -43,6 +43,12 @@ func newFleet(t *testing.T) *fleet {
 // agent runs the mirror with a manager of its own until stop is called.
 func (f *fleet) agent(t *testing.T, kubeconfig string) (stop func()) {
 	t.Helper()
+	return f.agentThatIsTold(t, kubeconfig, nil)
+}
+
+// agentThatIsTold of changes of its kubeconfig need not look for them.
+func (f *fleet) agentThatIsTold(t *testing.T, kubeconfig string, changed <-chan struct{}) (stop func()) {
+	t.Helper()
 	manager, err := ctrl.NewManager(f.spoke.Agent(t, "controller"), ctrl.Options{
 		Cache:  clustertest.AgentCache(),
 		Scheme: clustertest.Scheme(t), Metrics: server.Options{BindAddress: "0"},
@@ -50,7 +56,7 @@ func (f *fleet) agent(t *testing.T, kubeconfig string) (stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mirror := &Mirror{Cluster: "east", Spoke: manager, HubKubeconfig: kubeconfig, ReservedCIDRs: []string{"10.96.0.0/12"}, Log: manager.GetLogger(),
+	mirror := &Mirror{Cluster: "east", Spoke: manager, HubKubeconfig: kubeconfig, Changed: changed, ReservedCIDRs: []string{"10.96.0.0/12"}, Log: manager.GetLogger(),
 		Leave:  &leave.Reader{Client: manager.GetClient(), Live: manager.GetAPIReader()},
 		Herald: &herald.Herald{Recorder: manager.GetEventRecorder("test"), Reader: manager.GetAPIReader(), Log: manager.GetLogger()}}
 	if err := manager.Add(mirror); err != nil {
@@ -177,6 +183,7 @@ func TestMirror(t *testing.T) {
 		}
 		restarted()
 	})
+	t.Run("SessionsLeaveNothing", func(t *testing.T) { f.testSessionsLeaveNothing(t, kubeconfig) })
 	t.Run("KubeconfigComesLate", func(t *testing.T) {
 		late := filepath.Join(t.TempDir(), "kubeconfig")
 		f.agent(t, late)

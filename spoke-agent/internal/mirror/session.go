@@ -51,21 +51,31 @@ func (m *Mirror) run(ctx context.Context, hub cluster.Cluster, conn *connection)
 	if err != nil {
 		return err
 	}
+	spoke := &borrowed{Cache: m.Spoke.GetCache()}
+	defer func() {
+		if err := spoke.giveBack(); err != nil {
+			m.Log.Error(err, "Take this session's handlers out of the cache")
+		}
+	}()
 	err = errors.Join(
 		routersController.Watch(source.Kind[client.Object](hub.GetCache(), &spokev1alpha1.LocalRouter{}, &handler.EnqueueRequestForObject{})),
-		routersController.Watch(source.Kind[client.Object](m.Spoke.GetCache(), &spokev1alpha1.LocalRouter{}, m.sameName())),
-		routersController.Watch(source.Kind[client.Object](m.Spoke.GetCache(), &spokev1alpha1.InterconnectGateway{}, m.allRouters(hub.GetClient()))),
+		routersController.Watch(source.Kind[client.Object](spoke, &spokev1alpha1.LocalRouter{}, m.sameName())),
+		routersController.Watch(source.Kind[client.Object](spoke, &spokev1alpha1.InterconnectGateway{}, m.allRouters(hub.GetClient()))),
 		gatewaysController.Watch(source.Kind[client.Object](hub.GetCache(), &spokev1alpha1.InterconnectGateway{}, &handler.EnqueueRequestForObject{})),
-		gatewaysController.Watch(source.Kind[client.Object](m.Spoke.GetCache(), &spokev1alpha1.InterconnectGateway{}, twiceNamed())),
-		gatewaysController.Watch(source.Kind[client.Object](m.Spoke.GetCache(), &spokev1alpha1.LocalRouter{}, m.ownGateway())),
-		gatewaysController.Watch(source.Kind[client.Object](m.Spoke.GetCache(), &corev1.Node{}, m.ownGateway())),
-		routersController.Watch(source.Kind(m.Spoke.GetCache(), leaving(), allHubRouters)),
-		gatewaysController.Watch(source.Kind(m.Spoke.GetCache(), leaving(), allHubGateways)),
+		gatewaysController.Watch(source.Kind[client.Object](spoke, &spokev1alpha1.InterconnectGateway{}, twiceNamed())),
+		gatewaysController.Watch(source.Kind[client.Object](spoke, &spokev1alpha1.LocalRouter{}, m.ownGateway())),
+		gatewaysController.Watch(source.Kind[client.Object](spoke, &corev1.Node{}, m.ownGateway())),
+		routersController.Watch(source.Kind(spoke, leaving(), allHubRouters)),
+		gatewaysController.Watch(source.Kind(spoke, leaving(), allHubGateways)),
 	)
 	if err != nil {
 		return fmt.Errorf("watch: %w", err)
 	}
-	return startAll(ctx, hub, routersController, gatewaysController)
+	parts := []starter{hub, routersController, gatewaysController}
+	if m.Works != nil {
+		parts = append(parts, &heartbeat{hub: hub.GetClient(), claim: name, works: m.Works, log: m.Log.WithName("heartbeat")})
+	}
+	return startAll(ctx, parts...)
 }
 
 type starter interface{ Start(context.Context) error }

@@ -83,6 +83,8 @@ type Leave struct {
 	Timeout time.Duration
 	// Force waits neither for the hub nor for nodes that are not Ready.
 	Force bool
+	// HubSecret is the Secret with the agent's identity on the hub, which goes in the end. Empty: none does.
+	HubSecret string
 }
 
 // Dump are the flags of the sub-command dump.
@@ -152,6 +154,7 @@ func (o *Leave) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Kubeconfig, "kubeconfig", "", "kubeconfig of this cluster (default: the pod's service account)")
 	f.DurationVar(&o.Timeout, "timeout", 5*time.Minute, "how long to wait until everybody has cleaned up")
 	f.BoolVar(&o.Force, "force", false, "wait neither for the hub to drain the cluster nor for nodes that are not Ready")
+	f.StringVar(&o.HubSecret, "hub-secret", "", "Secret in tombolo-system with the agent's identity on the hub, to delete in the end if the agent has made it")
 }
 
 // AddFlags adds the flags of the sub-command dump.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -75,7 +76,7 @@ func openEmbedded(name string, mtu int, log logr.Logger) (engine, error) {
 		interfaceOf.Close()
 		return nil, err
 	}
-	e := &embedded{log: log, tun: interfaceOf, socket: &socket{Bind: conn.NewDefaultBind()}, ended: make(chan struct{})}
+	e := &embedded{log: log, tun: interfaceOf, socket: &socket{Bind: conn.NewDefaultBind(), longest: longestOf(mtu)}, ended: make(chan struct{})}
 	go e.read()
 	return e, nil
 }
@@ -173,6 +174,9 @@ func (e *embedded) removeOver(now time.Time) error {
 	e.route() // nothing is sent to them any more
 	for _, l := range gone {
 		l.device.Close()
+	}
+	if len(gone) > 0 {
+		go debug.FreeOSMemory() // which would keep their buffers for as long as nothing else needs memory
 	}
 	return nil
 }
@@ -368,5 +372,6 @@ func (e *embedded) close() error {
 		l.device.Close()
 	}
 	e.layers = nil
+	go debug.FreeOSMemory()
 	return err
 }

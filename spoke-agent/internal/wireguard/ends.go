@@ -19,6 +19,10 @@ import (
 // largest is the longest IP packet, in bytes.
 const largest = 65535
 
+// batch is how many packets a device of wireguard-go takes at once. It keeps a buffer of the longest packet for each, twice: with its own
+// 128 these were 16 MiB of a device, and while keys are replaced there are several.
+const batch = 16
+
 // interfaceEnd is the TUN interface as one of several devices of wireguard-go has it: what it reads was routed to it.
 type interfaceEnd struct {
 	tun.Device
@@ -45,12 +49,14 @@ func (e *interfaceEnd) Read(bufs [][]byte, sizes []int, offset int) (int, error)
 // File, Events, BatchSize and Close implement tun.Device. The shared interface stays open.
 func (e *interfaceEnd) File() *os.File           { return nil }
 func (e *interfaceEnd) Events() <-chan tun.Event { return e.events }
-func (e *interfaceEnd) BatchSize() int           { return conn.IdealBatchSize }
+func (e *interfaceEnd) BatchSize() int           { return batch }
 func (e *interfaceEnd) Close() error             { e.close(); return nil }
 
 // socket is the one UDP socket of all devices.
 type socket struct {
 	conn.Bind
+	// longest datagram that comes by itself, in bytes.
+	longest int
 
 	mu   sync.Mutex
 	port uint16
@@ -89,11 +95,8 @@ func (s *socket) close() error {
 // receive gives all devices what comes. Each knows by the message's index, or its key, whether it is its own, and passes over
 // what is not.
 func (s *socket) receive(receive conn.ReceiveFunc) {
-	batch := s.Bind.BatchSize()
-	bufs, sizes, from := make([][]byte, batch), make([]int, batch), make([]conn.Endpoint, batch)
-	for i := range bufs {
-		bufs[i] = make([]byte, largest)
-	}
+	bufs := buffers(s.Bind.BatchSize(), s.longest)
+	sizes, from := make([]int, len(bufs)), make([]conn.Endpoint, len(bufs))
 	for {
 		n, err := receive(bufs, sizes, from)
 		if errors.Is(err, net.ErrClosed) {
@@ -114,6 +117,25 @@ func (s *socket) receive(receive conn.ReceiveFunc) {
 		}
 	}
 }
+
+// joined is into how many buffers, the last ones, conn.StdNetBind reads what the kernel has joined of several datagrams; it splits that over all.
+const joined = 2
+
+// buffers for n datagrams.
+func buffers(n, longest int) [][]byte {
+	bufs := make([][]byte, n)
+	for i := range bufs {
+		size := longest
+		if i >= n-joined {
+			size = largest
+		}
+		bufs[i] = make([]byte, size)
+	}
+	return bufs
+}
+
+// longestOf is the longest datagram that comes to a tunnel of that MTU: of one with jumbo frames at the other end at least.
+func longestOf(mtu int) int { return min(max(mtu+Overhead, 16<<10), largest) }
 
 // copyOf is an endpoint of the device's own: devices change them.
 func copyOf(e conn.Endpoint) conn.Endpoint {
@@ -168,3 +190,6 @@ func (e *socketEnd) Close() error {
 
 // SetMark implements conn.Bind: nothing is marked.
 func (e *socketEnd) SetMark(uint32) error { return nil }
+
+// BatchSize implements conn.Bind.
+func (e *socketEnd) BatchSize() int { return batch }

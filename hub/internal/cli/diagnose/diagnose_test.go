@@ -145,8 +145,11 @@ func TestSickHub(t *testing.T) {
 		"unheard": {"by OCM", func(f *facts.Facts) {
 			f.ManagedClusters[0].Status.Conditions = []metav1.Condition{is("ManagedClusterConditionAvailable", "Unknown", "Stopped", "no lease")}
 		}, "clusters are accepted, and OCM hears them", terminal.Failed, "Stopped: no lease"},
-		"no fleet":        {"the first day", func(f *facts.Facts) { f.ManagedClusters = nil }, "clusters are accepted, and OCM hears them", terminal.Waiting, "it has no clusters"},
-		"no agent":        {"never reported", func(f *facts.Facts) { f.Gateways[0].Status = spokev1alpha1.InterconnectGatewayStatus{} }, "every cluster's agent has reported", terminal.Failed, "no agent has ever reported"},
+		"no fleet": {"the first day", func(f *facts.Facts) { f.ManagedClusters = nil }, "clusters are accepted, and OCM hears them", terminal.Waiting, "it has no clusters"},
+		"no agent": {"never reported", func(f *facts.Facts) { f.Gateways[0].Status = spokev1alpha1.InterconnectGatewayStatus{} }, "every cluster's agent has reported", terminal.Failed, "no agent has ever reported"},
+		"silent agent": {"the hub has not heard of it", func(f *facts.Facts) {
+			f.Gateways[0].Status.Conditions = append(f.Gateways[0].Status.Conditions, is("AgentAlive", "Unknown", "AgentSilent", "not heard"))
+		}, "every agent that has reported is still heard", terminal.Failed, "it was last heard 1m0s ago"},
 		"agent behind":    {"a generation", func(f *facts.Facts) { f.Gateways[0].Generation = 3 }, "agents have realized what the hub said last", terminal.Waiting, "generation 1 of 3"},
 		"newer agent":     {"than its hub", func(f *facts.Facts) { f.Gateways[0].Status.AgentVersion = "0.3.0" }, "versions of hub and agents fit", terminal.Failed, "newer than the hub's 0.2.0"},
 		"older agent":     {"works, and should be upgraded", func(f *facts.Facts) { f.Gateways[0].Status.AgentVersion = "0.1.0" }, "versions of hub and agents fit", terminal.Waiting, "its agent is 0.1.0"},

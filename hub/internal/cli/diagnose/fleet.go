@@ -71,6 +71,29 @@ func agentsReported(f *facts.Facts) []Finding {
 	return findings
 }
 
+// agentsAlive: the hub sees agents renew their leases, and says in a condition when it does not.
+func agentsAlive(f *facts.Facts) []Finding {
+	var findings []Finding
+	for i := range f.ManagedClusters { // those that leave, too: they are waited for
+		c := &f.ManagedClusters[i]
+		gateway := f.Gateway(c.Name)
+		if gateway == nil || !c.Spec.HubAcceptsClient {
+			continue
+		}
+		alive := meta.FindStatusCondition(gateway.Status.Conditions, spokev1alpha1.ConditionAgentAlive)
+		if alive == nil || alive.Status == metav1.ConditionTrue {
+			continue
+		}
+		cause := "its agent is silent: it has stopped, or can't reach the hub"
+		if heard := f.Heard(c.Name); !heard.IsZero() {
+			cause += "; it was last heard " + f.Clock().Sub(heard).Round(time.Second).String() + " ago"
+		}
+		findings = append(findings, failed("cluster "+c.Name, cause+". It keeps its addresses, and packets go on as they are programmed",
+			"kubectl tombolo diagnose with its context: does deployment "+facts.AgentDeployment+" run, and does it reach the hub? If the cluster is gone for good: kubectl tombolo leave "+c.Name+" --gone --detach"))
+	}
+	return findings
+}
+
 func agentsCurrent(f *facts.Facts) []Finding {
 	var findings []Finding
 	for _, c := range members(f) {

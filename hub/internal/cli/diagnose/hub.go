@@ -37,6 +37,7 @@ var hubChecks = []check{
 
 	{groupFleet, "clusters are accepted, and OCM hears them", []string{"managedclusters"}, clustersAccepted},
 	{groupFleet, "every cluster's agent has reported", []string{"managedclusters", "interconnectgateways"}, agentsReported},
+	{groupFleet, "every agent that has reported is still heard", []string{"managedclusters", "interconnectgateways"}, agentsAlive},
 	{groupFleet, "agents have realized what the hub said last", []string{"interconnectgateways"}, agentsCurrent},
 	{groupFleet, "versions of hub and agents fit", []string{"interconnectgateways"}, versionSkew},
 	{groupFleet, "clocks of clusters agree with the hub's", []string{"managedclusters", "leases of clusters"}, clusterClocks},

@@ -25,7 +25,8 @@ import (
 const (
 	// Namespace of Tombolo on the hub and in each cluster.
 	Namespace = "tombolo-system"
-	// AddOn is the name of the OCM add-on, and of the lease in a cluster by which OCM's agent there tells its health.
+	// AddOn is the name of the OCM add-on, of the lease in a cluster by which OCM's agent there tells its health, and of the lease that Tombolo's
+	// agent renews in the cluster's namespace on the hub.
 	AddOn = "tombolo"
 	// ClusterLease is the lease of OCM's agent, in the cluster's namespace on the hub.
 	ClusterLease = "managed-cluster-lease"
@@ -187,12 +188,15 @@ func (f *Facts) AddOn(cluster string) *addonv1alpha1.ManagedClusterAddOn {
 	return nil
 }
 
-// Heard is when the hub last heard of a cluster: the lease of OCM's agent, or the newest status that Tombolo's has written, which it does
-// when something changes. Zero when it never did.
+// Heard is when the hub last heard of a cluster: the lease of OCM's agent, that of Tombolo's, or the newest status that Tombolo's has written.
+// Zero when it never did.
 func (f *Facts) Heard(cluster string) time.Time {
 	var heard time.Time
 	if lease := f.Lease(cluster, ClusterLease); lease != nil && lease.Spec.RenewTime != nil {
 		heard = lease.Spec.RenewTime.Time
+	}
+	if lease := f.Lease(cluster, AddOn); lease != nil && lease.Spec.RenewTime != nil {
+		heard = latest(heard, lease.ManagedFields, "") // by the clock of the hub's API server
 	}
 	if gateway := f.Gateway(cluster); gateway != nil {
 		heard = later(heard, gateway.ManagedFields)
@@ -207,8 +211,12 @@ func (f *Facts) Heard(cluster string) time.Time {
 
 // later is the newest time at which a status was written, if that is after t.
 func later(t time.Time, written []metav1.ManagedFieldsEntry) time.Time {
+	return latest(t, written, "status")
+}
+
+func latest(t time.Time, written []metav1.ManagedFieldsEntry, subresource string) time.Time {
 	for _, fields := range written {
-		if fields.Subresource == "status" && fields.Time != nil && fields.Time.After(t) {
+		if fields.Subresource == subresource && fields.Time != nil && fields.Time.After(t) {
 			t = fields.Time.Time
 		}
 	}

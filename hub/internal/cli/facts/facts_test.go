@@ -90,6 +90,10 @@ func TestHeard(t *testing.T) {
 		return []spokev1alpha1.InterconnectGateway{{ObjectMeta: meta, Spec: spokev1alpha1.InterconnectGatewaySpec{Cluster: "east"}}}
 	}
 	lease := coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "east", Name: ClusterLease}, Spec: coordinationv1.LeaseSpec{RenewTime: new(metav1.NewMicroTime(begin.Add(2 * time.Minute)))}}
+	made := coordinationv1.Lease{ObjectMeta: written("", 4*time.Minute)}
+	made.Name = AddOn
+	beat := *made.DeepCopy()
+	beat.Spec.RenewTime = new(metav1.NewMicroTime(begin.Add(time.Hour)))
 	tests := map[string]struct {
 		reason string
 		facts  Facts
@@ -98,6 +102,8 @@ func TestHeard(t *testing.T) {
 		"never":  {"the hub's own writes are no word of the cluster", Facts{Gateways: gateway(written("", time.Minute))}, time.Time{}},
 		"status": {"the agent wrote one", Facts{Gateways: gateway(written("status", time.Minute))}, begin.Add(time.Minute)},
 		"router": {"of a router, later", Facts{Gateways: gateway(written("status", time.Minute)), Routers: []spokev1alpha1.LocalRouter{{ObjectMeta: written("status", 3*time.Minute)}}}, begin.Add(3 * time.Minute)},
+		"beat":   {"Tombolo's agent renewed its lease: when, the hub's API server says, not the clock of the cluster", Facts{Gateways: gateway(written("status", time.Minute)), Leases: []coordinationv1.Lease{beat}}, begin.Add(4 * time.Minute)},
+		"made":   {"the hub has made the lease, and nobody renews it", Facts{Gateways: gateway(written("", time.Minute)), Leases: []coordinationv1.Lease{made}}, time.Time{}},
 		"lease":  {"OCM's agent, later", Facts{Gateways: gateway(written("status", time.Minute)), Leases: []coordinationv1.Lease{lease}}, begin.Add(2 * time.Minute)},
 	}
 	for name, test := range tests {

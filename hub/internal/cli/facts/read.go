@@ -134,7 +134,7 @@ func (r *reading) both(ctx context.Context, depth Depth) {
 // hub reads what people wrote, and the fleet.
 func (r *reading) hub(ctx context.Context) {
 	f := r.facts
-	var leases []coordinationv1.Lease
+	var leases, beats []coordinationv1.Lease
 	together(
 		func() { list(ctx, r, "ippools", &networkv1alpha1.IPPoolList{}, &f.Pools) },
 		func() { list(ctx, r, "vpcs", &networkv1alpha1.VpcList{}, &f.Vpcs) },
@@ -150,9 +150,12 @@ func (r *reading) hub(ctx context.Context) {
 		func() {
 			list(ctx, r, "leases of clusters", &coordinationv1.LeaseList{}, &leases, client.MatchingFields{"metadata.name": ClusterLease})
 		},
+		func() {
+			list(ctx, r, "leases of agents", &coordinationv1.LeaseList{}, &beats, client.MatchingFields{"metadata.name": AddOn})
+		},
 	)
 	f.AddOns = slices.DeleteFunc(f.AddOns, func(a addonv1alpha1.ManagedClusterAddOn) bool { return a.Name != AddOn })
-	f.Leases = append(f.Leases, slices.DeleteFunc(leases, func(l coordinationv1.Lease) bool { return l.Namespace == Namespace })...)
+	f.Leases = append(f.Leases, slices.DeleteFunc(append(leases, beats...), func(l coordinationv1.Lease) bool { return l.Namespace == Namespace })...)
 }
 
 // cluster reads what only a cluster with an agent has.

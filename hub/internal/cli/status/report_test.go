@@ -66,6 +66,11 @@ func everything() *facts.Facts {
 	leaving.DeletionTimestamp, leaving.Finalizers = new(metav1.NewTime(now)), []string{facts.DrainFinalizer}
 	silent := cluster("silent", true)
 	silent.Status.Conditions = conditions("ManagedClusterConditionAvailable", "Unknown", "ManagedClusterLeaseUpdateStopped", "Registration agent stopped updating its lease.")
+	mute := gateway("mute", "mute")
+	mute.Status.Tunnels = nil
+	mute.Status.Conditions = append(mute.Status.Conditions, conditions("AgentAlive", "Unknown", "AgentSilent", "The hub has not heard of the agent since noon.")...)
+	muteByToken := cluster("mute", true)
+	muteByToken.Annotations = map[string]string{facts.AnnotationJoinedBy: facts.JoinedByToken}
 	byToken := cluster("east", true)
 	byToken.Annotations = map[string]string{facts.AnnotationJoinedBy: facts.JoinedByToken}
 
@@ -79,9 +84,9 @@ func everything() *facts.Facts {
 	well := conditions("Accepted", "True", "Accepted", "", "Programmed", "True", "Programmed", "", "Verified", "True", "Verified", "")
 	return &facts.Facts{
 		Hub: true, Now: now, ServerTime: now,
-		ManagedClusters: []clusterv1.ManagedCluster{cluster("north", true), byToken, cluster("asks", false), cluster("new", true), leaving, silent, cluster("lossy", true)},
+		ManagedClusters: []clusterv1.ManagedCluster{cluster("north", true), byToken, cluster("asks", false), cluster("new", true), leaving, silent, muteByToken, cluster("lossy", true)},
 		AddOns:          []addonv1alpha1.ManagedClusterAddOn{{ObjectMeta: named("north", facts.AddOn)}},
-		Gateways:        []spokev1alpha1.InterconnectGateway{north, gone, lossy, ours, gateway("silent", "silent"), gateway(facts.Namespace, "east")},
+		Gateways:        []spokev1alpha1.InterconnectGateway{north, gone, lossy, ours, mute, gateway("silent", "silent"), gateway(facts.Namespace, "east")},
 		Leases:          []coordinationv1.Lease{{ObjectMeta: named("east", facts.ClusterLease), Spec: coordinationv1.LeaseSpec{RenewTime: new(metav1.NewMicroTime(now.Add(-12 * time.Second)))}}},
 		Vpcs: []networkv1alpha1.Vpc{
 			vpc("one", well, networkv1alpha1.VpcCluster{Name: "east", Programmed: true}, networkv1alpha1.VpcCluster{Name: "north", Programmed: true}),

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/cni"
 )
 
 // look is how often the directory is looked at: the cluster's own plugin may write another configuration, or write its first one late.
@@ -32,6 +34,8 @@ type Installer struct {
 	Socket string
 	// Leaving says whether the node is to be as if Tombolo had never been there.
 	Leaving func(context.Context) (bool, error)
+	// Remembers says whether the container runtime tears pods down by the configuration of the time when it set them up. Nil: it does not.
+	Remembers func(context.Context) (bool, error)
 	// Tell is called once for each new problem and, with an empty text, when there is none any more.
 	Tell func(problem string)
 	Log  logr.Logger
@@ -73,7 +77,7 @@ func (i *Installer) sync(ctx context.Context) error {
 		return err
 	}
 	if leaving {
-		return i.remove()
+		return i.remove(ctx)
 	}
 	return i.Install()
 }
@@ -104,6 +108,9 @@ func (i *Installer) Install() error {
 	if err := put(i.BinDir, PluginName, plugin, 0o755); err != nil {
 		return fmt.Errorf("install plugin: %w: give the container runtime's directory of plugins with --cni-bin-dir (chart: cni.binDir)", err)
 	}
+	if err := remove(i.BinDir, leftName); err != nil {
+		return err
+	}
 	if err := put(i.ConfDir, ConfigName, r.Config, 0o644); err != nil {
 		return fmt.Errorf("write CNI configuration: %w", err)
 	}
@@ -114,19 +121,47 @@ func (i *Installer) Install() error {
 	return nil
 }
 
-// Remove removes what Install has written, the configuration first. Nothing of it need be there.
-func (i *Installer) Remove() error {
+// Remove removes what Install has written, the configuration first. Nothing of it need be there. The program stays where the runtime will call it
+// for pods that are there now, with a file beside it by which it knows that there is no agent to ask.
+func (i *Installer) Remove(ctx context.Context) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.remove()
+	return i.remove(ctx)
 }
 
-func (i *Installer) remove() error {
+func (i *Installer) remove(ctx context.Context) error {
 	if i.ConfDir == "" {
 		return nil // it installs nothing
 	}
-	return errors.Join(remove(i.ConfDir, ConfigName), remove(i.BinDir, PluginName))
+	if err := remove(i.ConfDir, ConfigName); err != nil {
+		return err
+	}
+	remembers := false
+	if i.Remembers != nil {
+		var err error
+		if remembers, err = i.Remembers(ctx); err != nil {
+			return err
+		}
+	}
+	_, err := os.Stat(filepath.Join(i.BinDir, PluginName))
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || !remembers:
+		return errors.Join(remove(i.BinDir, PluginName), remove(i.BinDir, leftName))
+	case err != nil:
+		return fmt.Errorf("look for plugin: %w", err)
+	}
+	if err := put(i.BinDir, leftName, []byte(left), 0o644); err != nil {
+		return fmt.Errorf("write %s: %w", leftName, err)
+	}
+	return nil
 }
+
+// leftName is the file beside the program, and left is what a person reads there.
+const (
+	leftName = PluginName + cni.LeftSuffix
+	left     = "Tombolo has left this node. The container runtime calls " + PluginName + " once more for each pod that was made before;\n" +
+		"when none of those is left, or after the next reboot, both files can be deleted.\n"
+)
 
 // readDir reads all files of a directory. One that goes meanwhile is not there.
 func readDir(dir string) ([]File, error) {

@@ -185,6 +185,25 @@ func TestInstall(t *testing.T) {
 		t.Errorf("the cluster's own is %q, %v", data, err)
 	}
 	sync("twice", "")
+
+	remembers, unknown := true, error(nil)
+	i.Remembers = func(context.Context) (bool, error) { return remembers, unknown }
+	sync("a runtime that would call it, but nothing is there", "")
+	expect("so nothing comes", []string{"00-multus.conf", "05-other.conf", "10-flannel.conflist"}, nil)
+	leaving = false
+	sync("installed again", "sorts before")
+	leaving, unknown = true, errors.New("no Node")
+	sync("who does not know the runtime leaves the program", "no Node")
+	expect("there, and takes the configuration", []string{"00-multus.conf", "05-other.conf", "10-flannel.conflist"}, []string{PluginName})
+	unknown = nil
+	sync("a runtime that tears pods down by what it remembers", "")
+	expect("keeps the program, which is told", []string{"00-multus.conf", "05-other.conf", "10-flannel.conflist"}, []string{PluginName, leftName})
+	leaving = false
+	sync("installed once more", "sorts before")
+	expect("it asks the agent again", []string{"00-multus.conf", ConfigName, "05-other.conf", "10-flannel.conflist"}, []string{PluginName})
+	leaving, remembers = true, false
+	sync("another runtime", "")
+	expect("needs none", []string{"00-multus.conf", "05-other.conf", "10-flannel.conflist"}, nil)
 }
 
 // TestTell: a problem is told once, and its end.

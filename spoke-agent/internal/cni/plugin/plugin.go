@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/containernetworking/cni/pkg/invoke"
 	"github.com/containernetworking/cni/pkg/skel"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/cni"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/link"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/naming"
 )
 
 // defaultSocket is where the agent listens unless told otherwise.
@@ -41,7 +43,7 @@ type config struct {
 func Funcs() skel.CNIFuncs {
 	return skel.CNIFuncs{
 		Add:    add,
-		Del:    func(args *skel.CmdArgs) error { return plain(args, cni.CommandDel, invoke.DelegateDel) },
+		Del:    del,
 		Check:  check,
 		GC:     func(args *skel.CmdArgs) error { return plain(args, cni.CommandGC, invoke.DelegateGC) },
 		Status: func(args *skel.CmdArgs) error { return plain(args, cni.CommandStatus, invoke.DelegateStatus) },
@@ -88,6 +90,34 @@ func check(args *skel.CmdArgs) error {
 		return types.NewError(types.ErrInternal, err.Error(), "")
 	}
 	return nil
+}
+
+// del unplugs the pod. Where the agent has left, the runtime may still call for pods that were plugged before, by the configuration of then: what
+// the agent took down is not there any more, which is no failure.
+func del(args *skel.CmdArgs) error {
+	err := plain(args, cni.CommandDel, invoke.DelegateDel)
+	if e, ok := errors.AsType[*types.Error](err); !ok || e.Code != types.ErrTryAgainLater || !left(os.Executable) {
+		return err
+	}
+	var c config
+	if err := json.Unmarshal(args.StdinData, &c); err != nil {
+		return types.NewError(types.ErrDecodingFailure, "parse network configuration", err.Error())
+	}
+	host := naming.PodHostEnd(args.ContainerID, args.IfName)
+	if err := errors.Join(link.Remove(host), link.Remove(naming.PodSwitchEnd(host))); err != nil {
+		return types.NewError(types.ErrInternal, err.Error(), "")
+	}
+	return delegateIf(args, c, cni.Response{Delegate: true}, nil, invoke.DelegateDel)
+}
+
+// left is true when the agent has said, beside the plugin's program, that it is gone for good.
+func left(executable func() (string, error)) bool {
+	self, err := executable()
+	if err != nil {
+		return false
+	}
+	_, err = os.Stat(self + cni.LeftSuffix)
+	return err == nil
 }
 
 // plain is a command that the agent does alone.

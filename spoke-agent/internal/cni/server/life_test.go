@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -17,6 +18,7 @@ import (
 
 	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/clustertest"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/cni/install"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/naming"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn"
 )
@@ -65,6 +67,47 @@ func TestDeleteWithoutVswitch(t *testing.T) {
 	}
 	if got := f.delegated(t); got != "DEL s1\n" {
 		t.Errorf("calls of the delegate are %q, want the one for the plain pod", got)
+	}
+}
+
+// TestDeleteAfterLeave: the agent has left the node, and the runtime goes by the configuration of the time when it made the pods, as CRI-O does.
+func TestDeleteAfterLeave(t *testing.T) {
+	inVpc := pod("in-vpc", "net1")
+	inVpc.Annotations[networkv1alpha1.AnnotationNetwork] = annotation("pod-uid-1")
+	f := newFixture(t, append(world(), pod("plain", ""), inVpc)...)
+	stop := f.serve(t)
+	f.mustCall(t, "ADD", "s1", "in-vpc", "uid-1")
+	f.mustCall(t, "ADD", "s2", "plain", "uid-1")
+	stop()
+	if out, err := f.call(t, "DEL", "s1", "in-vpc", "uid-1"); err == nil {
+		t.Fatalf("DEL succeeded while the agent was only away: its port would stay: %s", out)
+	}
+
+	conf := t.TempDir()
+	if err := os.WriteFile(filepath.Join(conf, install.ConfigName), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	installer := &install.Installer{ConfDir: conf, BinDir: f.path, Remembers: func(context.Context) (bool, error) { return true, nil }}
+	if err := installer.Remove(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := f.call(t, "ADD", "s3", "plain", "uid-1"); err == nil {
+		t.Errorf("ADD succeeded without an agent: %s", out)
+	}
+	f.mustCall(t, "DEL", "s1", "in-vpc", "uid-1")
+	if host := naming.PodHostEnd("s1", "eth0"); f.node.exists(t, host) {
+		t.Errorf("interface %s is left", host)
+	}
+	f.mustCall(t, "DEL", "s1", "in-vpc", "uid-1") // nothing is left to delete
+	f.mustCall(t, "DEL", "s2", "plain", "uid-1")
+	if diff := cmp.Diff("ADD s2\nDEL s1\nDEL s1\nDEL s2\n", f.delegated(t)); diff != "" {
+		t.Errorf("calls of the delegate (-want +got):\n%s", diff)
+	}
+
+	f.serve(t) // an agent that answers is asked, whatever lies around
+	f.node.away = errors.New("no database")
+	if out, err := f.call(t, "DEL", "s1", "in-vpc", "uid-1"); err == nil {
+		t.Errorf("DEL went past an agent that refuses it: %s", out)
 	}
 }
 

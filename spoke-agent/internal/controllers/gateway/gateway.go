@@ -151,7 +151,8 @@ type Options struct {
 	// Leave says whether the cluster leaves the fleet.
 	Leave *leave.Reader
 	// Uninstall removes the CNI plugin, and ForgetKeys the stored keys. Nil: there are none.
-	Uninstall, ForgetKeys func() error
+	Uninstall  func(context.Context) error
+	ForgetKeys func() error
 }
 
 // Reconciler makes the node what the copies say.

@@ -60,7 +60,7 @@ func (r *Reconciler) leave(ctx context.Context, s leave.State) error {
 // says that anything was there. Each step does nothing when it was done before.
 func (r *Reconciler) clear(ctx context.Context) error {
 	if r.Uninstall != nil {
-		if err := r.Uninstall(); err != nil {
+		if err := r.Uninstall(ctx); err != nil {
 			return err
 		}
 	}
@@ -93,18 +93,18 @@ func (r *Reconciler) clear(ctx context.Context) error {
 	return r.unmark(ctx)
 }
 
-// clearPrograms removes programs, maps and their pins. Where the kernel can't have them there are none.
+// clearPrograms removes programs, maps and their pins. Who can't look says so, but where there can be none.
 func (r *Reconciler) clearPrograms(ctx context.Context) error {
 	had, err := r.hasPrograms(nil)
 	if err != nil {
 		return err
 	}
 	programs, err := r.Fastpath.Get(ctx)
-	if err != nil {
-		if had {
-			return err
-		}
+	if err != nil && !had && noneCanBe(err) {
 		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look for programs and maps: %w", err)
 	}
 	if err := programs.Remove(); err != nil {
 		return fmt.Errorf("remove fast path: %w", err)
@@ -112,6 +112,12 @@ func (r *Reconciler) clearPrograms(ctx context.Context) error {
 	r.Fastpath.Reset()
 	r.metrics.describePods(0)
 	return nil
+}
+
+// noneCanBe is true for what keeps programs from being on a node, of this agent or of one before it: a kernel without the hooks, and a path
+// where nothing can be pinned. A capability that is missing, pins of another build and all that is not known keep only this agent from looking.
+func noneCanBe(err error) bool {
+	return errors.Is(err, fastpath.ErrKernelTooOld) || errors.Is(err, fastpath.ErrNoBPFFS)
 }
 
 // clearLinks takes our ports out of Open vSwitch, and removes our interfaces with their other ends in bridge and pods. Without interfaces,

@@ -19,7 +19,10 @@ import (
 
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/clustertest"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/fastpath"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/lazy"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/leave"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/link"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn"
 )
@@ -88,6 +91,38 @@ func TestLeave(t *testing.T) {
 		return nil
 	})
 	stop()
+}
+
+// TestClearPrograms: a node is clean when there is nothing, and not when nobody can look.
+func TestClearPrograms(t *testing.T) {
+	for name, test := range map[string]struct {
+		reason string
+		err    error
+		ends   bool
+		clean  bool
+	}{
+		"KernelTooOld":   {"it has no hooks", fastpath.ErrKernelTooOld, false, true},
+		"NoBPFFS":        {"nothing can be pinned", fastpath.ErrNoBPFFS, false, true},
+		"HadThem":        {"there are gateway ports: it had programs before", fastpath.ErrKernelTooOld, true, false},
+		"Capability":     {"an agent before this one may have had it", fastpath.ErrMissingCapability, false, false},
+		"PinsOfAnother":  {"they are there", fastpath.ErrForeignPins, false, false},
+		"ForeignProgram": {"it says nothing of ours", fastpath.ErrForeignProgram, false, false},
+		"Unknown":        {"out of memory, perhaps", errors.New("cannot allocate memory"), false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld()
+			if test.ends {
+				w.links["tbg100"] = link.Pair{GatewayEnd: "tbg100"}
+			}
+			r := &Reconciler{Options: Options{Links: w, Fastpath: lazy.New(func(context.Context) (Fastpath, error) {
+				return nil, fmt.Errorf("open fast path: %w", test.err)
+			})}}
+			err := r.clearPrograms(t.Context())
+			if (err == nil) != test.clean || err != nil && !errors.Is(err, test.err) {
+				t.Errorf("error %v, want a clean node: %v, because %s", err, test.clean, test.reason)
+			}
+		})
+	}
 }
 
 func (f *fixture) state(ctx context.Context) (leave.State, error) {
