@@ -10,12 +10,14 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/engine"
+	"helm.sh/helm/v3/pkg/release"
 	"helm.sh/helm/v3/pkg/releaseutil"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
@@ -64,56 +66,90 @@ func Load(name string) (*chart.Chart, error) {
 // Render gives what helm would install: the objects of a chart with these values on top of its defaults, in the order of their
 // installation. Hooks (tests, the way out) are not among them. The cluster has the API versions in apis beside Kubernetes' own.
 func Render(name string, values map[string]any, apis ...string) ([]*unstructured.Unstructured, error) {
-	_, manifests, err := render(name, Namespace, values, apis)
+	rendered, err := render(name, Namespace, values, apis)
 	if err != nil {
 		return nil, err
 	}
 	var objects []*unstructured.Unstructured
-	for _, manifest := range manifests {
-		object := &unstructured.Unstructured{}
-		data, err := yaml.YAMLToJSON([]byte(manifest.Content))
-		if err == nil {
-			err = object.UnmarshalJSON(data) // with int64 and not float64
-		}
+	for _, manifest := range rendered.manifests {
+		object, err := parse(manifest.Name, manifest.Content)
 		if err != nil {
-			return nil, fmt.Errorf("parse %s: %w", manifest.Name, err)
+			return nil, err
 		}
 		objects = append(objects, object)
 	}
 	return objects, nil
 }
 
-// render gives the text for the user, and the manifests in the order of installation.
-func render(name, namespace string, values map[string]any, apis []string) (notes string, manifests []releaseutil.Manifest, err error) {
+// PreDelete gives what helm makes of a chart before it uninstalls it.
+func PreDelete(name string, values map[string]any) ([]*unstructured.Unstructured, error) {
+	rendered, err := render(name, Namespace, values, nil)
+	if err != nil {
+		return nil, err
+	}
+	var objects []*unstructured.Unstructured
+	for _, hook := range rendered.hooks {
+		if !slices.Contains(hook.Events, release.HookPreDelete) {
+			continue
+		}
+		object, err := parse(hook.Path, hook.Manifest)
+		if err != nil {
+			return nil, err
+		}
+		objects = append(objects, object)
+	}
+	return objects, nil
+}
+
+func parse(file, text string) (*unstructured.Unstructured, error) {
+	object := &unstructured.Unstructured{}
+	data, err := yaml.YAMLToJSON([]byte(text))
+	if err == nil {
+		err = object.UnmarshalJSON(data) // with int64 and not float64
+	}
+	if err != nil {
+		return nil, fmt.Errorf("parse %s: %w", file, err)
+	}
+	return object, nil
+}
+
+// rendered is a chart with values: the text for the user, the manifests in the order of installation, and the hooks.
+type rendered struct {
+	notes     string
+	manifests []releaseutil.Manifest
+	hooks     []*release.Hook
+}
+
+func render(name, namespace string, values map[string]any, apis []string) (*rendered, error) {
 	loaded, err := Load(name)
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	version, err := chartutil.ParseKubeVersion(kubeVersion)
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	capabilities := chartutil.DefaultCapabilities.Copy()
 	capabilities.KubeVersion = *version
 	capabilities.APIVersions = append(capabilities.APIVersions, apis...)
-	release := chartutil.ReleaseOptions{Name: name, Namespace: namespace, Revision: 1, IsInstall: true}
-	all, err := chartutil.ToRenderValues(loaded, values, release, capabilities)
+	options := chartutil.ReleaseOptions{Name: name, Namespace: namespace, Revision: 1, IsInstall: true}
+	all, err := chartutil.ToRenderValues(loaded, values, options, capabilities)
 	if err != nil {
-		return "", nil, fmt.Errorf("take values of chart %s: %w", name, err)
+		return nil, fmt.Errorf("take values of chart %s: %w", name, err)
 	}
 	files, err := engine.Render(loaded, all)
 	if err != nil {
-		return "", nil, fmt.Errorf("render chart %s: %w", name, err)
+		return nil, fmt.Errorf("render chart %s: %w", name, err)
 	}
+	r := &rendered{}
 	for file, text := range files {
 		if path.Base(file) == "NOTES.txt" {
-			notes = text
+			r.notes = text
 			delete(files, file)
 		}
 	}
-	_, manifests, err = releaseutil.SortManifests(files, capabilities.APIVersions, releaseutil.InstallOrder)
-	if err != nil {
-		return "", nil, fmt.Errorf("sort objects of chart %s: %w", name, err)
+	if r.hooks, r.manifests, err = releaseutil.SortManifests(files, capabilities.APIVersions, releaseutil.InstallOrder); err != nil {
+		return nil, fmt.Errorf("sort objects of chart %s: %w", name, err)
 	}
-	return notes, manifests, nil
+	return r, nil
 }

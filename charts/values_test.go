@@ -53,7 +53,7 @@ func TestBadValues(t *testing.T) {
 			if namespace == "" {
 				namespace = Namespace
 			}
-			_, _, err := render(test.chart, namespace, values(t, test.values), nil)
+			_, err := render(test.chart, namespace, values(t, test.values), nil)
 			for _, want := range test.want {
 				if err == nil || !strings.Contains(err.Error(), want) {
 					t.Errorf("error does not say %q: %s\n%v", want, test.reason, err)
@@ -75,11 +75,11 @@ func TestUser(t *testing.T) {
 		"Root":   {"root by a person", `{ovn: {northbound: "tcp:192.0.2.1:6641"}, controller: {runAsUser: 0}}`, "runAsUser: 0"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, manifests, err := render(SpokeAgent, Namespace, values(t, "clusterName: east", test.values), nil)
+			r, err := render(SpokeAgent, Namespace, values(t, "clusterName: east", test.values), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, m := range manifests {
+			for _, m := range r.manifests {
 				if m.Head.Kind == "Deployment" && !strings.Contains(m.Content, test.want+"\n") {
 					t.Errorf("the controller has no %q: %s", test.want, test.reason)
 				}

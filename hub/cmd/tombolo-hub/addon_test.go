@@ -96,12 +96,13 @@ func addonGroups(cluster string) []string {
 func installOCM(t *testing.T) client.Client {
 	t.Helper()
 	definitions := ocmCRDs(t)
-	if _, err := envtest.InstallCRDs(apiServer.Config, definitions); err != nil {
-		t.Fatalf("install OCM's CRDs: %v", err)
-	}
+	installCRDs(t, definitions)
 	t.Cleanup(func() {
 		if err := envtest.UninstallCRDs(apiServer.Config, definitions); err != nil {
 			t.Errorf("remove OCM's CRDs: %v", err)
+		}
+		for _, d := range definitions.CRDs {
+			noCRD(t, d.Name)
 		}
 	})
 	scheme := runtime.NewScheme()

@@ -100,7 +100,7 @@ func startServer(ctx context.Context) error {
 func testScheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
 	return scheme, errors.Join(
-		clientgoscheme.AddToScheme(scheme), rbacv1.AddToScheme(scheme),
+		clientgoscheme.AddToScheme(scheme), rbacv1.AddToScheme(scheme), apiextensionsv1.AddToScheme(scheme),
 		clusterv1.Install(scheme), clusterv1beta1.Install(scheme),
 		networkv1alpha1.AddToScheme(scheme), spokev1alpha1.AddToScheme(scheme),
 	)

@@ -25,11 +25,6 @@ import (
 // A cluster leaves in three ways; the fleet sees the same each time.
 func TestClusterIsDrained(t *testing.T) {
 	installOCM(t)
-	addOn := &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "addon.open-cluster-management.io/v1beta1", "kind": "ManagedClusterAddOn",
-		"metadata": map[string]any{"namespace": "west", "name": "tombolo", "finalizers": []any{"test.tombolo.io/pre-delete"}},
-		"spec":     map[string]any{},
-	}}
 	for name, test := range map[string]struct {
 		reason string
 		leave  func(t *testing.T, west *agent) error
@@ -38,7 +33,7 @@ func TestClusterIsDrained(t *testing.T) {
 			return admin.Delete(t.Context(), &clusterv1.ManagedCluster{ObjectMeta: name("", "west")})
 		}},
 		"AddOn": {"somebody disables the add-on", func(t *testing.T, _ *agent) error {
-			return admin.Delete(t.Context(), addOn.DeepCopy())
+			return admin.Delete(t.Context(), westAddOn())
 		}},
 		"Agent": {"the cluster's own administrator uninstalls the agent", func(t *testing.T, west *agent) error {
 			return west.leaves(t.Context(), spokev1alpha1.ReasonUninstalling)
@@ -46,7 +41,7 @@ func TestClusterIsDrained(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			newFleet(t, "east", "west")
-			create(t, addOn.DeepCopy())
+			create(t, westAddOn())
 			t.Cleanup(func() { removeAddOn(t) })
 			startHub(t, "--add-on=false")
 			create(t, vpc("front", "east", "west"))

@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/rest"
 	addonv1beta1 "open-cluster-management.io/api/addon/v1beta1"
 	workv1 "open-cluster-management.io/api/work/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/tombolo-io/tombolo/charts"
@@ -47,7 +48,7 @@ func Add(mgr manager.Manager) error {
 	if err != nil {
 		return fmt.Errorf("make discovery client: %w", err)
 	}
-	return mgr.Add(&runner{config: config, served: served, chart: chart, log: mgr.GetLogger().WithName("addon")})
+	return mgr.Add(&runner{config: config, served: served, chart: chart, live: mgr.GetAPIReader(), log: mgr.GetLogger().WithName("addon")})
 }
 
 // runner is what the leader runs.
@@ -55,6 +56,7 @@ type runner struct {
 	config *rest.Config
 	served discovery.ServerResourcesInterface
 	chart  *Chart
+	live   client.Reader
 	log    logr.Logger
 }
 
@@ -64,7 +66,7 @@ func (r *runner) Start(ctx context.Context) error {
 		return nil //nolint:nilerr // the context has ended, which is no failure
 	}
 	r.log.Info("the add-on is on", "addon", Name, "chart", r.chart.Version())
-	if err := start(ctx, r.config, r.chart, r.log); err != nil {
+	if err := r.run(ctx); err != nil {
 		return fmt.Errorf("start the add-on: %w", err)
 	}
 	<-ctx.Done()

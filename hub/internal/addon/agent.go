@@ -18,14 +18,17 @@ import (
 	"open-cluster-management.io/addon-framework/pkg/utils"
 	addonv1beta1 "open-cluster-management.io/api/addon/v1beta1"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
+	"github.com/tombolo-io/tombolo/hub/internal/evidence"
 )
 
 // Agent is what addon-framework asks about Tombolo.
 type Agent struct {
 	chart   *Chart
 	configs utils.AddOnDeploymentConfigGetter
+	live    client.Reader
 	log     logr.Logger
 }
 
@@ -50,7 +53,10 @@ func (a *Agent) GetAgentAddonOptions() agent.AgentAddonOptions {
 }
 
 // Manifests are the objects of the cluster's ManifestWork, and the Jobs that it runs before they go.
-func (a *Agent) Manifests(_ context.Context, cluster *clusterv1.ManagedCluster, addon *addonv1beta1.ManagedClusterAddOn) ([]runtime.Object, error) {
+func (a *Agent) Manifests(ctx context.Context, cluster *clusterv1.ManagedCluster, addon *addonv1beta1.ManagedClusterAddOn) ([]runtime.Object, error) {
+	if err := a.asked(ctx, addon); err != nil {
+		return nil, err
+	}
 	config, err := utils.GetDesiredAddOnDeploymentConfig(addon, a.configs)
 	if err != nil {
 		return nil, fmt.Errorf("read the AddOnDeploymentConfig of ManagedClusterAddOn %s/%s: %w", addon.Namespace, addon.Name, err)
@@ -64,6 +70,19 @@ func (a *Agent) Manifests(_ context.Context, cluster *clusterv1.ManagedCluster, 
 		all[i] = object
 	}
 	return all, nil
+}
+
+// asked is an error for an add-on that is being deleted because its kind is: nothing is rendered then, and so no Job takes the
+// cluster out of the fleet.
+func (a *Agent) asked(ctx context.Context, addon *addonv1beta1.ManagedClusterAddOn) error {
+	if addon.DeletionTimestamp == nil {
+		return nil
+	}
+	asked, err := evidence.Asked(ctx, a.live, evidence.AddOns, addon)
+	if err == nil && !asked {
+		err = fmt.Errorf("ManagedClusterAddOn %s/%s is being deleted with its CRD, and nobody asked cluster %s to leave: what is there stays", addon.Namespace, addon.Name, addon.Namespace)
+	}
+	return err
 }
 
 // ObjectsFor renders the chart for one cluster.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/go-logr/logr"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
@@ -65,10 +64,10 @@ func newClients(config *rest.Config) (clients, error) {
 	return c, nil
 }
 
-// start runs addon-framework's controllers until the context ends. Their informers hold what is Tombolo's and no more:
+// run runs addon-framework's controllers until the context ends. Their informers hold what is Tombolo's and no more:
 // the framework's own start would keep every add-on of every cluster in memory.
-func start(ctx context.Context, config *rest.Config, chart *Chart, log logr.Logger) error {
-	c, err := newClients(config)
+func (r *runner) run(ctx context.Context) error {
+	c, err := newClients(r.config)
 	if err != nil {
 		return err
 	}
@@ -84,11 +83,11 @@ func start(ctx context.Context, config *rest.Config, chart *Chart, log logr.Logg
 	if err := addIndexers(work, addon); err != nil {
 		return err
 	}
-	manager := addonmanager.NewBaseAddonManagerImpl(config)
-	if err := manager.AddAgent(&Agent{chart: chart, configs: utils.NewAddOnDeploymentConfigGetter(c.addon), log: log}); err != nil {
+	manager := addonmanager.NewBaseAddonManagerImpl(r.config)
+	if err := manager.AddAgent(&Agent{chart: r.chart, configs: utils.NewAddOnDeploymentConfigGetter(c.addon), live: r.live, log: r.log}); err != nil {
 		return err
 	}
-	ctx = klog.NewContext(ctx, quiet(log))
+	ctx = klog.NewContext(ctx, quiet(r.log))
 	if err := manager.StartWithInformers(ctx, c.work, work.Work().V1().ManifestWorks(), kube, addon, cluster, configs); err != nil {
 		return err
 	}

@@ -73,17 +73,30 @@ func TestLeaveByToken(t *testing.T) {
 	}
 }
 
+// TestLeaveAfterHelm: `helm uninstall` in the cluster came first, so nobody is told to call it.
+func TestLeaveAfterHelm(t *testing.T) {
+	fleet(t)
+	cluster, own := member(t, "north", true), gateway("north", "north")
+	own.Status.Conditions = []metav1.Condition{condition(spokev1alpha1.ConditionLeaving, metav1.ConditionTrue, spokev1alpha1.ReasonLeft, "")}
+	hub.create(t, own)
+	out, complaints, err := run(t, hub.kubeconfig, "leave", "north", "--yes")
+	if err != nil || !deleted(t, cluster) || strings.Contains(out, "helm") || !strings.Contains(out, "nothing is left to do") {
+		t.Errorf("leave: %v\n%s%s", err, out, complaints)
+	}
+}
+
 func TestLeaveByAddOn(t *testing.T) {
 	cluster, addOn := member(t, "north", false), addOn("north")
 	if _, _, err := run(t, hub.kubeconfig, "leave", "north", "--yes"); err == nil || !strings.Contains(err.Error(), "--detach") || deleted(t, cluster) {
 		t.Fatalf("OCM's cluster without the add-on is not ours to delete: %v", err)
 	}
 	hub.create(t, addOn)
-	if out, complaints, err := run(t, hub.kubeconfig, "leave", "north", "--yes"); err != nil || !deleted(t, addOn) || deleted(t, cluster) || !strings.Contains(out, "nothing is left to do") {
+	if out, complaints, err := run(t, hub.kubeconfig, "leave", "north", "--yes"); err != nil || !deleted(t, addOn) || deleted(t, cluster) || !strings.Contains(out, "nothing is left to do") || !strings.Contains(out, "leave north --detach") || !strings.Contains(complaints, "it stays in Open Cluster Management") {
 		t.Fatalf("the add-on must go and the cluster stay: %v\n%s%s", err, out, complaints)
 	}
-	if _, complaints, err := run(t, hub.kubeconfig, "leave", "north", "--yes", "--detach"); err != nil || !deleted(t, cluster) {
-		t.Fatalf("--detach: %v\n%s", err, complaints)
+	if out, complaints, err := run(t, hub.kubeconfig, "leave", "north", "--yes", "--detach"); err != nil || !deleted(t, cluster) ||
+		strings.Contains(out, "helm") || !strings.Contains(complaints, "leaves Open Cluster Management, too") {
+		t.Fatalf("--detach: %v\n%s%s", err, out, complaints)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tombolo-io/tombolo/charts/check"
+	"github.com/tombolo-io/tombolo/hub/internal/uninstall"
 )
 
 // Options of the hub.
@@ -84,7 +85,7 @@ func Command(run func(*cobra.Command, Options) error) *cobra.Command {
 		},
 	}
 	o.bind(cmd)
-	cmd.AddCommand(check.Command())
+	cmd.AddCommand(check.Command(), uninstall.Command())
 	return cmd
 }
 

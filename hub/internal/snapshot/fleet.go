@@ -6,17 +6,23 @@ package snapshot
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/discovery"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/federation"
+	"github.com/tombolo-io/tombolo/hub/internal/evidence"
 )
 
 // addOnName is Tombolo's name among OCM's add-ons.
@@ -26,15 +32,15 @@ const addOnName = "tombolo"
 var AddOnKind = schema.GroupVersionKind{Group: "addon.open-cluster-management.io", Version: "v1beta1", Kind: "ManagedClusterAddOn"}
 
 // ServesAddOns says whether the API server knows OCM's add-ons.
-func ServesAddOns(mapper meta.RESTMapper) (bool, error) {
-	_, err := mapper.RESTMapping(AddOnKind.GroupKind(), AddOnKind.Version)
-	if meta.IsNoMatchError(err) {
+func ServesAddOns(server discovery.ServerResourcesInterface) (bool, error) {
+	list, err := server.ServerResourcesForGroupVersion(AddOnKind.GroupVersion().String())
+	if apierrors.IsNotFound(err) {
 		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("look for OCM's add-ons: %w", err)
 	}
-	return true, nil
+	return slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool { return r.Kind == AddOnKind.Kind }), nil
 }
 
 // OurAddOn is true for Tombolo's add-on of any cluster.
@@ -45,6 +51,7 @@ func (r *Reader) readClusters(ctx context.Context, state *State) error {
 	if err := r.list(ctx, &list); err != nil {
 		return err
 	}
+	r.before, r.answers = r.answers, map[types.UID]bool{}
 	disabled, err := r.disabledAddOns(ctx)
 	if err != nil {
 		return err
@@ -58,28 +65,55 @@ func (r *Reader) readClusters(ctx context.Context, state *State) error {
 		gateway := state.Gateways[federation.Key(cluster.Name+"/"+cluster.Name)]
 		c := federation.Cluster{Name: cluster.Name, Labels: cluster.Labels, Accepted: cluster.Spec.HubAcceptsClient,
 			Endpoints: cluster.Annotations[networkv1alpha1.AnnotationEndpoints]}
-		c.Leaving = cluster.DeletionTimestamp != nil || disabled[cluster.Name] || saysLeaving(gateway) != nil
-		c.Gone = Gone(cluster, gateway, told[cluster.Name])
-		c.Left, c.Detached = Left(gateway), cluster.DeletionTimestamp != nil
+		if c.Detached, err = r.asked(ctx, evidence.ManagedClusters, cluster); err != nil {
+			return err
+		}
+		c.Leaving = c.Detached || disabled[cluster.Name] || saysLeaving(gateway) != nil
+		c.Gone, c.Left = Gone(cluster, gateway, told[cluster.Name]), Left(gateway)
 		state.Snapshot.Clusters = append(state.Snapshot.Clusters, c)
 	}
 	return nil
 }
 
+// asked is true for an object whose deletion somebody asked for. The answer stays the same as long as the object is there, and is
+// looked for once.
+func (r *Reader) asked(ctx context.Context, crd string, object client.Object) (bool, error) {
+	if object.GetDeletionTimestamp() == nil {
+		return false, nil
+	}
+	if answer, found := r.before[object.GetUID()]; found {
+		r.answers[object.GetUID()] = answer
+		return answer, nil
+	}
+	answer, err := evidence.Asked(ctx, r.Live, crd, object)
+	if err != nil {
+		return false, err
+	}
+	r.answers[object.GetUID()] = answer
+	if !answer {
+		log.FromContext(ctx).Info("The CRD is being deleted, and its objects with it: no cluster leaves by that", "crd", crd, "object", KeyOf(object))
+	}
+	return answer, nil
+}
+
 // disabledAddOns are the clusters whose add-on is being deleted.
-func (r *Reader) disabledAddOns(ctx context.Context) (map[string]bool, error) {
-	disabled := map[string]bool{}
-	if !r.AddOns {
+func (r *Reader) disabledAddOns(ctx context.Context) (disabled map[string]bool, err error) {
+	disabled = map[string]bool{}
+	if r.AddOns == nil || !r.AddOns() {
 		return disabled, nil
 	}
 	list := metav1.PartialObjectMetadataList{}
 	list.SetGroupVersionKind(AddOnKind.GroupVersion().WithKind(AddOnKind.Kind + "List"))
-	if err := r.list(ctx, &list); err != nil {
+	if err = r.list(ctx, &list); err != nil {
 		return nil, err
 	}
 	for i := range list.Items {
-		if addOn := &list.Items[i]; OurAddOn(addOn) && addOn.DeletionTimestamp != nil {
-			disabled[addOn.Namespace] = true
+		addOn := &list.Items[i]
+		if !OurAddOn(addOn) || addOn.DeletionTimestamp == nil {
+			continue
+		}
+		if disabled[addOn.Namespace], err = r.asked(ctx, evidence.AddOns, addOn); err != nil {
+			return nil, err
 		}
 	}
 	return disabled, nil

@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	clusterv1beta1 "open-cluster-management.io/api/cluster/v1beta1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -46,11 +47,15 @@ type State struct {
 type Reader struct {
 	Client  client.Reader
 	Ledgers *ledger.Store
-	// AddOns is true when the API server knows OCM's add-ons.
-	AddOns bool
+	// Live reads from the API server itself.
+	Live client.Reader
+	// AddOns is true while OCM's add-ons can be read. Without it there are none.
+	AddOns func() bool
 
 	// decided is what each Placement had chosen when its decisions were last seen whole.
 	decided map[string][]string
+	// answers of asked, by UID, and those of the look before.
+	answers, before map[types.UID]bool
 }
 
 // Read looks at everything that the planner may look at.

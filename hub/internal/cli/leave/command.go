@@ -75,7 +75,8 @@ func (o *options) run(ctx context.Context, streams genericiooptions.IOStreams, c
 		return err
 	}
 	if !f.Hub {
-		return fmt.Errorf("context %q is no hub: a cluster leaves by itself with helm uninstall, or is asked to on its hub: choose the hub with --context", f.Context)
+		return fmt.Errorf("context %q is no hub: a cluster leaves by itself with helm uninstall, where Open Cluster Management installed it by the deletion of its "+
+			"ManagedClusterAddOn on the hub, or is asked to on its hub: choose the hub with --context", f.Context)
 	}
 	if len(f.Unread) > 0 {
 		return fmt.Errorf("can't tell what would be lost: %s could not be read: %s", f.Unread[0].What, f.Unread[0].Why)
@@ -90,6 +91,7 @@ func (o *options) run(ctx context.Context, streams genericiooptions.IOStreams, c
 				"if you know better, kubectl delete managedcluster %s --wait=false, then kubectl annotate managedcluster %s %s=true", o.name, why, o.name, o.name, o.name, facts.AnnotationGone)
 		}
 	}
+	next := nextOf(f, o.wish, target)
 	if !o.begun(f, target) {
 		if err := o.confirm(streams, f, target); err != nil {
 			return err
@@ -104,8 +106,8 @@ func (o *options) run(ctx context.Context, streams genericiooptions.IOStreams, c
 			return err
 		}
 	}
-	o.next(streams, target)
-	return nil
+	_, err = fmt.Fprintln(streams.Out, next) // as it was before: afterwards the object is gone
+	return err
 }
 
 // begun is true when there is nothing to ask for any more, only to wait.
@@ -123,7 +125,7 @@ func (o *options) begun(f *facts.Facts, target Target) bool {
 // confirm shows what will be lost and asks. Saying that a cluster is gone needs its name: that is not a question to say yes to by habit.
 func (o *options) confirm(streams genericiooptions.IOStreams, f *facts.Facts, target Target) error {
 	w := terminal.NewWriter(streams.ErrOut)
-	show(w, Losses(f, o.name), o.name, target)
+	show(w, Losses(f, o.name), o.name, target, !facts.ByToken(find(f, o.name)))
 	if o.gone {
 		w.Printf("\n%s\n", w.Paint(terminal.Failed, "WARNING: --gone hands out its addresses and VNIs again at once, without waiting for it. If the cluster, or one node of it, still runs,\n"+
 			"its packets and other clusters' will be mixed up. Switch its nodes off first. There is no way back."))
@@ -154,8 +156,16 @@ func (o *options) agreed(answer string) bool {
 	return answer == "y" || answer == "yes"
 }
 
-func show(w *terminal.Writer, loss Loss, cluster string, target Target) {
-	w.Printf("Cluster %s leaves by the deletion of its %s.\n", cluster, target)
+func show(w *terminal.Writer, loss Loss, cluster string, target Target, ocm bool) {
+	w.Printf("Cluster %s leaves by the deletion of its %s", cluster, target)
+	switch {
+	case target == TargetAddOn:
+		w.Printf(" %s: it stays in Open Cluster Management.\n", facts.AddOn)
+	case ocm:
+		w.Printf(": it leaves Open Cluster Management, too, with all that other add-ons have there.\n")
+	default:
+		w.Printf(".\n")
+	}
 	for _, part := range []struct {
 		what  string
 		names []string
@@ -229,18 +239,5 @@ func (o *options) follow(ctx context.Context, streams genericiooptions.IOStreams
 			return fmt.Errorf("cluster %s has not left yet (%s): it goes on; look again with kubectl tombolo leave %s --wait", o.name, told, o.name)
 		case <-ticker.C:
 		}
-	}
-}
-
-// next says what is left for the person to do.
-func (o *options) next(streams genericiooptions.IOStreams, target Target) {
-	switch {
-	case o.gone:
-		fmt.Fprintf(streams.Out, "Cluster %s is given up. Never connect it again as it was: reset its nodes, then join it anew.\n", o.name)
-	case target == TargetAddOn:
-		fmt.Fprintf(streams.Out, "Open Cluster Management removes the agent from cluster %s when it is drained: nothing is left to do.\n", o.name)
-	default:
-		fmt.Fprintf(streams.Out, "Next, with the context of cluster %s, to remove the agent (it waits until the cluster is drained):\n"+
-			"  helm uninstall tombolo-spoke-agent --namespace %s\n", o.name, facts.Namespace)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+	addonv1alpha1 "open-cluster-management.io/api/addon/v1alpha1"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
 
 	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
@@ -76,6 +77,48 @@ func TestProgress(t *testing.T) {
 				Gateways: []spokev1alpha1.InterconnectGateway{{ObjectMeta: name("east", "east"), Spec: spokev1alpha1.InterconnectGatewaySpec{Cluster: "east", Membership: test.membership}}}}
 			if got := ProgressOf(f, "east", TargetCluster).String(); got != test.want {
 				t.Errorf("%s: %q, want %q", test.reason, got, test.want)
+			}
+		})
+	}
+}
+
+// TestNext: what is left to do depends on who joined the cluster, and on what its agent has said.
+func TestNext(t *testing.T) {
+	const helm = "helm uninstall tombolo-spoke-agent --namespace tombolo-system"
+	said := func(status metav1.ConditionStatus, reason string) []metav1.Condition {
+		return []metav1.Condition{{Type: spokev1alpha1.ConditionLeaving, Status: status, Reason: reason}}
+	}
+	tests := map[string]struct {
+		reason         string
+		byToken, addOn bool
+		wish           wish
+		gateway        spokev1alpha1.InterconnectGateway
+		target         Target
+		want, no       string
+	}{
+		"token":        {"helm installed the agent", true, false, wish{}, spokev1alpha1.InterconnectGateway{}, TargetCluster, helm, "Open Cluster Management"},
+		"leaves":       {"helm uninstall is at it, and can be called again", true, false, wish{}, spokev1alpha1.InterconnectGateway{Status: spokev1alpha1.InterconnectGatewayStatus{Conditions: said("True", "Uninstalling")}}, TargetCluster, helm, "nothing is left"},
+		"left":         {"helm uninstall came first", true, false, wish{}, spokev1alpha1.InterconnectGateway{Status: spokev1alpha1.InterconnectGatewayStatus{Conditions: said("True", "Left")}}, TargetCluster, "has left before: nothing is left to do", "helm"},
+		"back":         {"it was installed again", true, false, wish{}, spokev1alpha1.InterconnectGateway{Status: spokev1alpha1.InterconnectGatewayStatus{Conditions: said("False", "Installed")}}, TargetCluster, helm, "nothing is left"},
+		"detached":     {"the agent has cleaned up by itself, the release is there", true, false, wish{}, spokev1alpha1.InterconnectGateway{Spec: spokev1alpha1.InterconnectGatewaySpec{Detached: true}, Status: spokev1alpha1.InterconnectGatewayStatus{Conditions: said("True", "Left")}}, TargetCluster, helm, "nothing is left"},
+		"add-on":       {"OCM installed the agent", false, true, wish{}, spokev1alpha1.InterconnectGateway{}, TargetAddOn, "kubectl tombolo leave east --detach", "helm"},
+		"detach":       {"OCM deletes the add-on itself", false, true, wish{detach: true}, spokev1alpha1.InterconnectGateway{}, TargetCluster, "deletes the add-on tombolo with the ManagedCluster", "helm"},
+		"OCM and helm": {"a person installed the agent in a cluster of OCM's", false, false, wish{detach: true}, spokev1alpha1.InterconnectGateway{}, TargetCluster, helm, "add-on"},
+		"gone":         {"nobody can uninstall anything there", true, false, wish{gone: true}, spokev1alpha1.InterconnectGateway{}, TargetCluster, "is given up", "helm"},
+	}
+	for n, test := range tests {
+		t.Run(n, func(t *testing.T) {
+			cluster := clusterv1.ManagedCluster{ObjectMeta: name("", "east")}
+			if test.byToken {
+				cluster.Annotations = map[string]string{facts.AnnotationJoinedBy: facts.JoinedByToken}
+			}
+			test.gateway.ObjectMeta, test.gateway.Spec.Cluster, test.wish.name = name("east", "east"), "east", "east"
+			f := &facts.Facts{Hub: true, ManagedClusters: []clusterv1.ManagedCluster{cluster}, Gateways: []spokev1alpha1.InterconnectGateway{test.gateway}}
+			if test.addOn {
+				f.AddOns = []addonv1alpha1.ManagedClusterAddOn{{ObjectMeta: name("east", facts.AddOn)}}
+			}
+			if got := nextOf(f, test.wish, test.target); !strings.Contains(got, test.want) || strings.Contains(got, test.no) {
+				t.Errorf("%s: want %q and no %q:\n%s", test.reason, test.want, test.no, got)
 			}
 		})
 	}

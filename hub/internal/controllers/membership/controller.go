@@ -93,7 +93,7 @@ func (c *Controller) abandon(ctx context.Context, cluster string) error {
 	if err == nil {
 		return nil // the cache is behind: the event is still to come
 	}
-	if !apierrors.IsNotFound(err) {
+	if !apierrors.IsNotFound(err) || apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse) { // no such kind is no such evidence
 		return fmt.Errorf("make sure that ManagedCluster %s is gone: %w", cluster, err)
 	}
 	return distribute.Abandon(ctx, c.client, objects)

@@ -29,16 +29,13 @@ const (
 // Add registers the controller and its liveness probe.
 func Add(mgr manager.Manager) error {
 	ledgers := ledger.New(mgr.GetClient(), mgr.GetAPIReader())
-	addOns, err := snapshot.ServesAddOns(mgr.GetRESTMapper())
+	addOns, err := newAddOns(mgr)
 	if err != nil {
 		return err
 	}
-	if !addOns {
-		mgr.GetLogger().Info("The API server knows none of OCM's add-ons: a cluster leaves when its ManagedCluster is deleted, or its agent says so")
-	}
 	planning := &Controller{
 		client:  mgr.GetClient(),
-		reader:  &snapshot.Reader{Client: mgr.GetClient(), Ledgers: ledgers, AddOns: addOns},
+		reader:  &snapshot.Reader{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Ledgers: ledgers, AddOns: addOns.read.Load},
 		ledgers: ledgers,
 		events:  mgr.GetEventRecorder("tombolo-hub"),
 		planner: federation.NewPlanner(),
@@ -56,10 +53,10 @@ func Add(mgr manager.Manager) error {
 	if err != nil {
 		return fmt.Errorf("make controller: %w", err)
 	}
-	for _, source := range sources(mgr.GetCache(), ledgers, addOns) {
+	for _, source := range sources(mgr.GetCache(), ledgers) {
 		if err := c.Watch(source); err != nil {
 			return fmt.Errorf("watch: %w", err)
 		}
 	}
-	return nil
+	return addOns.add(mgr, c)
 }

@@ -25,7 +25,6 @@ import (
 	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/hub/internal/ledger"
-	"github.com/tombolo-io/tombolo/hub/internal/snapshot"
 )
 
 // Key is the one key of the one plan.
@@ -37,10 +36,10 @@ const holdOff = 10 * time.Millisecond
 
 // sources are everything that may change a plan. What this controller writes itself is no news, except in the clusters'
 // namespaces: there the generation that a write got is part of the next plan.
-func sources(c cache.Cache, ledgers *ledger.Store, addOns bool) []source.TypedSource[Key] {
+func sources(c cache.Cache, ledgers *ledger.Store) []source.TypedSource[Key] {
 	namespace := &metav1.PartialObjectMetadata{}
 	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
-	all := []source.TypedSource[Key]{
+	return []source.TypedSource[Key]{
 		on(c, &networkv1alpha1.Vpc{}, asked),
 		on(c, &networkv1alpha1.Subnet{}, asked),
 		on(c, &networkv1alpha1.VpcPeering{}, asked),
@@ -52,14 +51,6 @@ func sources(c cache.Cache, ledgers *ledger.Store, addOns bool) []source.TypedSo
 		on(c, &clusterv1beta1.PlacementDecision{}, decisions),
 		on(c, namespace, leaving),
 	}
-	if addOns {
-		addOn := &metav1.PartialObjectMetadata{}
-		addOn.SetGroupVersionKind(snapshot.AddOnKind)
-		all = append(all, on(c, addOn, func(old, updated *metav1.PartialObjectMetadata) bool {
-			return snapshot.OurAddOn(updated) && leaving(old, updated)
-		}))
-	}
-	return all
 }
 
 // on plans when an object appears, disappears, or has changed in a way that matters.
