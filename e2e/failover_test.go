@@ -70,6 +70,18 @@ func TestGatewayDies(t *testing.T) {
 		if seen := n.onTheWire(func() { n.survives(pods, far, underlay) }); seen[vxlanPort] != 0 || seen[wireGuardPort] < 1000 {
 			t.Errorf("between the clusters UDP ports %v were seen", seen)
 		}
+		t.Run("Inside", func(t *testing.T) { // it answers from outside, and loses what it gives to OVN
+			n := &tenant{T: t, ctx: n.ctx, name: n.name}
+			n.survives(pods, far, blackout{
+				begin: func(ctx context.Context) error { return fleet.Lab.LoseGeneve(ctx, "east", "n1") },
+				end:   func(ctx context.Context) error { return fleet.Lab.PassGeneve(ctx) },
+				dark:  16 * time.Second, wake: 4 * time.Second,
+				told: func() {
+					n.dataPath(spokev1alpha1.ReasonNoWayToPods, "gateway node n1: PodsReachable: No pod of another node answers")
+				},
+			})
+			n.dataPath("Ready", "Every gateway node is as it should be.")
+		})
 	})
 }
 
@@ -78,6 +90,8 @@ type blackout struct {
 	begin, end func(context.Context) error
 	// dark is how long it lasts, and wake how long end may take.
 	dark, wake time.Duration
+	// told, if any, looks at what else is said in the dark.
+	told func()
 }
 
 // deletesNothing fails when anything that the hub tells the clusters is gone, or is another object, after f.
@@ -119,6 +133,9 @@ func (n *tenant) survives(pods []*story.Pod, far *story.Pod, b blackout) {
 	n.gateway("n1", metav1.ConditionFalse, spokev1alpha1.ReasonGatewayUnreachable)
 	told := time.Since(cut)
 	n.Logf("told after %s", told.Round(time.Millisecond))
+	if b.told != nil {
+		b.told()
+	}
 	time.Sleep(time.Until(cut.Add(b.dark)))
 	joined := time.Now()
 	n.must(b.end(n.ctx))

@@ -21,6 +21,11 @@ func (l *Lab) KillNode(ctx context.Context, cluster, name string) error {
 	if err != nil {
 		return err
 	}
+	var errs []error
+	for _, kind := range []string{"m", "u", "w"} { // else the kernel would take them down some time after the namespace
+		_, err := netns.Exec(ctx, l.options.fabric(), "ip", "link", "delete", n.spot.port(kind))
+		errs = append(errs, err)
+	}
 	var kill errgroup.Group
 	for _, p := range l.Procs.List() {
 		if strings.HasPrefix(p.Name(), cluster+"-"+name+"-") {
@@ -28,7 +33,7 @@ func (l *Lab) KillNode(ctx context.Context, cluster, name string) error {
 		}
 	}
 	// What is left of it are its cgroups.
-	if err := errors.Join(kill.Wait(), n.Stop(ctx), netns.Delete(n.NetNS)); err != nil {
+	if err := errors.Join(append(errs, kill.Wait(), n.Stop(ctx), netns.Delete(n.NetNS))...); err != nil {
 		return fmt.Errorf("kill node %s of %s: %w", name, cluster, err)
 	}
 	return nil
@@ -58,3 +63,39 @@ func (l *Lab) nodeOf(cluster, name string) (*Node, error) {
 	}
 	return c.Node(name)
 }
+
+// LoseGeneve drops what a node and the other nodes of its cluster send each other in OVN's tunnels, on the way, as a firewall between them would;
+// PassGeneve ends that. All other packets pass.
+func (l *Lab) LoseGeneve(ctx context.Context, cluster, name string) error {
+	c, err := l.Cluster(cluster)
+	if err != nil {
+		return err
+	}
+	n, err := c.Node(name)
+	if err != nil {
+		return err
+	}
+	var ports []string
+	for _, other := range c.Nodes {
+		ports = append(ports, `"`+other.spot.port("u")+`"`)
+	}
+	rules := fmt.Sprintf(loseGeneve, strings.Join(ports, ", "), n.spot.underlayIP().Addr())
+	_, err = netns.Exec(ctx, l.options.fabric(), "nft", rules)
+	return err
+}
+
+// PassGeneve takes back what LoseGeneve did; that nothing was done is fine.
+func (l *Lab) PassGeneve(ctx context.Context) error {
+	_, err := netns.Exec(ctx, l.options.fabric(), "nft", "table netdev geneve\ndelete table netdev geneve")
+	return err
+}
+
+const loseGeneve = `table netdev geneve
+delete table netdev geneve
+table netdev geneve {
+	chain lose {
+		type filter hook ingress devices = { %[1]s } priority 0
+		ip saddr %[2]s udp dport 6081 drop
+		ip daddr %[2]s udp dport 6081 drop
+	}
+}`
