@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -55,6 +56,7 @@ func TestCapturedSpoke(t *testing.T) {
 		"stranger " + spokev1alpha1.ReasonAddressNotAllowed: `192.0.2.9: annotation tombolo.io/endpoints of ManagedCluster "west" allows`,
 		"loopback " + spokev1alpha1.ReasonAddressInvalid:    "127.0.0.1 is in 127.0.0.0/8, which no other cluster can send to",
 	})
+	n.diagnosed(`reports node thief with address ` + n.address("east", 0) + `, and the hub refuses that: AddressTaken`)
 	n.toldEast()
 	time.Sleep(2 * time.Second) // for whatever agents would make of it
 	if diff := cmp.Diff(believed, n.endpoints()); diff != "" {
@@ -146,8 +148,8 @@ func (n *tenant) endpoints() map[string][]spokev1alpha1.GatewayEndpoint {
 // lie says as west that east's address and key are west's, and others that nobody has.
 func (n *tenant) lie(thief client.Client) {
 	n.Helper()
-	west, theirs := n.gatewayOf("west"), n.address("east", 0)
-	key := n.key("east", "n1")
+	before, theirs := n.gatewayOf("west"), n.address("east", 0)
+	west, key := before.DeepCopy(), n.key("east", "n1")
 	west.Status.Endpoints = []spokev1alpha1.ReportedEndpoint{
 		{Node: "n1", Address: n.address("west", 0), PublicKey: key, WireGuardPort: wireGuardPort},
 		{Node: "thief", Address: theirs, PublicKey: key, WireGuardPort: wireGuardPort},
@@ -155,7 +157,7 @@ func (n *tenant) lie(thief client.Client) {
 		{Node: "loopback", Address: "127.0.0.1"},
 	}
 	west.Status.Nodes = []spokev1alpha1.ClusterNode{{Node: "n1", Address: theirs}}
-	n.must(thief.Status().Update(n.ctx, west))
+	n.must(thief.Status().Patch(n.ctx, west, client.MergeFrom(before)))
 }
 
 // refused waits until the hub says of west what it has refused: the beginning of each message by node and reason, and nothing else.
@@ -173,6 +175,15 @@ func (n *tenant) refused(want map[string]string) {
 		}
 		return nil
 	}))
+}
+
+// diagnosed fails unless an admin of the fleet sees it in `kubectl tombolo diagnose`, which ends with an error then.
+func (n *tenant) diagnosed(want string) {
+	n.Helper()
+	out, err := exec.CommandContext(n.ctx, fleet.Lab.Binaries.Path("kubectl-tombolo"), "diagnose", "--kubeconfig", fleet.Hub.Kubeconfig).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), want) {
+		n.Errorf("kubectl tombolo diagnose (error %v) does not say %q:\n%s", err, want, out)
+	}
 }
 
 // toldEast waits until east's copy of west's InterconnectGateway is the hub's.
