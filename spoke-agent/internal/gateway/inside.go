@@ -65,23 +65,11 @@ func (p *Plan) makeInside(in Inputs) {
 func LookInside(
 	own *spokev1alpha1.InterconnectGateway, node string, asked []Inside, results []probe.Result, echoed map[Peer]bool, now time.Time,
 ) health.Inside {
-	found := health.Inside{Asked: len(asked) > 0}
-	if own == nil || !found.Asked {
-		return found
+	if own == nil || len(asked) == 0 {
+		return health.Inside{}
 	}
 	before, others := split(own.Status.Gateways, node)
-	var silent []string
-	for _, pod := range asked {
-		i := slices.IndexFunc(results, func(r probe.Result) bool { return r.Key == pod.Key })
-		switch {
-		case i < 0 && slices.Contains(before.PodNodes, pod.Node), i >= 0 && results[i].Reachable:
-			found.Answering = append(found.Answering, pod.Node)
-		case i >= 0 && now.Sub(results[i].Since) >= insideSettles:
-			silent = append(silent, pod.Node)
-		default:
-			found.Doubtful = true
-		}
-	}
+	found, silent := listen(asked, results, before.PodNodes, now)
 	if len(found.Answering) > 0 {
 		return found
 	}
@@ -89,16 +77,33 @@ func LookInside(
 		found.CutOff = c.Message
 	}
 	for _, witness := range others {
-		for _, there := range silent {
-			if echoed[Peer{own.Spec.Cluster, witness.Node}] && slices.Contains(witness.PodNodes, there) {
-				found.CutOff = fmt.Sprintf("No pod of another node answers this node through OVN, and of node %s one answers gateway node %s. What came here for pods would be lost, "+
-					"so this node answers no echoes, and other gateway nodes carry its packets. Look whether Open vSwitch and ovn-controller work on the node, and whether "+
-					"the encapsulation between nodes (Geneve, UDP 6081) passes.", there, witness.Node)
-				return found
-			}
+		i := slices.IndexFunc(silent, func(there string) bool { return slices.Contains(witness.PodNodes, there) })
+		if i < 0 || !echoed[Peer{own.Spec.Cluster, witness.Node}] {
+			continue
 		}
+		found.CutOff = fmt.Sprintf("No pod of another node answers this node through OVN, and of node %s one answers gateway node %s. What came here for pods would be lost, "+
+			"so this node answers no echoes, and other gateway nodes carry its packets. Look whether Open vSwitch and ovn-controller work on the node, and whether "+
+			"the encapsulation between nodes (Geneve, UDP 6081) passes.", silent[i], witness.Node)
+		break
 	}
 	return found
+}
+
+// listen says which nodes' pods answer, and which are silent for good. heard are those that answered the agent before this one.
+func listen(asked []Inside, results []probe.Result, heard []string, now time.Time) (found health.Inside, silent []string) {
+	found.Asked = true
+	for _, pod := range asked {
+		i := slices.IndexFunc(results, func(r probe.Result) bool { return r.Key == pod.Key })
+		switch {
+		case i < 0 && slices.Contains(heard, pod.Node), i >= 0 && results[i].Reachable:
+			found.Answering = append(found.Answering, pod.Node)
+		case i >= 0 && now.Sub(results[i].Since) >= insideSettles:
+			silent = append(silent, pod.Node)
+		default:
+			found.Doubtful = true
+		}
+	}
+	return found, silent
 }
 
 // split takes a node's own entry out of the list.
