@@ -75,7 +75,7 @@ func TestGatewayDies(t *testing.T) {
 			n.survives(pods, far, blackout{
 				begin: func(ctx context.Context) error { return fleet.Lab.LoseGeneve(ctx, "east", "n1") },
 				end:   func(ctx context.Context) error { return fleet.Lab.PassGeneve(ctx) },
-				dark:  16 * time.Second, wake: 4 * time.Second,
+				dark:  12 * time.Second, wake: 3 * time.Second,
 				told: func() {
 					n.dataPath(spokev1alpha1.ReasonNoWayToPods, "gateway node n1: PodsReachable: No pod of another node answers")
 				},
