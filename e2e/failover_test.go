@@ -9,10 +9,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/e2e/lab/netns"
 	"github.com/tombolo-io/tombolo/e2e/lab/node"
@@ -20,7 +24,7 @@ import (
 	"github.com/tombolo-io/tombolo/e2e/story"
 )
 
-// TestGatewayDies cuts one of east's two gateway nodes off the other clusters while pods of a third node talk to west: all flows are
+// TestGatewayDies takes one of east's two gateway nodes away, in several ways, while pods of a third node talk to west: all flows are
 // whole again long before anybody takes the label off it, and when it is back it is used again.
 func TestGatewayDies(t *testing.T) {
 	n := newTenant(t, "failover")
@@ -33,51 +37,108 @@ func TestGatewayDies(t *testing.T) {
 	}
 	far := n.podOn("west", "far", "vpc-2", "n1")
 	n.verified("one-two")
-	t.Run("ByOwnGateways", func(t *testing.T) {
-		n := &tenant{T: t, ctx: n.ctx, name: n.name}
-		n.direct(pods[0], far, map[string]bool{"pod": true, "node": true})
-		n.survives(pods, far)
-	})
-	t.Run("ByOVN", func(t *testing.T) {
-		n := &tenant{T: t, ctx: n.ctx, name: n.name}
-		n.directPath(false)
-		t.Cleanup(func() { n.directPath(true) })
-		n.by(pods[0], far, "gateway")
-		n.survives(pods, far)
-	})
-}
-
-// directPath lets pods of east send by themselves, or not.
-func (n *tenant) directPath(on bool) {
-	n.Helper()
-	var set []string
-	if !on {
-		set = []string{"node.directPath=false"}
-	}
-	n.check(fleet.Lab.Upgrade(context.WithoutCancel(n.ctx), "east", set...))
-}
-
-// survives cuts gateway node n1 of east off, and joins it again.
-func (n *tenant) survives(pods []*story.Pod, far *story.Pod) {
-	n.Helper()
-	const before, dark, after = time.Second, 8 * time.Second, 6 * time.Second
 	east, err := fleet.Lab.Cluster("east")
 	n.must(err)
 	n1 := east.Nodes[0]
+	underlay := blackout{
+		begin: func(context.Context) error { return netns.LinkDown(n1.NetNS, node.WANIf) },
+		end:   func(context.Context) error { return netns.LinkUp(n1.NetNS, node.WANIf) },
+		dark:  8 * time.Second,
+	}
+	t.Run("ByOwnGateways", func(t *testing.T) {
+		n := &tenant{T: t, ctx: n.ctx, name: n.name}
+		n.direct(pods[0], far, map[string]bool{"pod": true, "node": true})
+		n.survives(pods, far, underlay)
+	})
+	t.Run("Power", func(t *testing.T) {
+		n := &tenant{T: t, ctx: n.ctx, name: n.name}
+		n.deletesNothing(func() {
+			n.survives(pods, far, blackout{
+				begin: func(ctx context.Context) error { return fleet.Lab.KillNode(ctx, "east", "n1") },
+				end:   func(ctx context.Context) error { return fleet.Lab.ReviveNode(ctx, "east", "n1") },
+				dark:  8 * time.Second, wake: 15 * time.Second,
+			})
+		})
+		n.must(fleet.Lab.AgentsReady(n.ctx))
+	})
+	t.Run("ByOVNEncrypted", func(t *testing.T) { // what is encrypted leaves pods by OVN
+		n := &tenant{T: t, ctx: n.ctx, name: n.name}
+		n.labelCluster("east", networkv1alpha1.LabelEncryption, `"WireGuard"`)
+		t.Cleanup(func() { n.labelCluster("east", networkv1alpha1.LabelEncryption, "null") })
+		n.encrypted("one-two")
+		n.by(pods[0], far, "gateway")
+		if seen := n.onTheWire(func() { n.survives(pods, far, underlay) }); seen[vxlanPort] != 0 || seen[wireGuardPort] < 1000 {
+			t.Errorf("between the clusters UDP ports %v were seen", seen)
+		}
+		t.Run("Inside", func(t *testing.T) { // it answers from outside, and loses what it gives to OVN
+			n := &tenant{T: t, ctx: n.ctx, name: n.name}
+			n.survives(pods, far, blackout{
+				begin: func(ctx context.Context) error { return fleet.Lab.LoseGeneve(ctx, "east", "n1") },
+				end:   func(ctx context.Context) error { return fleet.Lab.PassGeneve(ctx) },
+				dark:  12 * time.Second, wake: 3 * time.Second,
+				told: func() {
+					n.dataPath(spokev1alpha1.ReasonNoWayToPods, "gateway node n1: PodsReachable: No pod of another node answers")
+				},
+			})
+			n.dataPath("Ready", "Every gateway node is as it should be.")
+		})
+	})
+}
+
+// blackout takes n1 of east away.
+type blackout struct {
+	begin, end func(context.Context) error
+	// dark is how long it lasts, and wake how long end may take.
+	dark, wake time.Duration
+	// told, if any, looks at what else is said in the dark.
+	told func()
+}
+
+// deletesNothing fails when anything that the hub tells the clusters is gone, or is another object, after f.
+func (n *tenant) deletesNothing(f func()) {
+	n.Helper()
+	told := func() map[string]bool {
+		all := map[string]bool{}
+		for _, list := range []client.ObjectList{&spokev1alpha1.LocalRouterList{}, &spokev1alpha1.InterconnectGatewayList{}} {
+			n.must(fleet.Hub.List(n.ctx, list))
+			n.must(meta.EachListItem(list, func(o runtime.Object) error {
+				all[fmt.Sprintf("%T %s %s", o, client.ObjectKeyFromObject(o.(client.Object)), o.(client.Object).GetUID())] = o.(client.Object).GetDeletionTimestamp() == nil
+				return nil
+			}))
+		}
+		return all
+	}
+	was, believed := told(), n.endpoints()
+	f()
+	if diff := cmp.Diff(was, told()); diff != "" {
+		n.Errorf("the hub tells something else: %s", diff)
+	}
+	if diff := cmp.Diff(believed, n.endpoints()); diff != "" {
+		n.Errorf("what the fleet believes changed: %s", diff)
+	}
+}
+
+// survives takes gateway node n1 of east away, and brings it back.
+func (n *tenant) survives(pods []*story.Pod, far *story.Pod, b blackout) {
+	n.Helper()
+	const before, after = time.Second, 6 * time.Second
 	var flows []pinging
 	for _, pod := range pods {
-		flows = append(flows, n.ping(pod, far, before+dark+after))
+		flows = append(flows, n.ping(pod, far, before+b.dark+b.wake+after))
 	}
 	time.Sleep(before)
 	cut := time.Now()
-	n.must(netns.LinkDown(n1.NetNS, node.WANIf))
-	n.Cleanup(func() { n.check(netns.LinkUp(n1.NetNS, node.WANIf)) })
+	n.must(b.begin(n.ctx))
+	n.Cleanup(func() { n.check(b.end(context.WithoutCancel(n.ctx))) })
 	n.gateway("n1", metav1.ConditionFalse, spokev1alpha1.ReasonGatewayUnreachable)
 	told := time.Since(cut)
 	n.Logf("told after %s", told.Round(time.Millisecond))
-	time.Sleep(time.Until(cut.Add(dark)))
+	if b.told != nil {
+		b.told()
+	}
+	time.Sleep(time.Until(cut.Add(b.dark)))
 	joined := time.Now()
-	n.must(netns.LinkUp(n1.NetNS, node.WANIf))
+	n.must(b.end(n.ctx))
 	n.gateway("n1", metav1.ConditionTrue, spokev1alpha1.ReasonGatewayReachable)
 	n.Logf("told to be back after %s", time.Since(joined).Round(time.Millisecond))
 	for i, flow := range flows {

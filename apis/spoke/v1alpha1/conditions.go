@@ -99,6 +99,9 @@ const (
 	// ConditionReachable is False while other gateway nodes of the cluster get no answer from the node on the underlay: the cluster's routers
 	// send to other gateway nodes until it answers again. It is there once this has happened.
 	ConditionReachable = "Reachable"
+	// ConditionPodsReachable is False while no pod of another node answers the node through OVN although another gateway node gets answers there: it
+	// answers no echoes then, so that others send elsewhere. It is there while such pods are.
+	ConditionPodsReachable = "PodsReachable"
 	// ConditionMTUSufficient is False when the largest packets of pods do not fit the underlay, or the tunnel.
 	ConditionMTUSufficient = "MTUSufficient"
 )
@@ -137,6 +140,8 @@ const (
 	ReasonGatewayUnreachable = "GatewayUnreachable"
 	// ReasonGatewayReachable: the node answers again.
 	ReasonGatewayReachable = "GatewayReachable"
+	// ReasonNoWayToPods: Open vSwitch or the network between the cluster's nodes loses what the node gives to OVN.
+	ReasonNoWayToPods = "NoWayToPods"
 	// ReasonFailed: something else; the message has it.
 	ReasonFailed = "Failed"
 )

@@ -210,7 +210,12 @@ type InterconnectGatewayStatus struct {
 type GatewayNode struct {
 	// Node name.
 	Node string `json:"node"`
-	// Conditions: DataPathReady, FirstOnHooks, SlowPathReady, EncryptionReady, MTUSufficient, and Reachable, which is not the node's own word.
+	// PodNodes are other nodes of the cluster that this one reaches through OVN: of the first eight with pods of Vpcs those of which a pod answers.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=8
+	PodNodes []string `json:"podNodes,omitempty"`
+	// Conditions: DataPathReady, FirstOnHooks, SlowPathReady, EncryptionReady, MTUSufficient, PodsReachable, and Reachable, which is not the node's own word.
 	// What is False has the cure in its message.
 	// +optional
 	// +listType=map

@@ -38,6 +38,7 @@ func compile(cfg Config, devices map[string]device) map[string]entries {
 		vxlan:     uint32(devices[cfg.Underlay.VXLAN].index),
 		own:       ownID(cfg.Own),
 		echo:      cfg.Underlay.EchoPort,
+		quiet:     cfg.Underlay.Quiet,
 	}.encode())
 	for vni, name := range vpcNames(cfg) {
 		put(gatewayMapTomboloNames, encodeUint32(vni), encodeName(name))

@@ -41,6 +41,9 @@ type Underlay struct {
 	// EchoPort is the UDP port of this node that its echoes are sent from (see package tunnelprobe): answers to it are taken
 	// from the tunnel. 0 is none.
 	EchoPort uint16
+	// Quiet answers no echoes: others then send to other gateways, if they know one that answers. What they send here all the same
+	// is forwarded as ever.
+	Quiet bool
 	// XDP relays before the kernel makes an skb of a packet (tombolo_xdp on the interface); what it can't send goes
 	// the way that it goes without. It is for physical interfaces whose driver has XDP, on nodes that forward IPv4
 	// (ip_forward). Where the wire carries VLANs the interface must leave their tags on (ethtool -K … rxvlan off): XDP

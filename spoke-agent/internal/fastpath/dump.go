@@ -145,6 +145,9 @@ func (d dumper) underlay(value []byte) (string, error) {
 	if e.echo != 0 {
 		line += fmt.Sprintf(" echo port=%d", e.echo)
 	}
+	if e.quiet {
+		line += " quiet"
+	}
 	return line, err
 }
 

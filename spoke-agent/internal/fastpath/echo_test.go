@@ -133,3 +133,24 @@ func TestEcho(t *testing.T) {
 		})
 	}
 }
+
+// TestQuiet: a gateway that says no word still carries packets, and speaks again when it is told to.
+func TestQuiet(t *testing.T) {
+	ns, f := storyGateway(t)
+	request := echoed{src: "198.51.100.1", dst: "192.0.2.1", srcPort: 40000, dstPort: 4789, ttl: 63, asked: 1, asking: 2, protocol: 0x88b5, body: 16}.bytes(underlayMAC, someMAC)
+	inner := ip4{ttl: 3, protocol: udp, src: "10.1.2.3", dst: "10.1.1.2", payload: udpDatagram(53, 1000, []byte("answer"))}.bytes()
+	for _, quiet := range []bool{true, false} {
+		cfg := storyConfig()
+		cfg.Underlay.Quiet = quiet
+		ns.MustDo(t, func() error { return f.Set(cfg) })
+		got := runStory(t, ns, f, f.programs.TomboloIn, "ul0", request, skbContext{})
+		if want := map[bool]int32{true: dropped, false: redirect}[quiet]; got.Verdict != want || quiet != (got.Drops["not_here"] == 1) {
+			t.Errorf("quiet %t: verdict %d, drops %v", quiet, got.Verdict, got.Drops)
+		}
+		data := ethernet(underlayMAC, someMAC, 0x0800, ip4{frag: 0x4000, ttl: 63, protocol: udp, src: "198.51.100.2", dst: "192.0.2.1",
+			payload: udpDatagram(50000, 4789, vxlan(100, ethernet(someMAC, someMAC, 0x0800, inner)))}.bytes())
+		if got := runStory(t, ns, f, f.programs.TomboloIn, "ul0", data, skbContext{}); got.Verdict != redirect {
+			t.Errorf("quiet %t: a packet of a Vpc gets verdict %d, drops %v", quiet, got.Verdict, got.Drops)
+		}
+	}
+}

@@ -55,7 +55,7 @@ var (
 		"not_relayed",          // in: from this cluster to that one nothing may pass this node
 		"ttl",                  // in: passed on so often that the outer TTL is used up
 		"checksum",             // in: to be passed on, but with a UDP checksum over the outer addresses
-		"not_here",             // in: for no pod of this node, which is no gateway of the Vpc and may not pass it on
+		"not_here",             // in: for no pod of this node, which is no gateway of the Vpc and may not pass it on; or an echo, of which the node answers none now
 	}
 	slowReasons = []string{
 		"no_port",     // out: the port is in no map
@@ -98,6 +98,8 @@ type underlayEntry struct {
 	own uint64
 	// echo is the UDP port that echoes are sent from; 0 for none.
 	echo uint16
+	// quiet is true while no echo is answered.
+	quiet bool
 }
 
 func (e underlayEntry) encode() []byte {
@@ -111,6 +113,9 @@ func (e underlayEntry) encode() []byte {
 	b = native.AppendUint32(b, e.vxlan)
 	b = native.AppendUint64(b, e.own)
 	b = binary.BigEndian.AppendUint16(b, e.echo)
+	if e.quiet {
+		return append(b, 1, 0, 0, 0, 0, 0)
+	}
 	return append(b, 0, 0, 0, 0, 0, 0)
 }
 
@@ -129,6 +134,7 @@ func decodeUnderlay(b []byte) (underlayEntry, error) {
 		vxlan:     native.Uint32(b[28:]),
 		own:       native.Uint64(b[32:]),
 		echo:      binary.BigEndian.Uint16(b[40:]),
+		quiet:     b[42] != 0,
 	}, nil
 }
 

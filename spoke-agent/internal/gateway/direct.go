@@ -21,10 +21,11 @@ type Pod struct {
 	HostEnd, SwitchEnd string
 }
 
-// Hosted is a pod of the cluster that the programs of its node know.
+// Hosted is a pod of the cluster.
 type Hosted struct {
-	// Node is the address of its node on the underlay.
-	Node netip.Addr
+	// NodeName is the name of its node, and Node the node's address on the underlay; the zero Addr when the programs there do not know the pod.
+	NodeName string
+	Node     netip.Addr
 	// Vpc as "namespace/name", and the pod's address there.
 	Vpc     string
 	Address netip.Addr
@@ -189,7 +190,7 @@ func makeHosts(in Inputs, nodes []netip.Addr, vnis map[string]uint32) []fastpath
 	var all []fastpath.Host
 	for _, pod := range in.Hosted {
 		vni, ok := vnis[pod.Vpc]
-		if !ok {
+		if !ok || !pod.Node.IsValid() {
 			continue
 		}
 		all = append(all, fastpath.Host{VNI: vni, Address: pod.Address, Node: pod.Node})

@@ -50,7 +50,7 @@ type Inputs struct {
 	Pods []Pod
 	// Nodes of the cluster by name, with the addresses that they have announced.
 	Nodes map[string]netip.Addr
-	// Hosted are all pods of the cluster that send by themselves; only gateways need them.
+	// Hosted are all pods of Vpcs of the cluster; only gateways need them.
 	Hosted []Hosted
 	// Echoed says of gateways whether they answer this node's echoes; what is not known is not there.
 	Echoed map[Peer]bool
@@ -81,6 +81,8 @@ type Plan struct {
 	Fastpath fastpath.Config
 	// Echoes measure the way to the clusters that the routers refer to, and find out which gateways are there.
 	Echoes tunnelprobe.Config
+	// Inside are the pods that stand for the way to their nodes; gateways have them.
+	Inside []Inside
 	// Tunnel is what encrypts; nil when no cluster that the routers refer to must be encrypted.
 	Tunnel *Tunnel
 	// SlowPath is what the kernel has to know for the same ports.
@@ -213,6 +215,7 @@ func (p *Plan) makePaths(in Inputs, own *spokev1alpha1.InterconnectGateway, endp
 	if p.Role != RoleGateway {
 		return // the kernel has no way to other clusters there: OVN does
 	}
+	p.makeInside(in)
 	for i := range p.Ports {
 		p.addSlowRemotes(&p.Ports[i])
 		p.SlowPath.Vpcs = append(p.SlowPath.Vpcs, p.Ports[i].SlowPath)

@@ -51,9 +51,23 @@ type Found struct {
 	// Encrypts is true when there are clusters that must be encrypted; Encryption is why nothing goes to them.
 	Encrypts   bool
 	Encryption error
+	// Inside is what it found of the way to pods of other nodes.
+	Inside Inside
 	// PodMTU, and the interfaces that packets of that size, with what VXLAN adds, should fit.
 	PodMTU int
 	Wires  []Wire
+}
+
+// Inside is what a gateway node finds of the way through OVN to pods of other nodes.
+type Inside struct {
+	// Asked is true when there are such pods.
+	Asked bool
+	// Answering are the nodes of which a pod answers.
+	Answering []string
+	// CutOff is why the node must not get packets for pods; empty when it may.
+	CutOff string
+	// Doubtful is true while something does not answer, and it is too early to say what that means.
+	Doubtful bool
 }
 
 // Wire is an interface that VXLAN packets go through, and its MTU in bytes.
@@ -73,6 +87,9 @@ func Conditions(f Found) []metav1.Condition {
 		if f.Encrypts {
 			conditions = append(conditions, ofError(spokev1alpha1.ConditionEncryptionReady, f.Encryption, "Packets to encrypted clusters go through the tunnel."))
 		}
+	}
+	if f.Inside.Asked {
+		conditions = append(conditions, podsReachable(f.Inside.CutOff))
 	}
 	if len(f.Wires) > 0 {
 		conditions = append(conditions, mtuSufficient(f))
@@ -136,6 +153,13 @@ func firstOnHooks(ahead []string) metav1.Condition {
 	}
 }
 
+func podsReachable(cutOff string) metav1.Condition {
+	if cutOff == "" {
+		return ofError(spokev1alpha1.ConditionPodsReachable, nil, "No other gateway node reaches pods that this one does not.")
+	}
+	return metav1.Condition{Type: spokev1alpha1.ConditionPodsReachable, Status: metav1.ConditionFalse, Reason: spokev1alpha1.ReasonNoWayToPods, Message: short(cutOff)}
+}
+
 func mtuSufficient(f Found) metav1.Condition {
 	var small []string
 	for _, w := range f.Wires {
@@ -154,8 +178,8 @@ func mtuSufficient(f Found) metav1.Condition {
 	}
 }
 
-// Enter is list with node's entry; without conditions the node has none. Whether it is reachable is for others to say. What does not change keeps its transition time.
-func Enter(list []spokev1alpha1.GatewayNode, node string, conditions []metav1.Condition) []spokev1alpha1.GatewayNode {
+// Enter is list with node's entry, with the nodes whose pods answer it; without conditions the node has none. Whether it is reachable is for others to say. What does not change keeps its transition time.
+func Enter(list []spokev1alpha1.GatewayNode, node string, conditions []metav1.Condition, podNodes []string) []spokev1alpha1.GatewayNode {
 	list = slices.Clone(list)
 	i := slices.IndexFunc(list, func(g spokev1alpha1.GatewayNode) bool { return g.Node == node })
 	switch {
@@ -174,7 +198,7 @@ func Enter(list []spokev1alpha1.GatewayNode, node string, conditions []metav1.Co
 	for _, c := range conditions {
 		meta.SetStatusCondition(&entry, c)
 	}
-	list[i].Conditions = entry
+	list[i].Conditions, list[i].PodNodes = entry, podNodes
 	slices.SortFunc(list, func(a, b spokev1alpha1.GatewayNode) int { return cmp.Compare(a.Node, b.Node) })
 	return list
 }
@@ -210,7 +234,7 @@ func Reach(list []spokev1alpha1.GatewayNode, silent map[string]string) (reached 
 
 // severity of a False condition: what stops packets comes first.
 var severity = []string{
-	spokev1alpha1.ConditionDataPathReady, spokev1alpha1.ConditionEncryptionReady, spokev1alpha1.ConditionReachable,
+	spokev1alpha1.ConditionDataPathReady, spokev1alpha1.ConditionEncryptionReady, spokev1alpha1.ConditionPodsReachable, spokev1alpha1.ConditionReachable,
 	spokev1alpha1.ConditionSlowPathReady, spokev1alpha1.ConditionMTUSufficient, spokev1alpha1.ConditionFirstOnHooks,
 }
 

@@ -80,6 +80,10 @@ func TestConditions(t *testing.T) {
 			"DataPathReady True Ready\nFirstOnHooks True Ready\nSlowPathReady True Ready\nEncryptionReady True Ready\nMTUSufficient True Ready\n"},
 		"can't encrypt": {"others are served", func(f *Found) { f.Encrypts, f.Encryption = true, ErrNoKey },
 			"DataPathReady True Ready\nFirstOnHooks True Ready\nSlowPathReady True Ready\nEncryptionReady False NoKey\nMTUSufficient True Ready\n"},
+		"pods answer": {"as they should", func(f *Found) { f.Inside = Inside{Asked: true, Answering: []string{"n3"}} },
+			"DataPathReady True Ready\nFirstOnHooks True Ready\nSlowPathReady True Ready\nPodsReachable True Ready\nMTUSufficient True Ready\n"},
+		"cut off": {"inside", func(f *Found) { f.Inside = Inside{Asked: true, CutOff: "no answer"} },
+			"DataPathReady True Ready\nFirstOnHooks True Ready\nSlowPathReady True Ready\nPodsReachable False NoWayToPods\nMTUSufficient True Ready\n"},
 		"MTU": {"1440 is just enough, 1439 is not", func(f *Found) { f.Wires = append(f.Wires, Wire{"tbwg0", 1439}) },
 			"DataPathReady True Ready\nFirstOnHooks True Ready\nSlowPathReady True Ready\nMTUSufficient False MTUTooSmall\n"},
 	} {
@@ -106,13 +110,13 @@ func TestEnter(t *testing.T) {
 	long := metav1.NewTime(time.Now().Add(-time.Hour).Truncate(time.Second))
 	had := metav1.Condition{Type: "DataPathReady", Status: metav1.ConditionTrue, Reason: "Ready", LastTransitionTime: long}
 	list := []spokev1alpha1.GatewayNode{{Node: "n1", Conditions: []metav1.Condition{had, {Type: "EncryptionReady"}}}, {Node: "n3"}}
-	list = Enter(list, "n2", []metav1.Condition{had})
-	list = Enter(list, "n1", []metav1.Condition{{Type: "DataPathReady", Status: metav1.ConditionTrue, Reason: "Ready"}})
-	want := []spokev1alpha1.GatewayNode{{Node: "n1", Conditions: []metav1.Condition{had}}, {Node: "n2", Conditions: []metav1.Condition{had}}, {Node: "n3"}}
+	list = Enter(list, "n2", []metav1.Condition{had}, []string{"n3"})
+	list = Enter(list, "n1", []metav1.Condition{{Type: "DataPathReady", Status: metav1.ConditionTrue, Reason: "Ready"}}, nil)
+	want := []spokev1alpha1.GatewayNode{{Node: "n1", Conditions: []metav1.Condition{had}}, {Node: "n2", PodNodes: []string{"n3"}, Conditions: []metav1.Condition{had}}, {Node: "n3"}}
 	if diff := cmp.Diff(want, list); diff != "" {
 		t.Errorf("a new node, and one that no more encrypts (-want +got):\n%s", diff)
 	}
-	if got := Enter(Enter(list, "n1", nil), "n9", nil); len(got) != 2 || got[0].Node != "n2" {
+	if got := Enter(Enter(list, "n1", nil, nil), "n9", nil, nil); len(got) != 2 || got[0].Node != "n2" {
 		t.Errorf("after n1 is no gateway any more: %+v", got)
 	}
 }
@@ -137,7 +141,7 @@ func TestReach(t *testing.T) {
 		if diff := cmp.Diff(before, list); diff != "" {
 			t.Errorf("%s: the list that was given changed (-before +after):\n%s", step.reason, diff)
 		}
-		list = Enter(reached, "n2", []metav1.Condition{had}) // what the node says of itself changes none of it
+		list = Enter(reached, "n2", []metav1.Condition{had}, nil) // what the node says of itself changes none of it
 		got, told := "", ""
 		for _, g := range list {
 			if c := meta.FindStatusCondition(g.Conditions, "Reachable"); c != nil {

@@ -31,10 +31,11 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/naming"
 )
 
-// Pod of a Vpc that the programs of its node know.
+// Pod of a Vpc.
 type Pod struct {
-	// Node is the address of its node on the underlay.
-	Node netip.Addr
+	// NodeName is the name of its node, and Node the node's address on the underlay; the zero Addr when the programs there do not know the pod.
+	NodeName string
+	Node     netip.Addr
 	// Vpc as "namespace/name", and the pod's address there.
 	Vpc     string
 	Address netip.Addr
@@ -143,7 +144,7 @@ func addressOf(object metav1.Object) any {
 	return address
 }
 
-// podOf is what a pod's annotations say; nil when it has none of its own, or its node does not know it.
+// podOf is what a pod's annotations say; nil when it has none of its own.
 func podOf(object metav1.Object) any {
 	pod, ok := object.(*corev1.Pod)
 	if !ok {
@@ -153,11 +154,8 @@ func podOf(object metav1.Object) any {
 	if err != nil || a.Port != naming.PodPort(pod.UID) || !a.Address.Addr().Is4() {
 		return nil
 	}
-	node, err := netip.ParseAddr(pod.Annotations[local.AnnotationDirectPath])
-	if err != nil {
-		return nil
-	}
-	return Pod{Node: node, Vpc: a.Vpc, Address: a.Address.Addr()}
+	node, _ := netip.ParseAddr(pod.Annotations[local.AnnotationDirectPath]) // the zero Addr is none
+	return Pod{NodeName: pod.Spec.NodeName, Node: node, Vpc: a.Vpc, Address: a.Address.Addr()}
 }
 
 // view is what is kept of the objects of one kind: a store for a reflector.

@@ -66,12 +66,16 @@ func TestWatch(t *testing.T) {
 	if err := cluster.Client.Update(t.Context(), unknown); err != nil {
 		t.Fatal(err)
 	}
-	eventuallyPods(t, w, []neighbours.Pod{{Node: addr("192.0.2.1"), Vpc: "demo/v", Address: addr("10.0.0.2")}})
+	eventuallyPods(t, w, []neighbours.Pod{{NodeName: "n1", Node: addr("192.0.2.1"), Vpc: "demo/v", Address: addr("10.0.0.2")}, {NodeName: "n1", Vpc: "demo/v", Address: addr("10.0.0.8")}})
+	if err := cluster.Client.Delete(t.Context(), unknown, client.GracePeriodSeconds(0)); err != nil {
+		t.Fatal(err)
+	}
+	eventuallyPods(t, w, []neighbours.Pod{{NodeName: "n1", Node: addr("192.0.2.1"), Vpc: "demo/v", Address: addr("10.0.0.2")}})
 
 	<-changes // of the first list
 	attach(t, cluster.Client, p, p, "10.0.0.3/24")
 	<-changes
-	eventuallyPods(t, w, []neighbours.Pod{{Node: addr("192.0.2.1"), Vpc: "demo/v", Address: addr("10.0.0.3")}})
+	eventuallyPods(t, w, []neighbours.Pod{{NodeName: "n1", Node: addr("192.0.2.1"), Vpc: "demo/v", Address: addr("10.0.0.3")}})
 	p.Status.Phase = corev1.PodSucceeded
 	if err := cluster.Client.Status().Update(t.Context(), p); err != nil {
 		t.Fatal(err)
@@ -124,11 +128,14 @@ func eventuallyNodes(t *testing.T, w *neighbours.Watch, want map[string]netip.Ad
 	})
 }
 
+// inOrder: there is none among pods.
+var inOrder = cmpopts.SortSlices(func(a, b neighbours.Pod) bool { return a.Address.Less(b.Address) })
+
 func eventuallyPods(t *testing.T, w *neighbours.Watch, want []neighbours.Pod) {
 	t.Helper()
 	clustertest.Eventually(t, fmt.Sprintf("pods %v", want), func(context.Context) error {
 		pods, known := w.Pods()
-		if diff := cmp.Diff(want, pods, cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateEmpty()); diff != "" || !known {
+		if diff := cmp.Diff(want, pods, cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateEmpty(), inOrder); diff != "" || !known {
 			return errors.New("(-want +got) " + diff)
 		}
 		return nil

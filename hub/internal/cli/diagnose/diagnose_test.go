@@ -157,6 +157,10 @@ func TestSickHub(t *testing.T) {
 		"no gateways":     {"none labelled", func(f *facts.Facts) { s := &f.Gateways[0].Status; s.Gateways, s.Endpoints = nil, nil }, "every cluster has gateway nodes", terminal.Waiting, "has no gateway node"},
 		"not announced":   {"labelled, and no address", func(f *facts.Facts) { f.Gateways[0].Status.Endpoints = nil }, "every cluster has gateway nodes", terminal.Failed, "announce no address"},
 		"not approved":    {"another has the address", func(f *facts.Facts) { f.Gateways[0].Spec.Endpoints = nil }, "every cluster has gateway nodes", terminal.Failed, "approves none"},
+		"refused endpoint": {"another cluster's address, or an error", func(f *facts.Facts) {
+			f.Gateway("east").Spec.Refused = []spokev1alpha1.RefusedReport{{Node: "thief", Address: "192.0.2.9", Reason: "AddressTaken", Message: "is west's"}}
+		}, "every cluster has gateway nodes", terminal.Failed, "reports node thief with address 192.0.2.9, and the hub refuses that: AddressTaken"},
+		"cut off node":    {"others carry its packets", func(f *facts.Facts) { nodeIs(f, is("PodsReachable", "False", "NoWayToPods", "Geneve")) }, "gateway nodes are well", terminal.Waiting, "NoWayToPods"},
 		"sick node":       {"an old kernel", func(f *facts.Facts) { nodeIs(f, is("DataPathReady", "False", "KernelTooOld", "needs 6.6")) }, "gateway nodes are well", terminal.Failed, "needs 6.6"},
 		"restricted node": {"works", func(f *facts.Facts) { nodeIs(f, is("SlowPathReady", "False", "PortOccupied", "4789")) }, "gateway nodes are well", terminal.Waiting, "PortOccupied"},
 		"stuck":           {"leaving for an hour", func(f *facts.Facts) { f.ManagedClusters[0].DeletionTimestamp = new(ago(time.Hour)) }, "no cluster is stuck while it leaves", terminal.Failed, "for 1h0m0s"},

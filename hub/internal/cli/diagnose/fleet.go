@@ -170,7 +170,16 @@ func gatewaysPresent(f *facts.Facts) []Finding {
 	return findings
 }
 
+// endpointFindings are what is wrong with a cluster's gateways as the others know them. What the hub refuses may be an error of that cluster, or a
+// lie: the message says what is whose, and what to do.
 func endpointFindings(subject string, gateway *spokev1alpha1.InterconnectGateway) []Finding {
+	var refused []Finding
+	for _, r := range gateway.Spec.Refused {
+		refused = append(refused, failed(subject, fmt.Sprintf("reports node %s with address %s, and the hub refuses that: %s", r.Node, r.Address, r.Reason), r.Message))
+	}
+	if len(refused) > 0 {
+		return refused
+	}
 	reported := len(gateway.Status.Endpoints)
 	switch {
 	case len(gateway.Status.Gateways) == 0 && reported == 0:

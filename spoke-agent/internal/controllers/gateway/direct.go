@@ -51,9 +51,6 @@ func (r *Reconciler) gatherPods(ctx context.Context, in *gateway.Inputs) error {
 		return errNotKnown
 	}
 	in.Nodes = nodes
-	if !r.DirectPath {
-		return nil
-	}
 	if in.Labelled {
 		pods, known := r.Neighbours.Pods()
 		if !known {
@@ -62,6 +59,9 @@ func (r *Reconciler) gatherPods(ctx context.Context, in *gateway.Inputs) error {
 		for _, pod := range pods {
 			in.Hosted = append(in.Hosted, gateway.Hosted(pod))
 		}
+	}
+	if !r.DirectPath {
+		return nil
 	}
 	plugged, err := r.plugged()
 	if err != nil {

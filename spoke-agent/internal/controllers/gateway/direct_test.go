@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,6 +23,8 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/naming"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/neighbours"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/probe"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/tunnelprobe"
 )
 
 const (
@@ -72,6 +75,31 @@ func (f *fixture) eventuallyHeld(t *testing.T, held bool) {
 		}
 		return nil
 	})
+}
+
+// insideLong is long enough for a pod that does not answer to count as silent.
+const insideLong = time.Minute
+
+// eventuallyQuiet waits until this node answers echoes, or does not, and says which nodes' pods answer it.
+func (f *fixture) eventuallyQuiet(t *testing.T, quiet bool) {
+	t.Helper()
+	clustertest.Eventually(t, fmt.Sprintf("quiet: %t", quiet), func(ctx context.Context) error {
+		own := interconnect("east", true)
+		if err := f.Client.Get(ctx, client.ObjectKeyFromObject(own), own); err != nil {
+			return err
+		}
+		i := slices.IndexFunc(own.Status.Gateways, func(g spokev1alpha1.GatewayNode) bool { return g.Node == "e1" })
+		if i < 0 || slices.Contains(own.Status.Gateways[i].PodNodes, "e3") == quiet || f.world.isQuiet() != quiet {
+			return fmt.Errorf("quiet: %t, gateways %+v", f.world.isQuiet(), own.Status.Gateways)
+		}
+		return nil
+	})
+}
+
+func (w *world) isQuiet() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.config.Underlay.Quiet
 }
 
 // eventuallyAnnounced waits for what the node says of itself.
@@ -150,7 +178,7 @@ func TestNode(t *testing.T) {
 	})
 	t.Run("BecomesGateway", func(t *testing.T) {
 		f.change(func(w *world) {
-			w.pods = []neighbours.Pod{{Node: netip.MustParseAddr("192.0.2.12"), Vpc: "demo/a", Address: netip.MustParseAddr("10.0.0.3")}}
+			w.pods = []neighbours.Pod{{NodeName: "e3", Node: netip.MustParseAddr("192.0.2.12"), Vpc: "demo/a", Address: netip.MustParseAddr("10.0.0.3")}}
 		})
 		f.label(t, "true")
 		own.Spec.Endpoints = append(own.Spec.Endpoints, spokev1alpha1.GatewayEndpoint{Node: "e1", Address: "192.0.2.10"})
@@ -164,6 +192,26 @@ func TestNode(t *testing.T) {
 			}
 			return nil
 		})
+	})
+	t.Run("ReachesNoPods", func(t *testing.T) {
+		clustertest.Eventually(t, "another gateway's word", func(ctx context.Context) error { // the agent writes the same status
+			fresh := interconnect("east", true)
+			if err := f.Client.Get(ctx, client.ObjectKeyFromObject(fresh), fresh); err != nil {
+				return err
+			}
+			fresh.Status.Gateways = append(fresh.Status.Gateways, spokev1alpha1.GatewayNode{Node: "e2", PodNodes: []string{"e3"}})
+			return f.Client.Status().Update(ctx, fresh)
+		})
+		f.change(func(w *world) {
+			w.measured = []tunnelprobe.Result{{Target: tunnelprobe.Target{Cluster: "east", Node: "e2"}, Reachable: true}}
+			w.results["pods of node e3"] = probe.Result{Key: "pods of node e3", Since: time.Now().Add(-insideLong)}
+		})
+		f.eventuallyQuiet(t, true)
+		f.eventuallyEvent(t, "Warning NoWayToPods Gateway node e1: No pod of another node answers this node through OVN, and of node e3 one answers gateway node e2.")
+		f.change(func(w *world) {
+			w.results["pods of node e3"] = probe.Result{Key: "pods of node e3", Reachable: true, Since: time.Now()}
+		})
+		f.eventuallyQuiet(t, false)
 	})
 	t.Run("IsNoGatewayAnyMore", func(t *testing.T) {
 		own.Spec.Endpoints = own.Spec.Endpoints[:1]

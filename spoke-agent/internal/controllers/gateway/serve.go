@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/fastpath"
@@ -47,6 +48,8 @@ func (r *Reconciler) serve(ctx context.Context, in gateway.Inputs, p gateway.Pla
 		errs = append(errs, err)
 	}
 	config.Underlay.EchoPort = r.Echoes.Port()
+	r.found.Inside = gateway.LookInside(gateway.Own(in.Gateways), r.Node, p.Inside, r.Prober.Results(), in.Echoed, time.Now())
+	config.Underlay.Quiet = r.found.Inside.CutOff != ""
 	errs = append(errs, r.program(ctx, p, config, slow, problems), r.remove(ctx, routers, p.Removed))
 	if err := r.Prober.Set(probes); err != nil {
 		errs = append(errs, fmt.Errorf("set probes: %w", err))
@@ -104,6 +107,11 @@ func (r *Reconciler) carried(p gateway.Plan) (fastpath.Config, link.SlowPath, []
 		config.Ports, slow.Vpcs = append(config.Ports, port.Fastpath), append(slow.Vpcs, port.SlowPath)
 		for _, target := range port.Probes {
 			probes = append(probes, target.Target)
+		}
+	}
+	for _, inside := range p.Inside {
+		if slices.Contains(ends, inside.Interface) {
+			probes = append(probes, inside.Target)
 		}
 	}
 	return knownVpcs(config), slow, probes, nil

@@ -26,7 +26,7 @@ import (
 func (r *Reconciler) tell(ctx context.Context) (fine bool, err error) {
 	conditions := health.Conditions(r.found)
 	r.metrics.describeConditions(conditions)
-	fine = !slices.ContainsFunc(conditions, func(c metav1.Condition) bool { return c.Status != metav1.ConditionTrue })
+	fine = !r.found.Inside.Doubtful && !slices.ContainsFunc(conditions, func(c metav1.Condition) bool { return c.Status != metav1.ConditionTrue })
 	var gateways spokev1alpha1.InterconnectGatewayList
 	if err := r.client.List(ctx, &gateways, client.InNamespace(local.Namespace)); err != nil {
 		return fine, fmt.Errorf("list copies: %w", err)
@@ -37,7 +37,7 @@ func (r *Reconciler) tell(ctx context.Context) (fine bool, err error) {
 		return fine, nil // the hub has not made one for the cluster yet
 	}
 	before := own.DeepCopy()
-	own.Status.Gateways = health.Enter(own.Status.Gateways, r.Node, conditions)
+	own.Status.Gateways = health.Enter(own.Status.Gateways, r.Node, conditions, r.found.Inside.Answering)
 	health.Summarize(&own.Status.Conditions, own.Generation, health.Worst(own.Status.Gateways, nil))
 	if equality.Semantic.DeepEqual(before.Status, own.Status) {
 		return fine, nil

@@ -147,6 +147,7 @@ func (f *fixture) eventuallyConditions(t *testing.T, want, worst string) {
 	})
 }
 
+// eventuallyEvent waits for an event that begins so.
 func (f *fixture) eventuallyEvent(t *testing.T, want string) {
 	t.Helper()
 	clustertest.Eventually(t, "event "+want, func(ctx context.Context) error {
@@ -157,7 +158,7 @@ func (f *fixture) eventuallyEvent(t *testing.T, want string) {
 		var seen []string
 		for _, e := range all.Items {
 			seen = append(seen, fmt.Sprintf("%s %s %s", e.Type, e.Reason, e.Note))
-			if seen[len(seen)-1] == want && e.Regarding.Kind == "InterconnectGateway" {
+			if strings.HasPrefix(seen[len(seen)-1], want) && e.Regarding.Kind == "InterconnectGateway" {
 				return nil
 			}
 		}

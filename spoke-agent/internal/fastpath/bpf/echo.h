@@ -15,7 +15,7 @@
 #define ECHO_ASKING 2
 
 // answer sends a request back where it came from, as it came and never longer. What is no request, such as an answer,
-// is dropped, so nothing is sent back twice. UDP's checksum stays what it was: its words only change places.
+// is dropped, so nothing is sent back twice; so are requests while the node is quiet. UDP's checksum stays what it was: its words only change places.
 static __always_inline int answer(struct __sk_buff *skb, struct outer *o, const struct underlay *underlay)
 {
 	__u8 *asked = &o->inner.h_dest[ETH_ALEN - 1], *asking = &o->inner.h_source[ETH_ALEN - 1];
@@ -24,6 +24,8 @@ static __always_inline int answer(struct __sk_buff *skb, struct outer *o, const 
 
 	if (o->inner.h_proto != bpf_htons(ECHO_ETHERTYPE) || *asked != ECHO_ASKED || *asking != ECHO_ASKING)
 		return drop(DROP_NOT_IPV4);
+	if (underlay->quiet)
+		return drop(DROP_NOT_HERE);
 	*asked = ECHO_ASKING;
 	*asking = ECHO_ASKED;
 	o->udp.source = o->udp.dest;

@@ -29,7 +29,9 @@ struct underlay {
 	__u64 own;
 	// The UDP port that this node's echoes are sent from, 0 for none.
 	__be16 echo;
-	__u8 unused[6];
+	// Not 0 while this node answers no echoes, so that others send elsewhere.
+	__u8 quiet;
+	__u8 unused[5];
 };
 
 // delivery is where packets for a VNI go: the gateway port, or ifindex 0 where this node has none. address is this
