@@ -13,6 +13,9 @@ import (
 	"github.com/tombolo-io/tombolo/e2e/lab/ovn"
 )
 
+// underlaysBits is the length of the prefix of all underlays.
+const underlaysBits = 16
+
 // Interconnect starts OVN's own interconnection beside Tombolo, for comparison: the clusters' underlays become one Ethernet, on
 // which Open vSwitch sends Geneve from cluster to cluster.
 func (l *Lab) Interconnect(ctx context.Context) (*ovn.Interconnection, error) {
@@ -23,10 +26,10 @@ func (l *Lab) Interconnect(ctx context.Context) (*ovn.Interconnection, error) {
 	if err := joinUnderlays(l.options.fabric(), spokes[0], spokes[1]); err != nil {
 		return nil, fmt.Errorf("join underlays: %w", err)
 	}
-	for i, c := range l.Spokes {
-		other := l.Spokes[1-i]
+	for _, c := range l.Spokes {
 		for _, n := range c.Nodes {
-			if err := netns.AddRoute(n.OVS.NetNS, other.place.underlayNet().Masked(), netip.Addr{}, ovn.PhysicalBridge); err != nil {
+			// Open vSwitch takes no route whose source address it can't tell by the prefix.
+			if err := netns.AddAddr(n.OVS.NetNS, ovn.PhysicalBridge, netip.PrefixFrom(n.OVS.EncapIP.Addr(), underlaysBits)); err != nil {
 				return nil, err
 			}
 		}

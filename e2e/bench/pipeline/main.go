@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -132,7 +133,7 @@ func (p *pair) take(ctx context.Context, v variant) error {
 			return err
 		}
 	}
-	if err := p.ic.Route(ctx, v.interconnection, p.members...); err != nil {
+	if err := p.route(ctx, v.interconnection); err != nil {
 		return err
 	}
 	return story.Eventually(ctx, "packets by "+v.name, func(ctx context.Context) error {
@@ -141,8 +142,12 @@ func (p *pair) take(ctx context.Context, v variant) error {
 		if err != nil {
 			return err
 		}
-		if report, err := p.from.Ping(ctx, p.to.Address, packets, 2*time.Millisecond); err != nil || report.Lost > 0 {
-			return fmt.Errorf("%d of %d packets were lost: %w", report.Lost, packets, err)
+		report, err := p.from.Ping(ctx, p.to.Address, packets, 2*time.Millisecond)
+		if err != nil {
+			return err
+		}
+		if report.Lost > 0 {
+			return fmt.Errorf("%d of %d packets were lost", report.Lost, packets)
 		}
 		after, err := p.byPath(ctx)
 		if err != nil {
@@ -156,6 +161,36 @@ func (p *pair) take(ctx context.Context, v variant) error {
 		}
 		return nil
 	})
+}
+
+// route takes the peering away and lets ovn-ic exchange routes, or the other way round: never both.
+func (p *pair) route(ctx context.Context, interconnection bool) error {
+	peering := story.Manifest("peering")
+	if !interconnection {
+		if err := p.ic.Route(ctx, false, p.members...); err != nil {
+			return err
+		}
+		return p.fleet.Hub.Apply(ctx, peering)
+	}
+	if err := p.fleet.Hub.DeleteAll(ctx, peering); err != nil {
+		return err
+	}
+	err := story.Eventually(ctx, "routers without routes", func(ctx context.Context) error {
+		for i, m := range p.members {
+			routes, err := m.Central.NBCtl(ctx, "lr-route-list", m.Router)
+			if other := []*story.Pod{p.to, p.from}[i].Address.As4(); err == nil && strings.Contains(routes, fmt.Sprintf("%d.%d.", other[0], other[1])) {
+				err = fmt.Errorf("%s has\n%s", m.Router, routes)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return p.ic.Route(ctx, true, p.members...)
 }
 
 // byPath are the packets between the two Vpcs in both clusters' counters.

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tombolo-io/tombolo/e2e/lab/debian"
@@ -121,10 +122,27 @@ func (i *Interconnection) join(ctx context.Context, transit string, m Member) er
 	return context.Cause(ctx)
 }
 
-// Route lets ovn-ic exchange the members' routes, or take them back. It does not wait for them.
+// learned is how ovn-ic marks its routes in a northbound database.
+const learned = "ic-learned-route"
+
+// Route lets ovn-ic exchange the members' routes, or take them back, and waits until that has happened. Static routes of a member to
+// another one's prefixes must be gone before: ovn-ic advertises them too, and finds no end.
 func (i *Interconnection) Route(ctx context.Context, on bool, members ...Member) error {
 	for _, m := range members {
-		if _, err := m.Central.NBCtl(ctx, "set", "NB_Global", ".", fmt.Sprintf("options:ic-route-adv=%t", on), fmt.Sprintf("options:ic-route-learn=%t", on)); err != nil {
+		if _, err := m.Central.NBCtl(ctx, "set", "NB_Global", ".", fmt.Sprintf("options:ic-route-adv=%t", on), "options:ic-route-learn=true"); err != nil {
+			return err
+		}
+	}
+	for _, m := range members {
+		p, _ := i.Dir.Find(m.Central.Cluster + "-ovn-ic")
+		err := proc.Wait(ctx, "routes of "+m.Central.Cluster, p, func(ctx context.Context) error {
+			routes, err := m.Central.NBCtl(ctx, "--bare", "--columns=external_ids", "list", "Logical_Router_Static_Route")
+			if err == nil && strings.Contains(routes, learned) != on {
+				err = fmt.Errorf("routes by ovn-ic are wanted: %t; there are: %q", on, routes)
+			}
+			return err
+		})
+		if err != nil {
 			return err
 		}
 	}
