@@ -118,7 +118,7 @@ func run(ctx context.Context, o options, only string) (r *report.Report, err err
 		return r, err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	table, err := measure.Rounds(ctx, o.rounds, s.tasks, func(round int) { progress("round %d of %d", round+1, o.rounds) })
+	table, err := measure.Rounds(ctx, o.rounds, s.tasks, s.thread, func(round int) { progress("round %d of %d", round+1, o.rounds) })
 	if err != nil {
 		return r, err
 	}

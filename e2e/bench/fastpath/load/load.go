@@ -79,8 +79,8 @@ type Session struct {
 // command is the first argument of the process that Start starts.
 const command = "load"
 
-// patient is how long all turns of a Session may take.
-const patient = time.Minute
+// longest is how long all turns of a Session may take.
+const longest = time.Minute
 
 // Start starts this program again as a load, and waits until both ends are connected.
 func Start(ctx context.Context, r Request) (*Session, error) {
@@ -96,19 +96,21 @@ func Start(ctx context.Context, r Request) (*Session, error) {
 	if err != nil {
 		return nil, errors.Join(err, childAsk.Close(), ask.Close())
 	}
-	ctx, cancel := context.WithTimeout(ctx, patient)
+	ctx, cancel := context.WithTimeout(ctx, longest)
 	s := &Session{request: r, cmd: exec.CommandContext(ctx, "/proc/self/exe", command), ask: ask, tell: tell, cancel: cancel}
 	s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr = bytes.NewReader(in), &s.stdout, &s.stderr
 	s.cmd.ExtraFiles = []*os.File{childAsk, childTell}
 	// A signal of Go's preemption would interrupt system calls that nobody repeats.
 	s.cmd.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1", "GOMAXPROCS=4")
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	// It ends with its pipe. Pdeathsig would end it with the thread that started it.
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	err = s.cmd.Start()
 	err = errors.Join(err, childAsk.Close(), childTell.Close())
 	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}
-	if _, err := s.hear(); err != nil { // it is ready
+	// Not as turns: the copying of its standard input must not have to wait for this thread.
+	if _, err := io.ReadFull(s.tell, make([]byte, turnSize)); err != nil {
 		_, err := s.End()
 		return nil, err
 	}

@@ -109,7 +109,7 @@ func (r Request) connect(kind int) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("open socket: %w", err)
 	}
-	if err := patience(fd); err != nil {
+	if err := patient(fd); err != nil {
 		return 0, err
 	}
 	if err := unix.Connect(fd, r.sockaddr()); err != nil {
@@ -118,8 +118,11 @@ func (r Request) connect(kind int) (int, error) {
 	return fd, nil
 }
 
-func patience(fd int) error {
-	limit := unix.Timeval{Sec: 20}
+// patience is how long a read or write may wait, between turns too.
+const patience = 20 * time.Second
+
+func patient(fd int) error {
+	limit := unix.NsecToTimeval(patience.Nanoseconds())
 	for _, option := range []int{unix.SO_RCVTIMEO, unix.SO_SNDTIMEO} {
 		if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, option, &limit); err != nil {
 			return fmt.Errorf("set timeout of socket: %w", err)
@@ -135,7 +138,7 @@ func (b *both) accept() (int, error) {
 		return 0, err
 	}
 	defer unix.Close(l)
-	if err := errors.Join(patience(l), unix.Listen(l, 1)); err != nil {
+	if err := errors.Join(patient(l), unix.Listen(l, 1)); err != nil {
 		return 0, fmt.Errorf("listen: %w", err)
 	}
 	close(b.ready)
@@ -143,7 +146,7 @@ func (b *both) accept() (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("accept: %w", err)
 	}
-	return fd, errors.Join(patience(fd), unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
+	return fd, errors.Join(patient(fd), unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
 }
 
 func answer(b *both) (Result, error) {
@@ -224,16 +227,30 @@ func pour(b *both) (Result, error) {
 		return Result{}, err
 	}
 	defer unix.Close(fd)
-	buf, c := make([]byte, 64<<10), clock{}
+	buf, sent, c := make([]byte, 64<<10), int64(0), clock{}
 	err = c.turns(b.CPU, func(until time.Time) (int64, error) {
 		for time.Now().Before(until) {
-			if _, err := transfer(unix.SYS_WRITE, fd, buf); err != nil {
+			n, err := transfer(unix.SYS_WRITE, fd, buf)
+			if err != nil {
 				return 0, fmt.Errorf("write stream: %w", err)
 			}
+			sent += int64(n)
 		}
-		return b.received.Load(), nil
+		return sent, b.drained(sent)
 	})
 	return Result{Wall: c.wall}, err
+}
+
+// drained waits until everything has been read: what a turn has paid for is its own.
+func (b *both) drained(sent int64) error {
+	for limit := time.Now().Add(patience); b.received.Load() < sent; {
+		if time.Now().After(limit) {
+			return fmt.Errorf("%d of %d bytes were read", b.received.Load(), sent)
+		}
+		pause := unix.Timespec{Nsec: 20_000}
+		_, _, _ = unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&pause)), 0, 0) // if it is interrupted, the sooner
+	}
+	return nil
 }
 
 // sink takes datagrams and lets a filter drop each: a datagram that was filtered has been delivered, and no reader's

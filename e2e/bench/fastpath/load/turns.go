@@ -18,6 +18,8 @@ import (
 const (
 	askFD  = 3
 	tellFD = 4
+	// turnSize is the length of what a turn has given.
+	turnSize = 16
 )
 
 // pipe gives a pipe that blocks.
@@ -32,14 +34,14 @@ func pipe() (r, w *os.File, err error) {
 // say begins a turn. Session's pipes are used past Go's scheduler, so that the next turn begins at once.
 func (s *Session) say(d time.Duration) error {
 	b := binary.LittleEndian.AppendUint64(nil, uint64(d))
-	_, err := transfer(unix.SYS_WRITE, int(s.ask.Fd()), b)
+	_, err := again(unix.SYS_WRITE, s.ask, b)
 	return err
 }
 
 // hear waits for the end of a turn.
 func (s *Session) hear() (Turn, error) {
-	b := make([]byte, 16)
-	n, err := transfer(unix.SYS_READ, int(s.tell.Fd()), b)
+	b := make([]byte, turnSize)
+	n, err := again(unix.SYS_READ, s.tell, b)
 	if err == nil && n < len(b) {
 		err = io.ErrUnexpectedEOF
 	}
@@ -47,6 +49,14 @@ func (s *Session) hear() (Turn, error) {
 		return Turn{}, fmt.Errorf("hear of turn: %w", err)
 	}
 	return Turn{Spent: time.Duration(binary.LittleEndian.Uint64(b)), Count: int64(binary.LittleEndian.Uint64(b[8:]))}, nil
+}
+
+// again is transfer in a process that signals interrupt.
+func again(call uintptr, file *os.File, b []byte) (n int, err error) {
+	for err = unix.EINTR; errors.Is(err, unix.EINTR); {
+		n, err = transfer(call, int(file.Fd()), b)
+	}
+	return n, err
 }
 
 // clock takes the CPU time of this process, both ends', and of the kernel's thread that helps it.
