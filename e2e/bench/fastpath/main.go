@@ -36,8 +36,8 @@ import (
 
 // full and short are the two lengths of a run.
 var (
-	full  = options{rounds: 9, sparse: 1, attempts: 1, frames: 20_000, swaps: 40, duration: 400 * time.Millisecond}
-	short = options{rounds: 5, sparse: 5, attempts: 1, frames: 20_000, swaps: 40, duration: 100 * time.Millisecond}
+	full  = options{rounds: 9, sparse: 1, attempts: 1, frames: 20_000, swaps: 40, duration: 400 * time.Millisecond, patience: time.Hour}
+	short = options{rounds: 5, sparse: 5, attempts: 1, frames: 20_000, swaps: 40, duration: 100 * time.Millisecond, patience: 3 * time.Minute}
 )
 
 func main() {
@@ -65,7 +65,7 @@ func main() {
 	}
 	o.cpu = *cpu
 	if *floors {
-		o.attempts = 3
+		o.attempts = 4
 	}
 	if *rounds > 0 {
 		o.rounds = *rounds

@@ -213,11 +213,10 @@ func groups(tasks []Task) [][]Task {
 	return out
 }
 
-// Ratio is the median, over the rounds that have both, of a over b. Of a round it is the median of the ratios of its turns.
-// ok is false when fewer rounds than atLeast have both: what fails most of the time has no ratio.
-func Ratio(a, b *Series, atLeast int) (ratio Summary, ok bool) {
+// Ratios are a over b in the rounds that have both, least first. Of a round it is the median of the ratios of its turns.
+func Ratios(a, b *Series) []float64 {
 	if a == nil || b == nil {
-		return Summary{}, false
+		return nil
 	}
 	var all []float64
 	for round, value := range a.Rounds {
@@ -225,11 +224,27 @@ func Ratio(a, b *Series, atLeast int) (ratio Summary, ok bool) {
 			all = append(all, paired(a.Turns[round], b.Turns[round], value/other))
 		}
 	}
-	if len(all) < max(atLeast, 1) {
-		return Summary{}, false
-	}
 	slices.Sort(all)
-	return Summarize(all), true
+	return all
+}
+
+// Append takes in the rounds of another table, after its own: it is as if they had been run at once.
+func (t *Table) Append(more *Table) {
+	next := 0
+	for _, s := range t.Series {
+		for round := range s.Rounds {
+			next = max(next, round+1)
+		}
+	}
+	for _, m := range more.Series {
+		for round, value := range m.Rounds {
+			s := t.add(next+round, m.Variant, Value{m.Measure, m.Unit, value})
+			if turns, ok := m.Turns[round]; ok {
+				s.Turns[next+round] = turns
+			}
+		}
+	}
+	t.Errors = append(t.Errors, more.Errors...)
 }
 
 // paired is the median of the ratios of turns, if there are any.

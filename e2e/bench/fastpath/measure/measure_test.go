@@ -6,6 +6,7 @@ package measure
 import (
 	"context"
 	"errors"
+	"math"
 	"strings"
 	"testing"
 
@@ -88,7 +89,7 @@ func TestRoundsOfSparseTasks(t *testing.T) {
 	}
 }
 
-func TestRatio(t *testing.T) {
+func TestRatios(t *testing.T) {
 	series := func(values ...float64) *Series {
 		s := &Series{Rounds: map[int]float64{}}
 		for round, v := range values {
@@ -98,23 +99,51 @@ func TestRatio(t *testing.T) {
 		}
 		return s
 	}
+	turns := func(s *Series, turns ...float64) *Series {
+		s.Turns = map[int][]float64{0: turns}
+		return s
+	}
 	for name, tc := range map[string]struct {
-		reason  string
-		a, b    *Series
-		atLeast int
-		want    Summary
-		ok      bool
+		reason string
+		a, b   *Series
+		want   []float64
 	}{
-		"paired":        {"a machine that gets slower changes no ratio", series(2, 4, 60), series(1, 2, 20), 3, Summary{2, 2, 3}, true},
-		"even":          {"between the two in the middle", series(1, 2), series(1, 1), 2, Summary{1, 1.5, 2}, true},
-		"missing":       {"a round without one of them has no ratio", series(2, 0, 6), series(1, 1, 2), 2, Summary{2, 2.5, 3}, true},
-		"mostly failed": {"one good round of three proves nothing", series(2, 0, 0), series(1, 1, 1), 2, Summary{}, false},
-		"not measured":  {"there is no such variant yet", nil, series(1), 0, Summary{}, false},
-		"four digits":   {"more are noise", series(1), series(3), 1, Summary{0.3333, 0.3333, 0.3333}, true},
+		"paired":       {"a machine that gets slower changes no ratio", series(2, 4, 60), series(1, 2, 20), []float64{2, 2, 3}},
+		"missing":      {"a round without one of them has no ratio", series(2, 0, 6), series(1, 1, 2), []float64{2, 3}},
+		"not measured": {"there is no such variant yet", nil, series(1), nil},
+		"turns":        {"turns are compared one by one", turns(series(3), 2, 30, 400), turns(series(3), 1, 10, 100), []float64{3}},
+		"idle turns":   {"in a turn without work there is nothing to compare", turns(series(3), math.NaN(), 30), turns(series(3), 1, 10), []float64{3}},
 	} {
-		got, ok := Ratio(tc.a, tc.b, tc.atLeast)
-		if diff := cmp.Diff(tc.want, got); diff != "" || ok != tc.ok {
-			t.Errorf("%s: %s: ok is %v, want %v (-want +got):\n%s", name, tc.reason, ok, tc.ok, diff)
+		if diff := cmp.Diff(tc.want, Ratios(tc.a, tc.b)); diff != "" {
+			t.Errorf("%s: %s (-want +got):\n%s", name, tc.reason, diff)
+		}
+	}
+}
+
+func TestAppend(t *testing.T) {
+	round := func(value float64) *Table {
+		t := &Table{Errors: []string{"e"}}
+		t.add(0, "a", Value{"rr", "ns", value}).Turns[0] = []float64{value}
+		return t
+	}
+	table := round(1)
+	table.Append(round(2))
+	s := table.Find("rr", "a")
+	if diff := cmp.Diff(map[int]float64{0: 1, 1: 2}, s.Rounds); diff != "" || s.Turns[1][0] != 2 || len(table.Errors) != 2 {
+		t.Errorf("%+v, errors %v (-want +got):\n%s", s, table.Errors, diff)
+	}
+}
+
+func TestSummarize(t *testing.T) {
+	for reason, tc := range map[string]struct {
+		in   []float64
+		want Summary
+	}{
+		"an even number's median is between two": {[]float64{1, 2}, Summary{1, 1.5, 2}},
+		"more than four digits are noise":        {[]float64{1.0 / 3}, Summary{0.3333, 0.3333, 0.3333}},
+	} {
+		if diff := cmp.Diff(tc.want, Summarize(tc.in)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", reason, diff)
 		}
 	}
 }
