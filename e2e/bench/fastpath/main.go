@@ -50,6 +50,8 @@ func main() {
 	}
 	jsonFile := flag.String("json", "", "file to write the whole report to")
 	svgFile := flag.String("svg", "", "file to draw the medians into")
+	docs := flag.String("docs", "", "document to write the ratios into; the drawing goes beside it")
+	from := flag.String("from", "", "file that -json wrote: nothing is measured")
 	floors := flag.Bool("floors", false, "exit with 1 when a ratio is below its floor, or a gate is not passed, and say which")
 	isShort := flag.Bool("short", false, "fewer and shorter rounds: less than two minutes")
 	rounds := flag.Int("rounds", 0, "number of rounds; 0 is 9, or 5 with -short")
@@ -63,22 +65,36 @@ func main() {
 	if *isShort {
 		o = short
 	}
-	o.cpu = *cpu
+	o.cpu, o.says = *cpu, "make bench-fastpath"
 	if *floors {
 		o.attempts = 4
 	}
 	if *rounds > 0 {
 		o.rounds = *rounds
 	}
-	r, err := run(ctx, o, *only)
+	if *isShort {
+		o.says += fmt.Sprintf(" BENCHFLAGS='-short -rounds %d'", o.rounds)
+	}
+	var r *report.Report
+	var err error
+	if *from != "" {
+		r, err = report.Read(*from)
+	} else {
+		r, err = run(ctx, o, *only)
+	}
 	if err != nil && ctx.Err() != nil {
 		err = fmt.Errorf("interrupted: %w", err)
 	}
 	if err == nil {
 		err = write(r, *jsonFile, *svgFile)
 	}
-	if below := r.Below(); err == nil && *floors && len(below) > 0 {
-		err = errors.New("below the floors:\n" + strings.Join(below, "\n"))
+	if err == nil && *docs != "" {
+		err = r.WriteDocs(*docs)
+	}
+	if err == nil && *floors {
+		if below := r.Below(); len(below) > 0 {
+			err = errors.New("below the floors:\n" + strings.Join(below, "\n"))
+		}
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "fastpath:", err)
@@ -99,7 +115,7 @@ func serve(args []string) (served bool, err error) {
 
 func run(ctx context.Context, o options, only string) (r *report.Report, err error) {
 	r = report.New(o.rounds)
-	r.Busy = o.busy
+	r.Busy, r.Command = o.busy, o.says
 	only, variant, _ := strings.Cut(only, "/")
 	if o.only, err = regexp.Compile("^(?:" + only + ")"); err != nil {
 		return r, fmt.Errorf("flag -run: %w", err)

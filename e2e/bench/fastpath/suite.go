@@ -423,6 +423,8 @@ func (s *suite) gates(ctx context.Context) ([]gate.Result, error) {
 
 // options of a run.
 type options struct {
+	// says is the command, for documents.
+	says                       string
 	rounds, cpu, frames, swaps int
 	duration                   time.Duration
 	// sparse is how many rounds there are from one measurement to the next of what no floor needs.

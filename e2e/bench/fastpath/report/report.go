@@ -32,6 +32,8 @@ type Report struct {
 	Started    time.Time `json:"started"`
 	Seconds    float64   `json:"seconds"`
 	Rounds     int       `json:"rounds"`
+	// Command repeats the run.
+	Command string `json:"command,omitempty"`
 	// Busy asks only that no floor is certainly missed: machines that do other things meanwhile move medians.
 	Busy bool `json:"busy,omitempty"`
 	// RealTime says that the loads had their core to themselves.

@@ -144,3 +144,49 @@ func TestSVG(t *testing.T) {
 		t.Errorf("%d bars, want one per variant that was measured:\n%s", got, text)
 	}
 }
+
+func TestDocs(t *testing.T) {
+	for _, q := range ratios {
+		if titles[q.key] == "" {
+			t.Errorf("%s has no title", q.key)
+		}
+	}
+	dir := t.TempDir()
+	doc, file := filepath.Join(dir, "doc.md"), filepath.Join(dir, "r.json")
+	if err := errors.Join(
+		os.Mkdir(filepath.Join(dir, "img"), 0o755),
+		os.WriteFile(doc, []byte("before\n"+docsBegin+"old\n"+docsEnd+"after\n"), 0o644),
+	); err != nil {
+		t.Fatal(err)
+	}
+	r := New(1)
+	r.Command = "bench"
+	r.Fill(table(map[string]map[string]float64{"rr": {"vxlan": 14, "tombolo": 10}}), nil, true)
+	if err := r.WriteJSON(file); err != nil {
+		t.Fatal(err)
+	}
+	read, err := Read(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // over what it has written itself, too
+		if err := read.WriteDocs(doc); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"before\n", "after\n", "÷ ours | 1.40 (1.40 to 1.40) | 1.40 |", "not measured", "`bench`"} {
+		if strings.Count(string(text), want) == 0 || strings.Contains(string(text), "old") {
+			t.Errorf("no %q in:\n%s", want, text)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, drawing)); err != nil {
+		t.Error(err)
+	}
+	if err := read.WriteDocs(file); err == nil {
+		t.Error("a document without a place for ratios was written")
+	}
+}
