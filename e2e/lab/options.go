@@ -123,7 +123,7 @@ func (o Options) checkNames() error {
 
 // reservedNames are entries of Dir besides the clusters' directories, and the
 // name of the fabric's namespace.
-var reservedNames = []string{"bin", "helm", "images", "log", "manual", "pid", "fabric"}
+var reservedNames = []string{"bin", "helm", "images", "log", "manual", "pid", "fabric", "ic"}
 
 func (o Options) prefix() string {
 	if o.Prefix == "" {

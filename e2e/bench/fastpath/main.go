@@ -36,8 +36,8 @@ import (
 
 // full and short are the two lengths of a run.
 var (
-	full  = options{rounds: 9, sparse: 1, attempts: 1, frames: 20_000, swaps: 40, duration: 400 * time.Millisecond}
-	short = options{rounds: 5, sparse: 5, attempts: 1, frames: 20_000, swaps: 40, duration: 100 * time.Millisecond}
+	full  = options{rounds: 9, sparse: 1, attempts: 1, frames: 20_000, swaps: 40, duration: 400 * time.Millisecond, patience: time.Hour}
+	short = options{rounds: 5, sparse: 5, attempts: 1, frames: 20_000, swaps: 40, duration: 100 * time.Millisecond, patience: 3 * time.Minute}
 )
 
 func main() {
@@ -48,42 +48,69 @@ func main() {
 		}
 		return
 	}
-	jsonFile := flag.String("json", "", "file to write the whole report to")
-	svgFile := flag.String("svg", "", "file to draw the medians into")
-	floors := flag.Bool("floors", false, "exit with 1 when a ratio is below its floor, or a gate is not passed, and say which")
-	isShort := flag.Bool("short", false, "fewer and shorter rounds: less than two minutes")
-	rounds := flag.Int("rounds", 0, "number of rounds; 0 is 9, or 5 with -short")
-	cpu := flag.Int("cpu", runtime.NumCPU()-1, "the core that all loads run on")
-	only := flag.String("run", "", "regular expressions: only measures (and gates) whose names begin so, /, only variants whose names begin so")
-	flag.Parse()
+	a := parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-
-	o := full
-	if *isShort {
-		o = short
-	}
-	o.cpu = *cpu
-	if *floors {
-		o.attempts = 3
-	}
-	if *rounds > 0 {
-		o.rounds = *rounds
-	}
-	r, err := run(ctx, o, *only)
+	r, err := a.report(ctx)
 	if err != nil && ctx.Err() != nil {
 		err = fmt.Errorf("interrupted: %w", err)
 	}
 	if err == nil {
-		err = write(r, *jsonFile, *svgFile)
+		err = a.write(r)
 	}
-	if below := r.Below(); err == nil && *floors && len(below) > 0 {
-		err = errors.New("below the floors:\n" + strings.Join(below, "\n"))
+	if err == nil && a.floors {
+		if below := r.Below(); len(below) > 0 {
+			err = errors.New("below the floors:\n" + strings.Join(below, "\n"))
+		}
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "fastpath:", err)
 		os.Exit(1)
 	}
+}
+
+// arguments of the command.
+type arguments struct {
+	options
+	jsonFile, svgFile, docs, from, run string
+	floors                             bool
+}
+
+func parse() arguments {
+	a := arguments{}
+	flag.StringVar(&a.jsonFile, "json", "", "file to write the whole report to")
+	flag.StringVar(&a.svgFile, "svg", "", "file to draw the medians into")
+	flag.StringVar(&a.docs, "docs", "", "document to write the ratios into; the drawing goes beside it")
+	flag.StringVar(&a.from, "from", "", "file that -json wrote: nothing is measured")
+	flag.BoolVar(&a.floors, "floors", false, "exit with 1 when a ratio is below its floor, or a gate is not passed, and say which")
+	isShort := flag.Bool("short", false, "fewer and shorter rounds: less than two minutes")
+	rounds := flag.Int("rounds", 0, "number of rounds; 0 is 9, or 5 with -short")
+	cpu := flag.Int("cpu", runtime.NumCPU()-1, "the core that all loads run on")
+	flag.StringVar(&a.run, "run", "", "regular expressions: only measures (and gates) whose names begin so, /, only variants whose names begin so")
+	flag.Parse()
+	a.options = full
+	if *isShort {
+		a.options = short
+	}
+	if *rounds > 0 {
+		a.rounds = *rounds
+	}
+	a.says = "make bench-fastpath"
+	if *isShort {
+		a.says = fmt.Sprintf("make bench-fastpath BENCHFLAGS='-short -rounds %d'", a.rounds)
+	}
+	if a.floors {
+		a.attempts = 4
+	}
+	a.cpu = *cpu
+	return a
+}
+
+func (a arguments) report(ctx context.Context) (*report.Report, error) {
+	if a.from != "" {
+		return report.Read(a.from)
+	}
+	return run(ctx, a.options, a.run)
 }
 
 // serve does the work of a process that this one has started, if args say that this is one.
@@ -99,7 +126,7 @@ func serve(args []string) (served bool, err error) {
 
 func run(ctx context.Context, o options, only string) (r *report.Report, err error) {
 	r = report.New(o.rounds)
-	r.Busy = o.busy
+	r.Busy, r.Command = o.busy, o.says
 	only, variant, _ := strings.Cut(only, "/")
 	if o.only, err = regexp.Compile("^(?:" + only + ")"); err != nil {
 		return r, fmt.Errorf("flag -run: %w", err)
@@ -118,7 +145,7 @@ func run(ctx context.Context, o options, only string) (r *report.Report, err err
 		return r, err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	table, err := measure.Rounds(ctx, o.rounds, s.tasks, func(round int) { progress("round %d of %d", round+1, o.rounds) })
+	table, err := measure.Rounds(ctx, o.rounds, s.tasks, s.thread, func(round int) { progress("round %d of %d", round+1, o.rounds) })
 	if err != nil {
 		return r, err
 	}
@@ -135,14 +162,17 @@ func run(ctx context.Context, o options, only string) (r *report.Report, err err
 
 func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, "fastpath: "+format+"\n", args...) }
 
-func write(r *report.Report, jsonFile, svgFile string) error {
+func (a arguments) write(r *report.Report) error {
 	fmt.Print(r)
 	var errs []error
-	if jsonFile != "" {
-		errs = append(errs, r.WriteJSON(jsonFile))
+	if a.jsonFile != "" {
+		errs = append(errs, r.WriteJSON(a.jsonFile))
 	}
-	if svgFile != "" {
-		errs = append(errs, r.WriteSVG(svgFile))
+	if a.svgFile != "" {
+		errs = append(errs, r.WriteSVG(a.svgFile))
+	}
+	if a.docs != "" {
+		errs = append(errs, r.WriteDocs(a.docs))
 	}
 	return errors.Join(errs...)
 }

@@ -4,7 +4,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"runtime"
@@ -16,20 +15,24 @@ import (
 	"github.com/tombolo-io/tombolo/e2e/lab/probe"
 )
 
-// sample is what one round has given: medians and 99th percentiles of echo requests in microseconds, and TCP echo, which goes both
-// ways at once, in Mbit/s of each way.
+// sample is what one round has given: medians and 99th percentiles of echo requests in microseconds, ping-pongs of one byte by TCP and
+// answers of 18 bytes by UDP per second, and TCP echo, which goes both ways at once, in Mbit/s of each way.
 type sample struct {
-	RTT  float64 `json:"rtt_us"`
-	P99  float64 `json:"rtt_p99_us"`
-	Lost int     `json:"lost"`
-	TCP  float64 `json:"tcp_mbit"`
+	RTT     float64 `json:"rtt_us"`
+	P99     float64 `json:"rtt_p99_us"`
+	Lost    int     `json:"lost"`
+	RR      float64 `json:"rr_per_s"`
+	UDP     float64 `json:"udp_per_s"`
+	UDPLost int     `json:"udp_lost"`
+	TCP     float64 `json:"tcp_mbit"`
 }
 
 func (s sample) String() string {
-	return fmt.Sprintf("round trip %.0f µs, 99 %% within %.0f µs, %d lost; TCP %.0f Mbit/s", s.RTT, s.P99, s.Lost, s.TCP)
+	return fmt.Sprintf("round trip %.0f µs, 99 %% within %.0f µs, %d lost; %.0f ping-pongs/s; UDP %.0f/s, %d lost; TCP %.0f Mbit/s",
+		s.RTT, s.P99, s.Lost, s.RR, s.UDP, s.UDPLost, s.TCP)
 }
 
-func newSample(ping probe.PingReport, tcp string) (sample, error) {
+func newSample(ping probe.PingReport) (sample, error) {
 	var rtts []time.Duration
 	for _, r := range ping.Replies {
 		if r.Error == "" {
@@ -43,61 +46,60 @@ func newSample(ping probe.PingReport, tcp string) (sample, error) {
 	at := func(q float64) float64 {
 		return float64(rtts[min(len(rtts)-1, int(q*float64(len(rtts))))].Nanoseconds()) / 1000
 	}
-	var echo probe.TCPReport
-	if err := json.Unmarshal([]byte(tcp), &echo); err != nil {
-		return sample{}, fmt.Errorf("read podtool's report: %w (%q)", err, tcp)
-	}
-	if !echo.Match {
-		return sample{}, fmt.Errorf("TCP to %s: other bytes came back", echo.Address)
-	}
-	return sample{RTT: at(0.5), P99: at(0.99), Lost: ping.Lost, TCP: echo.MbitPerSecond()}, nil
+	return sample{RTT: at(0.5), P99: at(0.99), Lost: ping.Lost}, nil
 }
 
-// summary is the least, the median and the most of all rounds.
-type summary struct {
-	RTT measure.Summary `json:"rtt_us"`
-	P99 measure.Summary `json:"rtt_p99_us"`
-	TCP measure.Summary `json:"tcp_mbit"`
+// values are what is summarized and compared; of rates more is better.
+var values = []struct {
+	name string
+	of   func(sample) float64
+	rate bool
+}{
+	{"rtt_us", func(s sample) float64 { return s.RTT }, false},
+	{"rtt_p99_us", func(s sample) float64 { return s.P99 }, false},
+	{"rr_per_s", func(s sample) float64 { return s.RR }, true},
+	{"udp_per_s", func(s sample) float64 { return s.UDP }, true},
+	{"tcp_mbit", func(s sample) float64 { return s.TCP }, true},
 }
+
+// summary is the least, the median and the most of all rounds, by the names of values.
+type summary map[string]measure.Summary
 
 // report is what -json writes. Ratios are of the same round, their medians count; above 1 the direct path is better.
 type report struct {
-	Kernel   string                     `json:"kernel"`
-	CPUs     int                        `json:"cpus"`
-	Load     string                     `json:"load"`
-	Rounds   int                        `json:"rounds"`
-	Variants map[string]summary         `json:"variants"`
-	Ratios   map[string]measure.Summary `json:"ratios"`
-	Samples  map[string][]sample        `json:"samples"`
+	Kernel   string              `json:"kernel"`
+	CPUs     int                 `json:"cpus"`
+	Load     string              `json:"load"`
+	Rounds   int                 `json:"rounds"`
+	Variants map[string]summary  `json:"variants"`
+	Ratios   map[string]summary  `json:"direct_better_than_by"`
+	Samples  map[string][]sample `json:"samples"`
 }
 
 func summarize(samples map[string][]sample) report {
 	r := report{
 		Kernel: line("/proc/sys/kernel/osrelease"), CPUs: runtime.NumCPU(), Load: line("/proc/loadavg"),
-		Variants: map[string]summary{}, Ratios: map[string]measure.Summary{}, Samples: samples,
+		Variants: map[string]summary{}, Ratios: map[string]summary{}, Samples: samples,
 	}
-	of := func(all []sample, value func(sample) float64) measure.Summary {
-		var values []float64
-		for _, s := range all {
-			values = append(values, value(s))
-		}
-		slices.Sort(values)
-		return measure.Summarize(values)
-	}
+	direct := samples["direct"]
 	for name, all := range samples {
 		r.Rounds = len(all)
-		r.Variants[name] = summary{
-			RTT: of(all, func(s sample) float64 { return s.RTT }), P99: of(all, func(s sample) float64 { return s.P99 }), TCP: of(all, func(s sample) float64 { return s.TCP }),
+		r.Variants[name], r.Ratios[name] = summary{}, summary{}
+		for _, v := range values {
+			var own, ratios []float64
+			for i, s := range all {
+				ratio := v.of(s) / v.of(direct[i])
+				if v.rate {
+					ratio = 1 / ratio
+				}
+				own, ratios = append(own, v.of(s)), append(ratios, ratio)
+			}
+			slices.Sort(own)
+			slices.Sort(ratios)
+			r.Variants[name][v.name], r.Ratios[name][v.name] = measure.Summarize(own), measure.Summarize(ratios)
 		}
 	}
-	var rtt, tcp []float64
-	for i, direct := range samples["direct"] {
-		other := samples["pipeline"][i]
-		rtt, tcp = append(rtt, other.RTT/direct.RTT), append(tcp, direct.TCP/other.TCP)
-	}
-	slices.Sort(rtt)
-	slices.Sort(tcp)
-	r.Ratios["rtt_pipeline_over_direct"], r.Ratios["tcp_direct_over_pipeline"] = measure.Summarize(rtt), measure.Summarize(tcp)
+	delete(r.Ratios, "direct")
 	return r
 }
 

@@ -30,7 +30,7 @@ const (
 type NodeOptions struct {
 	Dir        proc.Dir     // Dir of the processes.
 	Cluster    string       // Cluster and Node prefix the processes' names.
-	Node       string       // Node is the name in Kubernetes; it becomes the chassis name.
+	Node       string       // Node is the name in Kubernetes.
 	NetNS      string       // NetNS of the node; it must exist.
 	StateDir   string       // StateDir of the database and the sockets, absolute and short.
 	SB         string       // SB is the endpoint of the cluster's southbound database.
@@ -77,7 +77,7 @@ func (n *NodeOVS) startDB(ctx context.Context) error {
 		return err
 	}
 	ids := []string{
-		"system-id=" + n.Node,
+		"system-id=" + n.Chassis(),
 		"hostname=" + n.Node,
 		"ovn-remote=" + `"` + n.SB + `"`,
 		"ovn-encap-type=geneve",
@@ -137,7 +137,7 @@ func (n *NodeOVS) startController(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		_, err = run(ctx, nil, "ovn-sbctl", "--db="+n.SB, "--no-leader-only", "--timeout=30", "wait-until", "Chassis", n.Node)
+		_, err = run(ctx, nil, "ovn-sbctl", "--db="+n.SB, "--no-leader-only", "--timeout=30", "wait-until", "Chassis", n.Chassis())
 		return err
 	}, n.DB())
 }
@@ -151,6 +151,9 @@ func (n *NodeOVS) ensure(ctx context.Context, name, program string, ready func(c
 		NetNS: n.NetNS,
 	}, ready)
 }
+
+// Chassis is the node's name in OVN. No other cluster has one of that name: OVN interconnection needs it so.
+func (n *NodeOVS) Chassis() string { return n.Cluster + "-" + n.Node }
 
 // DB is the endpoint of the node's Open_vSwitch database.
 func (n *NodeOVS) DB() string { return "unix:" + n.file("db.sock") }

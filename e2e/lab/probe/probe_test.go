@@ -151,3 +151,36 @@ func TestTCP(t *testing.T) {
 		})
 	}
 }
+
+func TestRate(t *testing.T) {
+	ns := namespace(t)
+	l, err := netns.Listen(t.Context(), ns, "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() { _ = Echo(l) }() // ends with the listener
+	err = netns.Do(ns, func() error {
+		datagrams, err := net.ListenPacket("udp", l.Addr().String())
+		if err != nil {
+			return err
+		}
+		defer datagrams.Close()
+		go func() { _ = EchoUDP(datagrams) }() // ends with the socket
+		for network, window := range map[string]int{"tcp": 1, "udp": 8} {
+			report, err := Rate(t.Context(), network, l.Addr().String(), window, 50*time.Millisecond)
+			if err != nil || report.Answered == 0 || report.PerSecond() == 0 || report.P99 < report.P50 {
+				t.Errorf("%s: %+v: %v", network, report, err)
+			}
+		}
+		datagrams.Close()
+		report, err := Rate(t.Context(), "udp", l.Addr().String(), 8, time.Millisecond)
+		if err == nil && (report.Answered > 0 || report.Lost == 0) {
+			t.Errorf("nobody answers: %+v", report)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -8,13 +8,14 @@ package frames
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"slices"
 	"time"
 
+	vnetns "github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"github.com/tombolo-io/tombolo/e2e/bench/fastpath/load"
@@ -69,76 +70,70 @@ func (b *Bench) To(destinations []netip.Addr) (*Traffic, error) {
 // Close ends the generator, and not its Bench.
 func (t *Traffic) Close() error { return t.generator.Close() }
 
-// Result of a run.
-type Result struct {
-	Sent, Arrived int
-	// Each is the CPU time of all work on one that arrived, the generator's and the counter's among it, in nanoseconds: the
-	// median over those sent at a time.
-	Each float64
+// Run is a Traffic in use.
+type Run struct {
+	traffic       *Traffic
+	namespace     vnetns.NsHandle
+	softirq       *load.Softirq
+	sent, arrived int
 }
 
-// Run sends frames on one core, n at a time, until their CPU time is atLeast, after as many as there are destinations: what
-// is measured is a gateway that has seen them all. That fewer than 99 of 100 arrive is an error: what is dropped costs
-// less.
-func (t *Traffic) Run(cpu, n int, atLeast time.Duration) (Result, error) {
-	type outcome struct {
-		result Result
-		err    error
-	}
-	done := make(chan outcome)
-	go func() { // a thread of its own, which ends with its priority
-		if _, err := load.Enter(t.station.InNamespace, cpu); err != nil {
-			done <- outcome{err: err}
-			return
-		}
-		result, err := t.run(cpu, n, atLeast)
-		done <- outcome{result, err}
-	}()
-	o := <-done
-	if o.err == nil && o.result.Arrived*100 < o.result.Sent*99 {
-		o.err = fmt.Errorf("only %d of %d frames arrived", o.result.Arrived, o.result.Sent)
-	}
-	if o.err != nil {
-		return o.result, fmt.Errorf("send frames through %s: %w", t.station.Name, o.err)
-	}
-	return o.result, nil
-}
-
-func (t *Traffic) run(cpu, n int, atLeast time.Duration) (Result, error) {
-	if err := t.generator.Run(max(t.destinations, n)); err != nil {
-		return Result{}, err
-	}
-	before, err := t.counter.Arrived()
+// Start sends a frame to each destination, and n at least: what is measured is a gateway that has seen them all.
+func (t *Traffic) Start(cpu, n int) (*Run, error) {
+	namespace, err := vnetns.GetFromName(t.station.InNamespace)
 	if err != nil {
-		return Result{}, err
+		return nil, fmt.Errorf("open network namespace %s: %w", t.station.InNamespace, err)
 	}
-	softirq, err := load.SoftirqTime(cpu)
+	r := &Run{traffic: t, namespace: namespace}
+	if r.softirq, err = load.OpenSoftirq(cpu); err == nil {
+		err = netns.Do(t.station.InNamespace, func() error { return t.generator.Run(max(t.destinations, n)) })
+	}
 	if err != nil {
-		return Result{}, err
+		return nil, errors.Join(err, r.End())
 	}
-	var costs []float64
-	r, last := Result{}, before
-	for total := time.Duration(0); total < atLeast || len(costs) < 5; {
-		begin := load.ThreadTime()
-		if err := t.generator.Run(n); err != nil {
-			return Result{}, err
-		}
-		spent := load.ThreadTime() - begin
-		now, err := t.counter.Arrived()
-		if err != nil {
-			return Result{}, err
-		}
-		costs = append(costs, float64(spent)/max(float64(now-last), 1))
-		total, last, r.Sent = total+spent, now, r.Sent+n
-	}
-	after, err := load.SoftirqTime(cpu)
-	if err != nil {
-		return Result{}, err
-	}
-	r.Arrived = int(last - before)
-	slices.Sort(costs)
-	r.Each = costs[len(costs)/2] + float64(after-softirq)/max(float64(r.Arrived), 1)
 	return r, nil
+}
+
+// Turn sends frames, n at a time, until their CPU time is atLeast, and gives that of all work on one that arrived in nanoseconds, the generator's
+// and the counter's among it. It leaves the calling thread in the generator's network namespace: the thread has to be locked, and thrown away.
+func (r *Run) Turn(n int, atLeast time.Duration) (float64, error) {
+	if err := vnetns.Set(r.namespace); err != nil {
+		return 0, fmt.Errorf("enter network namespace of %s: %w", r.traffic.station.Name, err)
+	}
+	before, err := r.traffic.counter.Arrived()
+	if err != nil {
+		return 0, err
+	}
+	helped, err := r.softirq.Time()
+	if err != nil {
+		return 0, err
+	}
+	spent := time.Duration(0)
+	for begin := load.ThreadTime(); spent < atLeast; spent = load.ThreadTime() - begin {
+		if err := r.traffic.generator.Run(n); err != nil {
+			return 0, fmt.Errorf("send frames through %s: %w", r.traffic.station.Name, err)
+		}
+		r.sent += n
+	}
+	after, err := r.softirq.Time()
+	if err != nil {
+		return 0, err
+	}
+	now, err := r.traffic.counter.Arrived()
+	r.arrived += int(now - before)
+	return float64(spent+after-helped) / max(float64(now-before), 1), err
+}
+
+// End closes what Start has opened. That fewer than 99 of 100 have arrived is an error: what is dropped costs less.
+func (r *Run) End() error {
+	err := r.namespace.Close()
+	if r.softirq != nil {
+		err = errors.Join(err, r.softirq.Close())
+	}
+	if r.arrived*100 < r.sent*99 {
+		err = errors.Join(err, fmt.Errorf("send frames through %s: only %d of %d arrived", r.traffic.station.Name, r.arrived, r.sent))
+	}
+	return err
 }
 
 // frame is what the generator sends, but for the inner destination.

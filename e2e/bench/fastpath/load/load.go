@@ -10,6 +10,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -42,23 +43,15 @@ type Request struct {
 	Port    uint16
 	// CPU that both ends run on.
 	CPU int
-	// Duration of the sending.
-	Duration time.Duration
 }
 
-// Result is what was delivered, and what it cost.
+// Result is what was delivered in all turns.
 type Result struct {
 	// Count of transactions (RR), of datagrams that reached the socket (UDP), or of bytes read (TCP).
 	Count int64
 	// Sent datagrams (UDP).
 	Sent int64
-	// CPU time of both threads and of the core's ksoftirqd, to which the kernel may leave what it has too much of.
-	CPU time.Duration
-	// Each is the CPU time of one of Count, in nanoseconds: the median over slices of the run.
-	Each float64
-	// Softirq is ksoftirqd's part of CPU.
-	Softirq time.Duration
-	// Wall time.
+	// Wall time of the turns.
 	Wall time.Duration
 	// P50 of a transaction (RR).
 	P50 time.Duration
@@ -66,40 +59,107 @@ type Result struct {
 	RealTime bool
 }
 
-// command is the first argument of the process that Run starts.
+// Turn is what a Session has done when it was its turn.
+type Turn struct {
+	// Spent is the CPU time of both threads and of the core's ksoftirqd, to which the kernel may leave what it has too much of.
+	Spent time.Duration
+	// Count of transactions (RR), of datagrams sent (UDP), or of bytes read (TCP).
+	Count int64
+}
+
+// Session is a load that sends when it is told to, and waits without any work in between.
+type Session struct {
+	request        Request
+	cmd            *exec.Cmd
+	stdout, stderr bytes.Buffer
+	ask, tell      *os.File
+	cancel         context.CancelFunc
+}
+
+// command is the first argument of the process that Start starts.
 const command = "load"
 
-// Run starts this program again as the load and waits for its result.
-func Run(ctx context.Context, r Request) (Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, r.Duration+10*time.Second)
-	defer cancel()
+// longest is how long all turns of a Session may take.
+const longest = time.Minute
+
+// Start starts this program again as a load, and waits until both ends are connected.
+func Start(ctx context.Context, r Request) (*Session, error) {
 	in, err := json.Marshal(r)
 	if err != nil {
-		return Result{}, err
+		return nil, err
 	}
-	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, "/proc/self/exe", command)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(in), &stdout, &stderr
+	childAsk, ask, err := pipe()
+	if err != nil {
+		return nil, err
+	}
+	tell, childTell, err := pipe()
+	if err != nil {
+		return nil, errors.Join(err, childAsk.Close(), ask.Close())
+	}
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	s := &Session{request: r, cmd: exec.CommandContext(ctx, "/proc/self/exe", command), ask: ask, tell: tell, cancel: cancel}
+	s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr = bytes.NewReader(in), &s.stdout, &s.stderr
+	s.cmd.ExtraFiles = []*os.File{childAsk, childTell}
 	// A signal of Go's preemption would interrupt system calls that nobody repeats.
-	cmd.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1", "GOMAXPROCS=4")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	if err := cmd.Run(); err != nil {
-		return Result{}, fmt.Errorf("load %s from %s to %s: %w: %s", r.Kind, r.From, r.To, err, strings.TrimSpace(stderr.String()))
+	s.cmd.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1", "GOMAXPROCS=4")
+	// It ends with its pipe. Pdeathsig would end it with the thread that started it.
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	err = s.cmd.Start()
+	err = errors.Join(err, childAsk.Close(), childTell.Close())
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	// Not as turns: the copying of its standard input must not have to wait for this thread.
+	if _, err := io.ReadFull(s.tell, make([]byte, turnSize)); err != nil {
+		_, err := s.End()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Turn lets the load send for a time.
+func (s *Session) Turn(d time.Duration) (Turn, error) {
+	if err := s.say(d); err != nil {
+		return Turn{}, s.failed(err)
+	}
+	t, err := s.hear()
+	if err != nil {
+		return Turn{}, s.failed(err)
+	}
+	return t, nil
+}
+
+// End closes the connection. It has to be called once.
+func (s *Session) End() (Result, error) {
+	_ = s.say(0) // if it has failed, Wait says why
+	err := s.cmd.Wait()
+	err = errors.Join(err, s.close())
+	if err != nil {
+		return Result{}, s.failed(fmt.Errorf("%w: %s", err, strings.TrimSpace(s.stderr.String())))
 	}
 	var result Result
-	if err := json.Unmarshal(stdout.Bytes(), &result); err != nil {
-		return Result{}, fmt.Errorf("read result of load: %w", err)
+	if err := json.Unmarshal(s.stdout.Bytes(), &result); err != nil {
+		return Result{}, s.failed(fmt.Errorf("read result: %w", err))
 	}
 	if result.Count == 0 {
-		return Result{}, fmt.Errorf("load %s from %s to %s: nothing was delivered", r.Kind, r.From, r.To)
+		return Result{}, s.failed(errors.New("nothing was delivered"))
 	}
 	return result, nil
 }
 
-// Asked says whether args (without the program's name) are those of a process that Run started.
+func (s *Session) close() error {
+	s.cancel()
+	return errors.Join(s.ask.Close(), s.tell.Close())
+}
+
+func (s *Session) failed(err error) error {
+	return fmt.Errorf("load %s from %s to %s: %w", s.request.Kind, s.request.From, s.request.To, err)
+}
+
+// Asked says whether args (without the program's name) are those of a process that Start started.
 func Asked(args []string) bool { return len(args) == 1 && args[0] == command }
 
-// Serve is the main of the process that Run started.
+// Serve is the main of the process that Start started.
 func Serve(in io.Reader, out io.Writer) error {
 	var r Request
 	if err := json.NewDecoder(in).Decode(&r); err != nil {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -23,10 +24,19 @@ type half struct {
 	err    error
 }
 
+// both is what the two ends share.
+type both struct {
+	Request
+	// ready is closed when the receiver takes what comes, and sent when nothing more comes.
+	ready, sent chan struct{}
+	// received bytes.
+	received atomic.Int64
+}
+
 // serve runs both ends, each on its own thread.
 func serve(r Request) (Result, error) {
 	debug.SetGCPercent(-1) // nothing may stop threads that the runtime can't see waiting
-	ends, ok := map[Kind][2]func(Request, chan<- struct{}) (Result, error){
+	ends, ok := map[Kind][2]func(*both) (Result, error){
 		RR:  {answer, ask},
 		UDP: {sink, flood},
 		TCP: {drain, pour},
@@ -34,49 +44,35 @@ func serve(r Request) (Result, error) {
 	if !ok {
 		return Result{}, fmt.Errorf("kind %q: use %s, %s or %s", r.Kind, RR, UDP, TCP)
 	}
-	softirq, err := SoftirqTime(r.CPU)
-	if err != nil {
-		return Result{}, err
-	}
-	ready, halves := make(chan struct{}), make(chan half, 2)
-	run := func(ns string, end func(Request, chan<- struct{}) (Result, error)) {
+	b, halves := &both{Request: r, ready: make(chan struct{}), sent: make(chan struct{})}, make(chan half, 2)
+	run := func(ns string, end func(*both) (Result, error)) {
 		realTime, err := Enter(ns, r.CPU)
 		if err != nil {
 			halves <- half{err: err}
 			return
 		}
-		result, err := end(r, ready)
+		result, err := end(b)
 		result.RealTime = realTime
 		halves <- half{result, err}
 	}
 	go run(r.To, ends[0])
 	select {
-	case <-ready:
+	case <-b.ready:
 	case h := <-halves:
 		return Result{}, h.err
 	}
 	go run(r.From, ends[1])
-	a, z := <-halves, <-halves
-	if err := errors.Join(a.err, z.err); err != nil {
-		return Result{}, err
-	}
-	after, err := SoftirqTime(r.CPU)
-	out := Result{
-		Count: a.result.Count + z.result.Count, Sent: a.result.Sent + z.result.Sent,
-		CPU:      a.result.CPU + z.result.CPU + after - softirq,
-		Softirq:  after - softirq,
-		Wall:     max(a.result.Wall, z.result.Wall),
-		P50:      max(a.result.P50, z.result.P50),
-		Each:     a.result.Each + z.result.Each,
-		RealTime: a.result.RealTime && z.result.RealTime,
-	}
-	if out.Count > 0 {
-		if out.Sent > 0 {
-			out.Each *= float64(out.Sent) / float64(out.Count) // what was lost has been paid for
+	var out [2]half
+	for i := range out {
+		out[i] = <-halves
+		if out[i].err != nil { // nobody comes to end the other one
+			return Result{}, out[i].err
 		}
-		out.Each += float64(out.Softirq) / float64(out.Count)
 	}
-	return out, err
+	a, z := out[0].result, out[1].result
+	return Result{
+		Count: a.Count + z.Count, Sent: a.Sent + z.Sent, Wall: max(a.Wall, z.Wall), P50: max(a.P50, z.P50), RealTime: a.RealTime && z.RealTime,
+	}, nil
 }
 
 // transfer is a read or write that the runtime does not see: it costs no more than the system call.
@@ -113,7 +109,7 @@ func (r Request) connect(kind int) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("open socket: %w", err)
 	}
-	if err := patience(fd); err != nil {
+	if err := patient(fd); err != nil {
 		return 0, err
 	}
 	if err := unix.Connect(fd, r.sockaddr()); err != nil {
@@ -122,8 +118,11 @@ func (r Request) connect(kind int) (int, error) {
 	return fd, nil
 }
 
-func patience(fd int) error {
-	limit := unix.Timeval{Sec: 3}
+// patience is how long a read or write may wait, between turns too.
+const patience = 20 * time.Second
+
+func patient(fd int) error {
+	limit := unix.NsecToTimeval(patience.Nanoseconds())
 	for _, option := range []int{unix.SO_RCVTIMEO, unix.SO_SNDTIMEO} {
 		if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, option, &limit); err != nil {
 			return fmt.Errorf("set timeout of socket: %w", err)
@@ -133,38 +132,37 @@ func patience(fd int) error {
 }
 
 // accept listens, says that it does, and takes one connection.
-func (r Request) accept(ready chan<- struct{}) (int, error) {
-	l, err := r.bind(unix.SOCK_STREAM)
+func (b *both) accept() (int, error) {
+	l, err := b.bind(unix.SOCK_STREAM)
 	if err != nil {
 		return 0, err
 	}
 	defer unix.Close(l)
-	if err := errors.Join(patience(l), unix.Listen(l, 1)); err != nil {
+	if err := errors.Join(patient(l), unix.Listen(l, 1)); err != nil {
 		return 0, fmt.Errorf("listen: %w", err)
 	}
-	close(ready)
+	close(b.ready)
 	fd, _, err := unix.Accept4(l, unix.SOCK_CLOEXEC)
 	if err != nil {
 		return 0, fmt.Errorf("accept: %w", err)
 	}
-	return fd, errors.Join(patience(fd), unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
+	return fd, errors.Join(patient(fd), unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
 }
 
-func answer(r Request, ready chan<- struct{}) (Result, error) {
-	fd, err := r.accept(ready)
+func answer(b *both) (Result, error) {
+	fd, err := b.accept()
 	if err != nil {
 		return Result{}, err
 	}
 	defer unix.Close(fd)
 	buf := make([]byte, 1)
-	begin := ThreadTime()
 	for {
 		n, err := transfer(unix.SYS_READ, fd, buf)
 		if err != nil {
 			return Result{}, fmt.Errorf("read question: %w", err)
 		}
 		if n == 0 {
-			return Result{CPU: ThreadTime() - begin}, nil
+			return Result{}, nil
 		}
 		if _, err := transfer(unix.SYS_WRITE, fd, buf); err != nil {
 			return Result{}, fmt.Errorf("write answer: %w", err)
@@ -172,8 +170,8 @@ func answer(r Request, ready chan<- struct{}) (Result, error) {
 	}
 }
 
-func ask(r Request, _ chan<- struct{}) (Result, error) {
-	fd, err := r.connect(unix.SOCK_STREAM)
+func ask(b *both) (Result, error) {
+	fd, err := b.connect(unix.SOCK_STREAM)
 	if err != nil {
 		return Result{}, err
 	}
@@ -181,70 +179,84 @@ func ask(r Request, _ chan<- struct{}) (Result, error) {
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 		return Result{}, fmt.Errorf("set option of socket: %w", err)
 	}
-	buf, took := make([]byte, 1), make([]time.Duration, 0, 1<<20)
-	start, begin := time.Now(), ThreadTime()
-	m := newMeter(start)
-	for last := start; ; {
-		if _, err := transfer(unix.SYS_WRITE, fd, buf); err != nil {
-			return Result{}, fmt.Errorf("write question: %w", err)
+	buf, took, c := make([]byte, 1), make([]time.Duration, 0, 1<<20), clock{}
+	err = c.turns(b.CPU, func(until time.Time) (int64, error) {
+		for last := time.Now(); last.Before(until); {
+			if _, err := transfer(unix.SYS_WRITE, fd, buf); err != nil {
+				return 0, fmt.Errorf("write question: %w", err)
+			}
+			if n, err := transfer(unix.SYS_READ, fd, buf); err != nil || n == 0 {
+				return 0, fmt.Errorf("read answer of %d bytes: %w", n, err)
+			}
+			now := time.Now()
+			took = append(took, now.Sub(last))
+			last = now
 		}
-		if n, err := transfer(unix.SYS_READ, fd, buf); err != nil || n == 0 {
-			return Result{}, fmt.Errorf("read answer of %d bytes: %w", n, err)
-		}
-		now := time.Now()
-		took = append(took, now.Sub(last))
-		m.look(now, int64(len(took)))
-		if last = now; now.Sub(start) >= r.Duration {
-			break
-		}
+		return int64(len(took)), nil
+	})
+	result := Result{Count: int64(len(took)), Wall: c.wall}
+	if len(took) > 0 {
+		slices.Sort(took)
+		result.P50 = took[len(took)/2]
 	}
-	result := Result{Count: int64(len(took)), CPU: ThreadTime() - begin, Wall: time.Since(start), Each: m.cost()}
-	slices.Sort(took)
-	result.P50 = took[len(took)/2]
-	return result, nil
+	return result, err
 }
 
-func drain(r Request, ready chan<- struct{}) (Result, error) {
-	fd, err := r.accept(ready)
+func drain(b *both) (Result, error) {
+	fd, err := b.accept()
 	if err != nil {
 		return Result{}, err
 	}
 	defer unix.Close(fd)
 	buf := make([]byte, 64<<10)
-	begin, total, m := ThreadTime(), int64(0), newMeter(time.Now())
 	for {
 		n, err := transfer(unix.SYS_READ, fd, buf)
 		if err != nil {
 			return Result{}, fmt.Errorf("read stream: %w", err)
 		}
 		if n == 0 {
-			return Result{Count: total, CPU: ThreadTime() - begin, Each: m.cost()}, nil
+			return Result{Count: b.received.Load()}, nil
 		}
-		total += int64(n)
-		m.look(time.Now(), total)
+		b.received.Add(int64(n))
 	}
 }
 
-func pour(r Request, _ chan<- struct{}) (Result, error) {
-	fd, err := r.connect(unix.SOCK_STREAM)
+func pour(b *both) (Result, error) {
+	fd, err := b.connect(unix.SOCK_STREAM)
 	if err != nil {
 		return Result{}, err
 	}
 	defer unix.Close(fd)
-	buf := make([]byte, 64<<10)
-	start, begin := time.Now(), ThreadTime()
-	for time.Since(start) < r.Duration {
-		if _, err := transfer(unix.SYS_WRITE, fd, buf); err != nil {
-			return Result{}, fmt.Errorf("write stream: %w", err)
+	buf, sent, c := make([]byte, 64<<10), int64(0), clock{}
+	err = c.turns(b.CPU, func(until time.Time) (int64, error) {
+		for time.Now().Before(until) {
+			n, err := transfer(unix.SYS_WRITE, fd, buf)
+			if err != nil {
+				return 0, fmt.Errorf("write stream: %w", err)
+			}
+			sent += int64(n)
 		}
+		return sent, b.drained(sent)
+	})
+	return Result{Wall: c.wall}, err
+}
+
+// drained waits until everything has been read: what a turn has paid for is its own.
+func (b *both) drained(sent int64) error {
+	for limit := time.Now().Add(patience); b.received.Load() < sent; {
+		if time.Now().After(limit) {
+			return fmt.Errorf("%d of %d bytes were read", b.received.Load(), sent)
+		}
+		pause := unix.Timespec{Nsec: 20_000}
+		_, _, _ = unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&pause)), 0, 0) // if it is interrupted, the sooner
 	}
-	return Result{CPU: ThreadTime() - begin, Wall: time.Since(start)}, nil
+	return nil
 }
 
 // sink takes datagrams and lets a filter drop each: a datagram that was filtered has been delivered, and no reader's
 // work is measured with it.
-func sink(r Request, ready chan<- struct{}) (Result, error) {
-	fd, err := r.bind(unix.SOCK_DGRAM)
+func sink(b *both) (Result, error) {
+	fd, err := b.bind(unix.SOCK_DGRAM)
 	if err != nil {
 		return Result{}, err
 	}
@@ -254,9 +266,10 @@ func sink(r Request, ready chan<- struct{}) (Result, error) {
 	if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &program); err != nil {
 		return Result{}, fmt.Errorf("attach filter: %w", err)
 	}
-	close(ready)
-	time.Sleep(r.Duration + 100*time.Millisecond)
-	count, err := filtered(r.Port)
+	close(b.ready)
+	<-b.sent
+	time.Sleep(50 * time.Millisecond) // for what is on its way
+	count, err := filtered(b.Port)
 	return Result{Count: count}, err
 }
 
@@ -275,23 +288,24 @@ func filtered(port uint16) (int64, error) {
 	return 0, fmt.Errorf("find socket with port %d: it is gone", port)
 }
 
-func flood(r Request, _ chan<- struct{}) (Result, error) {
-	fd, err := r.connect(unix.SOCK_DGRAM)
+func flood(b *both) (Result, error) {
+	defer close(b.sent)
+	fd, err := b.connect(unix.SOCK_DGRAM)
 	if err != nil {
 		return Result{}, err
 	}
 	defer unix.Close(fd)
-	buf := make([]byte, 18)
-	start, begin, sent := time.Now(), ThreadTime(), int64(0)
-	m := newMeter(start)
-	for now := start; now.Sub(start) < r.Duration; now = time.Now() {
-		m.look(now, sent)
-		for range 64 {
-			if _, err := transfer(unix.SYS_WRITE, fd, buf); err != nil {
-				return Result{}, fmt.Errorf("write datagram: %w", err)
+	buf, sent, c := make([]byte, 18), int64(0), clock{}
+	err = c.turns(b.CPU, func(until time.Time) (int64, error) {
+		for time.Now().Before(until) {
+			for range 64 {
+				if _, err := transfer(unix.SYS_WRITE, fd, buf); err != nil {
+					return 0, fmt.Errorf("write datagram: %w", err)
+				}
 			}
+			sent += 64
 		}
-		sent += 64
-	}
-	return Result{Sent: sent, CPU: ThreadTime() - begin, Wall: time.Since(start), Each: m.cost()}, nil
+		return sent, nil
+	})
+	return Result{Sent: sent, Wall: c.wall}, err
 }

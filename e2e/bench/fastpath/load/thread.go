@@ -4,7 +4,9 @@
 package load
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -51,22 +53,39 @@ func ThreadTime() time.Duration {
 	return time.Duration(t.Nano())
 }
 
-// SoftirqTime is the CPU time of the kernel's thread that takes what softirqs of a core have left over.
-func SoftirqTime(cpu int) (time.Duration, error) {
+// Softirq is the kernel's thread that takes what softirqs of a core have left over.
+type Softirq struct{ schedstat *os.File }
+
+// OpenSoftirq finds that of a core.
+func OpenSoftirq(cpu int) (*Softirq, error) {
 	pid, err := softirqThread(cpu)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "schedstat"))
+	file, err := os.Open(filepath.Join("/proc", strconv.Itoa(pid), "schedstat"))
 	if err != nil {
-		return 0, fmt.Errorf("read CPU time of ksoftirqd/%d: %w", cpu, err)
+		return nil, fmt.Errorf("open CPU time of ksoftirqd/%d: %w", cpu, err)
 	}
-	ns, err := strconv.ParseInt(strings.Fields(string(text))[0], 10, 64)
+	return &Softirq{file}, nil
+}
+
+// Time is its CPU time.
+func (s *Softirq) Time() (time.Duration, error) {
+	var b [64]byte
+	n, err := s.schedstat.ReadAt(b[:], 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return 0, fmt.Errorf("read CPU time of ksoftirqd: %w", err)
+	}
+	first, _, _ := strings.Cut(string(b[:n]), " ")
+	ns, err := strconv.ParseInt(first, 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("read CPU time of ksoftirqd/%d: %w", cpu, err)
+		return 0, fmt.Errorf("read CPU time of ksoftirqd: %w", err)
 	}
 	return time.Duration(ns), nil
 }
+
+// Close forgets it.
+func (s *Softirq) Close() error { return s.schedstat.Close() }
 
 func softirqThread(cpu int) (int, error) {
 	name := fmt.Sprintf("ksoftirqd/%d\n", cpu)

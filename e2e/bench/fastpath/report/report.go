@@ -32,7 +32,9 @@ type Report struct {
 	Started    time.Time `json:"started"`
 	Seconds    float64   `json:"seconds"`
 	Rounds     int       `json:"rounds"`
-	// Busy asks for what holds on machines that do other things meanwhile.
+	// Command repeats the run.
+	Command string `json:"command,omitempty"`
+	// Busy asks only that no floor is certainly missed: machines that do other things meanwhile move medians.
 	Busy bool `json:"busy,omitempty"`
 	// RealTime says that the loads had their core to themselves.
 	RealTime bool      `json:"real_time"`
@@ -41,13 +43,16 @@ type Report struct {
 	// is what many prefixes cost). Ranges are their extremes.
 	Ratios map[string]float64         `json:"ratios"`
 	Ranges map[string]measure.Summary `json:"ratio_ranges"`
-	// Attempts are how often a ratio was measured that was below its floor at first. The best attempt is in Ratios.
+	// Attempts are how often the rounds of a ratio were run that was below its floor at first. All of them count.
 	Attempts map[string]int `json:"attempts,omitempty"`
 	// NotMeasured are ratios and variants that this run does not have, each with its reason in Reasons.
 	NotMeasured []string          `json:"not_measured"`
 	Reasons     map[string]string `json:"not_measured_reasons,omitempty"`
 	Gates       []gate.Result     `json:"gates"`
 	Errors      []string          `json:"errors,omitempty"`
+
+	table  *measure.Table
+	rounds map[string][]float64
 }
 
 // Measure is one measure of one variant.
@@ -76,8 +81,13 @@ func (r *Report) End() {
 
 // Fill takes in what was measured.
 func (r *Report) Fill(t *measure.Table, gates []gate.Result, realTime bool) {
-	r.Gates, r.Errors, r.RealTime = gates, t.Errors, realTime
-	for _, s := range t.Series {
+	r.Gates, r.RealTime, r.table, r.Attempts = gates, realTime, t, map[string]int{}
+	r.fill()
+}
+
+func (r *Report) fill() {
+	r.Errors, r.Measures = r.table.Errors, nil
+	for _, s := range r.table.Series {
 		r.Measures = append(r.Measures, Measure{s.Measure, s.Variant, s.Unit, measure.Summarize(s.Sorted()), len(s.Rounds)})
 	}
 	// What is compared stands together.
@@ -86,7 +96,7 @@ func (r *Report) Fill(t *measure.Table, gates []gate.Result, realTime bool) {
 		order[m.Measure] = i
 	}
 	slices.SortStableFunc(r.Measures, func(a, b Measure) int { return cmp.Compare(order[a.Measure], order[b.Measure]) })
-	r.fillRatios(t)
+	r.fillRatios()
 }
 
 func cpu() string {
@@ -137,9 +147,9 @@ func (r *Report) String() string {
 	fmt.Fprintln(table, "RATIO\t\tMIN\tMEDIAN\tMAX\tWANT")
 	for _, q := range ratios {
 		if got, ok := r.Ranges[q.key]; ok {
-			want := r.asked(q).want(got.Median)
-			if n := r.Attempts[q.key]; n > 0 {
-				want += fmt.Sprintf(" (best of %d attempts)", n)
+			want := q.want(got.Median)
+			if r.Attempts[q.key] > 0 {
+				want += fmt.Sprintf(" (of %d rounds)", len(r.rounds[q.key]))
 			}
 			fmt.Fprintf(table, "%s\t\t%.3f\t%.3f\t%.3f\t%s\n", q.key, got.Min, got.Median, got.Max, want)
 		}

@@ -23,7 +23,7 @@ func table(cost map[string]map[string]float64) *measure.Table {
 	t := &measure.Table{}
 	for name, variants := range cost {
 		for variant, v := range variants {
-			t.Series = append(t.Series, &measure.Series{Measure: name, Variant: variant, Unit: "ns", Rounds: map[int]float64{0: v}})
+			t.Series = append(t.Series, &measure.Series{Measure: name, Variant: variant, Unit: "ns", Rounds: map[int]float64{0: v}, Turns: map[int][]float64{}})
 		}
 	}
 	return t
@@ -60,45 +60,53 @@ func TestBelow(t *testing.T) {
 }
 
 func TestAgain(t *testing.T) {
-	for name, tc := range map[string]struct {
-		reason string
-		ours   []float64
-		want   float64
-		below  int
-	}{
-		"first":  {"what is above its floor is not doubted", []float64{5}, 2, 0},
-		"second": {"a better attempt counts", []float64{10, 4}, 2.5, 0},
-		"best":   {"a worse one does not", []float64{7, 8, 10}, 1.429, 0},
-		"none":   {"no attempt is enough", []float64{10, 9, 10}, 1.111, 1},
-	} {
-		attempt := func(i int) *measure.Table {
-			return table(map[string]map[string]float64{"rr": {"vxlan": 10, "tombolo": tc.ours[i]}})
+	attempt := func(ours float64) *measure.Table {
+		return table(map[string]map[string]float64{"rr": {"vxlan": 10, "tombolo": ours}})
+	}
+	r := New(1)
+	r.Fill(attempt(10), nil, true)
+	for _, ours := range []float64{4, 8} {
+		if diff := cmp.Diff([]string{"rr_over_kernel_vxlan"}, r.Doubtful()); ours == 4 && diff != "" {
+			t.Errorf("a ratio below its floor is doubted (-want +got):\n%s", diff)
 		}
-		r := New(1)
-		r.Fill(attempt(0), nil, true)
-		for i := 1; i < len(tc.ours); i++ {
-			r.Again("rr_over_kernel_vxlan", attempt(i))
-		}
-		if got := r.Ratios["rr_over_kernel_vxlan"]; got != tc.want || len(r.Doubtful()) != tc.below {
-			t.Errorf("%s: %s: %v, doubtful are %v", name, tc.reason, got, r.Doubtful())
-		}
+		r.Again(r.Doubtful(), attempt(ours))
+	}
+	if got, want := r.Ranges["rr_over_kernel_vxlan"], (measure.Summary{Min: 1, Median: 1.25, Max: 2.5}); got != want {
+		t.Errorf("all attempts count, not the best: %+v, want %+v", got, want)
 	}
 }
 
 func TestBusy(t *testing.T) {
-	tests := table(map[string]map[string]float64{
-		"rr": {"vxlan": 13, "tombolo": 10}, "transit": {"vxlan": 20, "tombolo": 10},
-		"lpm_10_zipf": {"tombolo": 10}, "lpm_100k_zipf": {"tombolo": 14},
-	})
-	for busy, want := range map[bool][]string{
-		false: {"transit_kernel_over_tcx", "rr_over_kernel_vxlan", "lpm_100k_over_10_tcx"},
-		true:  {"transit_kernel_over_tcx"},
+	rounds := func(ours ...float64) *measure.Table {
+		t := &measure.Table{}
+		for _, v := range ours {
+			t.Append(table(map[string]map[string]float64{"rr": {"vxlan": 14, "tombolo": v}, "lpm_10_zipf": {"tombolo": 10}, "lpm_100k_zipf": {"tombolo": v}}))
+		}
+		return t
+	}
+	all := func(n int, v float64) []float64 { return slices.Repeat([]float64{v}, n) }
+	for name, tc := range map[string]struct {
+		reason string
+		ours   []float64
+		want   []string
+	}{
+		"holds":   {"all rounds are right", all(20, 10), nil},
+		"near":    {"a run may be off by drift", all(20, 10.2), nil},
+		"few":     {"nine rounds of nine happen by chance once in 512 runs", all(9, 20), nil},
+		"certain": {"all of twenty don't", all(20, 20), []string{"rr_over_kernel_vxlan", "lpm_100k_over_10_tcx"}},
+		"mixed":   {"14 of 20 may be chance", slices.Concat(all(14, 20), all(6, 10)), nil},
 	} {
 		r := New(1)
-		r.Busy = busy
-		r.Fill(tests, nil, true)
-		if diff := cmp.Diff(want, r.Doubtful()); diff != "" {
-			t.Errorf("busy is %v (-want +got):\n%s", busy, diff)
+		r.Busy = true
+		r.Fill(rounds(tc.ours...), nil, true)
+		var got []string
+		for _, line := range r.Below() {
+			if key, rest, _ := strings.Cut(line, ":"); !strings.Contains(rest, "not measured") {
+				got = append(got, key)
+			}
+		}
+		if diff := cmp.Diff(tc.want, got); diff != "" {
+			t.Errorf("%s: %s (-want +got):\n%s", name, tc.reason, diff)
 		}
 	}
 }
@@ -134,5 +142,51 @@ func TestSVG(t *testing.T) {
 	}
 	if got := strings.Count(string(text), "<rect class="); got != 2 {
 		t.Errorf("%d bars, want one per variant that was measured:\n%s", got, text)
+	}
+}
+
+func TestDocs(t *testing.T) {
+	for _, q := range ratios {
+		if titles[q.key] == "" {
+			t.Errorf("%s has no title", q.key)
+		}
+	}
+	dir := t.TempDir()
+	doc, file := filepath.Join(dir, "doc.md"), filepath.Join(dir, "r.json")
+	if err := errors.Join(
+		os.Mkdir(filepath.Join(dir, "img"), 0o755),
+		os.WriteFile(doc, []byte("before\n"+docsBegin+"old\n"+docsEnd+"after\n"), 0o644),
+	); err != nil {
+		t.Fatal(err)
+	}
+	r := New(1)
+	r.Command = "bench"
+	r.Fill(table(map[string]map[string]float64{"rr": {"vxlan": 14, "tombolo": 10}}), nil, true)
+	if err := r.WriteJSON(file); err != nil {
+		t.Fatal(err)
+	}
+	read, err := Read(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // over what it has written itself, too
+		if err := read.WriteDocs(doc); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"before\n", "after\n", "÷ ours | 1.40 (1.40 to 1.40) | 1.40 |", "not measured", "`bench`"} {
+		if strings.Count(string(text), want) == 0 || strings.Contains(string(text), "old") {
+			t.Errorf("no %q in:\n%s", want, text)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, drawing)); err != nil {
+		t.Error(err)
+	}
+	if err := read.WriteDocs(file); err == nil {
+		t.Error("a document without a place for ratios was written")
 	}
 }

@@ -103,6 +103,30 @@ func tcp(ctx context.Context, args []string) error {
 	return nil
 }
 
+func rate(ctx context.Context, args []string) error {
+	fs := flag.NewFlagSet("rate", flag.ContinueOnError)
+	udp := fs.Bool("udp", false, "18 bytes by UDP instead of one by TCP")
+	window := fs.Int("window", 1, "messages that are on their way at once")
+	duration := fs.Duration("d", time.Second, "how long")
+	asJSON := fs.Bool("json", false, "print a probe.RateReport")
+	target, err := parseOne(fs, args, "address:port")
+	if err != nil {
+		return err
+	}
+	network := map[bool]string{false: "tcp", true: "udp"}[*udp]
+	ctx, cancel := context.WithTimeout(ctx, *duration+30*time.Second)
+	defer cancel()
+	report, err := probe.Rate(ctx, network, target, max(*window, 1), *duration)
+	if err != nil {
+		return fmt.Errorf("rate %s: %w", target, err)
+	}
+	if *asJSON {
+		return json.NewEncoder(os.Stdout).Encode(report)
+	}
+	fmt.Printf("%s: answered=%d lost=%d p50=%s p99=%s %.0f per second\n", target, report.Answered, report.Lost, report.P50, report.P99, report.PerSecond())
+	return nil
+}
+
 // parseSize reads "512", "64K", "1M" or "2G".
 func parseSize(v string) (int64, error) {
 	digits := strings.TrimRight(v, "KMG")

@@ -3,12 +3,13 @@
 
 // Command podtool is the only program of a test pod.
 //
-//	podtool serve                                  TCP echo on :8080, for ever
+//	podtool serve                                  echo of TCP and UDP on :8080, for ever
 //	podtool ping [-c N] [-i 50ms] [-W 1s] ADDR     ICMP echo; exit 1 when nothing came back
 //	podtool tcp [-bytes 1M] ADDR:8080              random bytes there and back, compared
+//	podtool rate [-udp] [-window 1] ADDR:8080      small messages there and back, as many as get through
 //	podtool addr                                   the IPv4 address of eth0
 //
-// ping and tcp take -json and then print a probe.PingReport or probe.TCPReport.
+// ping, tcp and rate take -json and then print a probe.PingReport, probe.TCPReport or probe.RateReport.
 // Flags may stand before or after the address.
 package main
 
@@ -29,6 +30,7 @@ var commands = map[string]func(ctx context.Context, args []string) error{
 	"serve": serve,
 	"ping":  ping,
 	"tcp":   tcp,
+	"rate":  rate,
 	"addr":  addr,
 }
 
@@ -39,7 +41,7 @@ func main() {
 	}
 	run := commands[name]
 	if run == nil {
-		fmt.Fprintf(os.Stderr, "podtool: command %q: want serve, ping, tcp or addr\n", name)
+		fmt.Fprintf(os.Stderr, "podtool: command %q: want serve, ping, tcp, rate or addr\n", name)
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)

@@ -15,11 +15,11 @@ import (
 	"github.com/tombolo-io/tombolo/e2e/lab/probe"
 )
 
-// serve echoes TCP until SIGTERM. As PID 1 of its container it also reaps what
+// serve echoes TCP and UDP until SIGTERM. As PID 1 of its container it also reaps what
 // commands executed in the container leave behind.
 func serve(ctx context.Context, args []string) error {
 	fs := flag.NewFlagSet("serve", flag.ContinueOnError)
-	listen := fs.String("listen", ":8080", "address of the TCP echo")
+	listen := fs.String("listen", ":8080", "address of the echo, by TCP and UDP")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -28,7 +28,12 @@ func serve(ctx context.Context, args []string) error {
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
-	defer context.AfterFunc(ctx, func() { l.Close() })()
+	datagrams, err := net.ListenPacket("udp", *listen)
+	if err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	defer context.AfterFunc(ctx, func() { l.Close(); datagrams.Close() })()
+	go func() { _ = probe.EchoUDP(datagrams) }() // until it is closed
 	fmt.Println("echo on", l.Addr())
 	if err := probe.Echo(l); ctx.Err() == nil {
 		return fmt.Errorf("serve: %w", err)
