@@ -198,7 +198,7 @@ type InterconnectGatewayStatus struct {
 	// +listMapKey=cluster
 	// +listMapKey=node
 	Tunnels []Tunnel `json:"tunnels,omitempty"`
-	// Conditions: Programmed, DataPathReady, which names the node that is worst off, EndpointsApproved, VersionSupported, and Leaving when the cluster's
+	// Conditions: Programmed, DataPathReady, which names the node that is worst off, EndpointsApproved, VersionSupported, AgentAlive (the hub's), and Leaving when the cluster's
 	// administrator removes Tombolo from it.
 	// +optional
 	// +listType=map

@@ -175,9 +175,6 @@ func (e *embedded) removeOver(now time.Time) error {
 	for _, l := range gone {
 		l.device.Close()
 	}
-	if len(gone) > 0 {
-		go debug.FreeOSMemory() // which would keep their buffers for as long as nothing else needs memory
-	}
 	return nil
 }
 
@@ -372,6 +369,6 @@ func (e *embedded) close() error {
 		l.device.Close()
 	}
 	e.layers = nil
-	go debug.FreeOSMemory()
+	go debug.FreeOSMemory() // or what packets needed at their most would stay the process's for long
 	return err
 }
