@@ -116,7 +116,9 @@ func (g *gateways) report(ctx context.Context, hub, copy *spokev1alpha1.Intercon
 	if equality.Semantic.DeepEqual(before.Status, hub.Status) {
 		return nil
 	}
-	if err := g.hub.Status().Patch(ctx, hub, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
+	// The hub writes a condition of its own into the same list, so the version that was read counts. A newer one comes by itself.
+	err := g.hub.Status().Patch(ctx, hub, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+	if client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) {
 		return fmt.Errorf("report status of InterconnectGateway %s to the hub: %w", hub.Name, err)
 	}
 	return nil
