@@ -56,7 +56,7 @@ func TestGatewayDies(t *testing.T) {
 			n.survives(pods, far, blackout{
 				begin: func(ctx context.Context) error { return fleet.Lab.KillNode(ctx, "east", "n1") },
 				end:   func(ctx context.Context) error { return fleet.Lab.ReviveNode(ctx, "east", "n1") },
-				dark:  8 * time.Second, wake: 15 * time.Second,
+				dark:  5 * time.Second, wake: 13 * time.Second,
 			})
 		})
 		n.must(fleet.Lab.AgentsReady(n.ctx))

@@ -125,7 +125,7 @@ func TestCoverage(t *testing.T) {
 	for name, story := range map[string]func(*testing.T){
 		"direct in": TestDirectIn, "direct out": TestDirectOut, "switch": TestSwitch, "learn": TestLearn, "memo": TestMemo, "numbers": TestSlots, "direct maps": TestDirectHalfWritten, "direct real packets": coverDirect, "direct, slow in": TestSlowInDirect, "pod's clamp": TestPodClamp, "direct in, tunnel": TestDirectInTunnel,
 		"in": TestIn, "out": TestOut, "out slow": TestOutSlow, "in slow": TestInSlow, "slow in": TestSlowIn, "slow in, too big": TestSlowInTooBig, "slow in, encrypted": TestSlowInEncrypted, "to router": TestToRouter, "no slow path": TestOutWithoutTunnel, "clamp": TestClamp, "slow real packets": coverSlow, "encrypted": TestEncrypted, "relay": TestRelay, "xdp": TestXDPPasses, "cache": TestCacheSlots, "maps": TestHalfWritten, "real packets": coverReal,
-		"echo": TestEcho, "narrow": TestNarrowPath, "records": TestRecords, "records of nodes": TestRecordsOfNodes, "records of slow in": TestRecordsOfSlowIn,
+		"echo": TestEcho, "quiet": TestQuiet, "narrow": TestNarrowPath, "records": TestRecords, "records of nodes": TestRecordsOfNodes, "records of slow in": TestRecordsOfSlowIn,
 	} {
 		t.Run(name, story)
 	}
