@@ -200,8 +200,11 @@ func (s *suite) task(name, variant string, kind load.Kind, p *topology.Path, pre
 			return nil, errors.Join(err, prepare(false))
 		}
 		r := &sending{Session: session, suite: s, name: name, kind: kind, turn: turn, path: p, restore: func() error { return prepare(false) }}
-		r.carried, err = p.CPU()
-		return r, err
+		if r.carried, err = p.CPU(); err != nil {
+			_, _, endErr := r.End()
+			return nil, errors.Join(err, endErr)
+		}
+		return r, nil
 	}
 	return t
 }

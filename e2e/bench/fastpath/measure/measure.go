@@ -14,6 +14,7 @@ import (
 	"math"
 	"runtime"
 	"slices"
+	"sync"
 )
 
 // Value is one result of a Task.
@@ -125,15 +126,20 @@ type entrant struct {
 // takeTurns measures all tasks of a measure. One that fails is left out.
 func (t *Table) takeTurns(ctx context.Context, round int, group []Task) error {
 	var entrants []*entrant
-	var errs []error
+	var starts sync.WaitGroup // on a busy machine a process is long in starting
 	for _, task := range group {
 		e := &entrant{Task: task}
-		if e.run, e.err = task.Start(ctx); e.err == nil {
-			entrants = append(entrants, e)
-		} else {
+		entrants = append(entrants, e)
+		starts.Go(func() { e.run, e.err = task.Start(ctx) })
+	}
+	starts.Wait()
+	var errs []error
+	entrants = slices.DeleteFunc(entrants, func(e *entrant) bool {
+		if e.err != nil {
 			errs = append(errs, e.failed())
 		}
-	}
+		return e.err != nil
+	})
 	if err := t.onThread(func() { turns(ctx, entrants) }); err != nil {
 		errs = append(errs, err)
 	}

@@ -76,7 +76,7 @@ func TestRoundsWithoutAThread(t *testing.T) {
 func TestRoundsOfSparseTasks(t *testing.T) {
 	runs := map[string]int{}
 	task := func(variant string, every int) Task {
-		return Task{Measure: "rr", Variant: variant, Every: every, Start: func(context.Context) (Run, error) {
+		return Task{Measure: "rr", Variant: variant, Group: variant, Every: every, Start: func(context.Context) (Run, error) {
 			runs[variant]++
 			return counted{}, nil
 		}}
