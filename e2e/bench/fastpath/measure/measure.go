@@ -253,7 +253,7 @@ func (t *Table) Append(more *Table) {
 	t.Errors = append(t.Errors, more.Errors...)
 }
 
-// paired is the median of the ratios of turns, if there are any.
+// paired is the median of the ratios of turns, if a and b have taken turns.
 func paired(a, b []float64, otherwise float64) float64 {
 	var ratios []float64
 	for i := range min(len(a), len(b)) {
@@ -261,7 +261,7 @@ func paired(a, b []float64, otherwise float64) float64 {
 			ratios = append(ratios, r)
 		}
 	}
-	if len(ratios) == 0 {
+	if len(ratios) == 0 || len(a) != len(b) {
 		return otherwise
 	}
 	slices.Sort(ratios)
