@@ -95,10 +95,7 @@ func parse() arguments {
 	if *rounds > 0 {
 		a.rounds = *rounds
 	}
-	a.says = "make bench-fastpath"
-	if *isShort {
-		a.says = fmt.Sprintf("make bench-fastpath BENCHFLAGS='-short -rounds %d'", a.rounds)
-	}
+	a.says = fmt.Sprintf("make bench-fastpath BENCHFLAGS='-short=%t -rounds %d -floors=%t'", *isShort, a.rounds, a.floors)
 	if a.floors {
 		a.attempts = 4
 	}

@@ -8,9 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/netip"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -87,28 +85,6 @@ func (s *suite) again(ctx context.Context, r *report.Report) error {
 	return nil
 }
 
-// calm waits for a moment in which few others want to run, ten seconds at most.
-func calm(ctx context.Context) error {
-	const few = 3
-	for range 20 {
-		var load [3]float64
-		var running int
-		text, err := os.ReadFile("/proc/loadavg")
-		if err == nil {
-			_, err = fmt.Sscanf(string(text), "%f %f %f %d/", &load[0], &load[1], &load[2], &running)
-		}
-		if err != nil || running <= few {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(500 * time.Millisecond):
-		}
-	}
-	return nil
-}
-
 // thread makes the calling thread the one that gives turns: as urgent as those that take them.
 func (s *suite) thread() error {
 	_, err := load.Pin(s.options.cpu)
@@ -171,12 +147,6 @@ func (s *suite) wire(variant string, p *topology.Path) {
 	}
 }
 
-// Turns are longer than caches need to fill, and shorter than most of what disturbs a machine. Streams and frames touch the most memory.
-const (
-	shortTurn = 5 * time.Millisecond
-	longTurn  = 10 * time.Millisecond
-)
-
 func (s *suite) task(name, variant string, kind load.Kind, p *topology.Path, prepare func(bool) error) measure.Task {
 	t := measure.Task{Measure: name, Variant: variant, Turns: int(s.options.duration / shortTurn)}
 	turn := shortTurn
@@ -189,6 +159,9 @@ func (s *suite) task(name, variant string, kind load.Kind, p *topology.Path, pre
 		t.Unit = "us CPU/MB"
 		turn = longTurn // and as many: copies and caches make it the noisiest of all
 	}
+	if p.UserSpace() {
+		t.Group, t.Turns, turn = name+"/user space", 2, s.options.duration
+	}
 	t.Start = func(ctx context.Context) (measure.Run, error) {
 		if err := prepare(true); err != nil {
 			return nil, err
@@ -200,63 +173,13 @@ func (s *suite) task(name, variant string, kind load.Kind, p *topology.Path, pre
 			return nil, errors.Join(err, prepare(false))
 		}
 		r := &sending{Session: session, suite: s, name: name, kind: kind, turn: turn, path: p, restore: func() error { return prepare(false) }}
-		r.carried, err = p.CPU()
-		return r, err
+		if r.carried, err = p.CPU(); err != nil {
+			_, _, endErr := r.End()
+			return nil, errors.Join(err, endErr)
+		}
+		return r, nil
 	}
 	return t
-}
-
-// sending is a load between two pods.
-type sending struct {
-	*load.Session
-	suite   *suite
-	name    string
-	kind    load.Kind
-	turn    time.Duration
-	path    *topology.Path
-	restore func() error
-	// carried is the CPU time of the path's processes until now, and left what has no count yet.
-	carried, left time.Duration
-}
-
-// Turn implements measure.Run.
-func (r *sending) Turn() (float64, error) {
-	t, err := r.Session.Turn(r.turn)
-	if err != nil {
-		return 0, err
-	}
-	carried, err := r.path.CPU()
-	if err != nil {
-		return 0, err
-	}
-	spent := r.left + t.Spent + carried - r.carried
-	r.carried = carried
-	if t.Count == 0 {
-		r.left = spent
-		return math.NaN(), nil
-	}
-	r.left = 0
-	unit := map[load.Kind]float64{load.RR: 1e-3, load.UDP: 1, load.TCP: 1e3}[r.kind] // of nanoseconds
-	return float64(spent) / float64(t.Count) * unit, nil
-}
-
-// End implements measure.Run.
-func (r *sending) End() (factor float64, others []measure.Value, err error) {
-	result, err := r.Session.End()
-	if err := errors.Join(err, r.restore()); err != nil {
-		return 0, nil, err
-	}
-	r.suite.realTime = r.suite.realTime && result.RealTime
-	switch r.kind {
-	case load.RR:
-		others = []measure.Value{
-			{Measure: r.name + "_p50", Unit: "us", Value: float64(result.P50) / 1e3},
-			{Measure: r.name + "_rate", Unit: "txn/s", Value: float64(result.Count) / result.Wall.Seconds()},
-		}
-	case load.UDP:
-		return float64(result.Sent) / float64(result.Count), nil, nil // what was lost has been paid for
-	}
-	return 1, others, nil
 }
 
 // stations adds what a gateway costs per packet, by what it does.
@@ -382,21 +305,6 @@ func (s *suite) frames(name, variant string, bench *frames.Bench, to []netip.Add
 	}
 	s.add(t)
 	return nil
-}
-
-// passing is frames through a gateway.
-type passing struct {
-	*frames.Run
-	n    int
-	turn time.Duration
-}
-
-// Turn implements measure.Run.
-func (r passing) Turn() (float64, error) { return r.Run.Turn(r.n, r.turn) }
-
-// End implements measure.Run.
-func (r passing) End() (factor float64, others []measure.Value, err error) {
-	return 1, nil, r.Run.End()
 }
 
 // gates tries what may not be given up, on paths of its own.

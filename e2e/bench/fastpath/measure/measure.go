@@ -14,6 +14,7 @@ import (
 	"math"
 	"runtime"
 	"slices"
+	"sync"
 )
 
 // Value is one result of a Task.
@@ -125,15 +126,20 @@ type entrant struct {
 // takeTurns measures all tasks of a measure. One that fails is left out.
 func (t *Table) takeTurns(ctx context.Context, round int, group []Task) error {
 	var entrants []*entrant
-	var errs []error
+	var starts sync.WaitGroup // on a busy machine a process is long in starting
 	for _, task := range group {
 		e := &entrant{Task: task}
-		if e.run, e.err = task.Start(ctx); e.err == nil {
-			entrants = append(entrants, e)
-		} else {
+		entrants = append(entrants, e)
+		starts.Go(func() { e.run, e.err = task.Start(ctx) })
+	}
+	starts.Wait()
+	var errs []error
+	entrants = slices.DeleteFunc(entrants, func(e *entrant) bool {
+		if e.err != nil {
 			errs = append(errs, e.failed())
 		}
-	}
+		return e.err != nil
+	})
 	if err := t.onThread(func() { turns(ctx, entrants) }); err != nil {
 		errs = append(errs, err)
 	}
@@ -247,7 +253,7 @@ func (t *Table) Append(more *Table) {
 	t.Errors = append(t.Errors, more.Errors...)
 }
 
-// paired is the median of the ratios of turns, if there are any.
+// paired is the median of the ratios of turns, if a and b have taken turns.
 func paired(a, b []float64, otherwise float64) float64 {
 	var ratios []float64
 	for i := range min(len(a), len(b)) {
@@ -255,7 +261,7 @@ func paired(a, b []float64, otherwise float64) float64 {
 			ratios = append(ratios, r)
 		}
 	}
-	if len(ratios) == 0 {
+	if len(ratios) == 0 || len(a) != len(b) {
 		return otherwise
 	}
 	slices.Sort(ratios)

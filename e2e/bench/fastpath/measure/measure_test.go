@@ -76,7 +76,7 @@ func TestRoundsWithoutAThread(t *testing.T) {
 func TestRoundsOfSparseTasks(t *testing.T) {
 	runs := map[string]int{}
 	task := func(variant string, every int) Task {
-		return Task{Measure: "rr", Variant: variant, Every: every, Start: func(context.Context) (Run, error) {
+		return Task{Measure: "rr", Variant: variant, Group: variant, Every: every, Start: func(context.Context) (Run, error) {
 			runs[variant]++
 			return counted{}, nil
 		}}
@@ -112,6 +112,7 @@ func TestRatios(t *testing.T) {
 		"missing":      {"a round without one of them has no ratio", series(2, 0, 6), series(1, 1, 2), []float64{2, 3}},
 		"not measured": {"there is no such variant yet", nil, series(1), nil},
 		"turns":        {"turns are compared one by one", turns(series(3), 2, 30, 400), turns(series(3), 1, 10, 100), []float64{3}},
+		"apart":        {"who takes other turns is compared by the round", turns(series(6), 2, 30, 400), turns(series(3), 1), []float64{2}},
 		"idle turns":   {"in a turn without work there is nothing to compare", turns(series(3), math.NaN(), 30), turns(series(3), 1, 10), []float64{3}},
 	} {
 		if diff := cmp.Diff(tc.want, Ratios(tc.a, tc.b)); diff != "" {

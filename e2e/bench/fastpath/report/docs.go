@@ -95,6 +95,12 @@ func (r *Report) markdown() string {
 		value := "not measured"
 		if measured {
 			value = fmt.Sprintf("%.2f (%.2f to %.2f)", got.Median, got.Min, got.Max)
+			if n := r.Attempts[q.key]; n > 1 {
+				value += fmt.Sprintf(", %d times the rounds", n)
+			}
+			if !q.holds(got.Median) {
+				value += ", **missed**"
+			}
 		}
 		fmt.Fprintf(&out, "| %s | %s | %s |\n", titles[q.key], value, want)
 	}
