@@ -38,7 +38,7 @@ addOn: {placements: [{namespace: fleet, name: all}], config: {nodePlacement: {no
 `
 	agentEverything = everything + `
 clusterName: east
-hub: {bootstrap: {server: "https://hub.example.com:7443", caData: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCg==, token: secret}}
+hub: {bootstrap: {server: "https://hub.example.com:7443", caData: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCg==, token: secret}, proxy: {httpsProxy: "http://proxy.example.com:3128", noProxy: [.example.org, 10.0.0.0/8]}}
 ovn: {northbound: "ssl:192.0.2.10:6641,ssl:192.0.2.11:6641", tls: {secretName: ovn}}
 ovs: {runDir: /var/run/openvswitch}
 cni: {install: true, confDir: /var/lib/cni/net.d, binDir: /usr/libexec/cni}

@@ -61,7 +61,9 @@ type petition struct {
 	cluster string
 	// before is what was approved of it before.
 	before *spokev1alpha1.InterconnectGatewaySpec
-	pin    pin
+	// had are the addresses among that.
+	had map[string]bool
+	pin pin
 
 	endpoints []spokev1alpha1.GatewayEndpoint
 	nodes     []spokev1alpha1.ClusterNode
@@ -73,7 +75,7 @@ func (a *approver) judge(c Cluster, o *spokev1alpha1.InterconnectGateway, spec *
 	if o == nil {
 		return
 	}
-	p := &petition{approver: a, cluster: c.Name, before: &o.Spec, pin: readPin(c.Endpoints)}
+	p := &petition{approver: a, cluster: c.Name, before: &o.Spec, had: addressesOf(&o.Spec), pin: readPin(c.Endpoints)}
 	p.judgeEndpoints(o.Status.Endpoints)
 	if c.Labels[networkv1alpha1.LabelNodeToNode] == "true" {
 		p.judgeNodes(o.Status.Nodes)
@@ -141,10 +143,16 @@ func (p *petition) endpointBefore(node string) *spokev1alpha1.GatewayEndpoint {
 	return &p.before.Endpoints[i]
 }
 
-// hadBefore is true when an address was approved for the cluster before.
-func (p *petition) hadBefore(address string) bool {
-	return slices.ContainsFunc(p.before.Endpoints, func(e spokev1alpha1.GatewayEndpoint) bool { return e.Address == address }) ||
-		slices.ContainsFunc(p.before.Nodes, func(n spokev1alpha1.ClusterNode) bool { return n.Address == address })
+// addressesOf what was approved of a cluster before.
+func addressesOf(spec *spokev1alpha1.InterconnectGatewaySpec) map[string]bool {
+	had := make(map[string]bool, len(spec.Endpoints)+len(spec.Nodes))
+	for _, e := range spec.Endpoints {
+		had[e.Address] = true
+	}
+	for _, n := range spec.Nodes {
+		had[n.Address] = true
+	}
+	return had
 }
 
 // mayHave is true when the cluster may have an address for a node, and no other of its nodes has it.
@@ -167,7 +175,7 @@ func (p *petition) mayHave(node, address string, taken map[netip.Addr]bool) (net
 	if q, holder, found := p.links.overlap(single); found {
 		return refuse(spokev1alpha1.ReasonAddressInvalid, "%s is in %s of %s: give the node another address, or the IPPool another range", addr, q, holder)
 	}
-	if !p.pin.allows(addr, p.hadBefore(address)) {
+	if !p.pin.allows(addr, p.had[address]) {
 		return refuse(spokev1alpha1.ReasonAddressNotAllowed, "%s: %s", addr, p.pin.why(p.cluster))
 	}
 	if holder := p.holder[addr]; holder != "" && holder != p.cluster {

@@ -166,9 +166,11 @@ func says(programmed metav1.Condition) bool {
 // readProbes sums up the results of all gateway nodes for each router that they probe.
 func readProbes(results []spokev1alpha1.ProbeResult) []reach {
 	var all []reach
+	index := map[[2]string]int{}
 	for _, p := range results {
-		i := slices.IndexFunc(all, func(r reach) bool { return r.vpc == p.Vpc && r.cluster == p.Cluster })
-		if i < 0 {
+		i, found := index[[2]string{p.Vpc, p.Cluster}]
+		if !found {
+			index[[2]string{p.Vpc, p.Cluster}] = len(all)
 			all = append(all, reach{vpc: p.Vpc, cluster: p.Cluster, reachable: p.Reachable})
 			continue
 		}

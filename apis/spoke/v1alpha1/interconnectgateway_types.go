@@ -111,8 +111,10 @@ const MaxNodes = 1024
 // ClusterNode is a node with programs that pods send by (docs/decisions/0011).
 type ClusterNode struct {
 	// Node name.
+	// +kubebuilder:validation:MaxLength=253
 	Node string `json:"node"`
 	// Address of the node on the underlay between clusters: what it sends from, and what is sent to.
+	// +kubebuilder:validation:MaxLength=64
 	Address string `json:"address"`
 }
 
@@ -143,8 +145,10 @@ type PublicKey string
 // ReportedEndpoint is a gateway node as its cluster reports it.
 type ReportedEndpoint struct {
 	// Node name.
+	// +kubebuilder:validation:MaxLength=253
 	Node string `json:"node"`
 	// Address on the underlay between clusters.
+	// +kubebuilder:validation:MaxLength=64
 	Address string `json:"address"`
 	// PublicKey of the node's WireGuard. The private half never leaves the node.
 	// +optional
@@ -174,6 +178,7 @@ type InterconnectGatewayStatus struct {
 	// +optional
 	// +listType=map
 	// +listMapKey=node
+	// +kubebuilder:validation:MaxItems=64
 	Endpoints []ReportedEndpoint `json:"endpoints,omitempty"`
 	// Nodes that pods send by, by themselves. The hub approves them into the spec, if the cluster's label says so. More than
 	// 1024 are not reported, none of them: such a cluster stays on its gateways.
@@ -185,11 +190,14 @@ type InterconnectGatewayStatus struct {
 	// ReservedCIDRs are the cluster's own pod, service and node ranges: no Subnet there may overlap them.
 	// +optional
 	// +listType=set
+	// +kubebuilder:validation:MaxItems=4096
+	// +kubebuilder:validation:items:MaxLength=64
 	ReservedCIDRs []string `json:"reservedCIDRs,omitempty"`
 	// Gateways are the nodes that are labelled as gateways, and what each of them can and can't do.
 	// +optional
 	// +listType=map
 	// +listMapKey=node
+	// +kubebuilder:validation:MaxItems=64
 	Gateways []GatewayNode `json:"gateways,omitempty"`
 	// Tunnels are what the gateway nodes measured of the way to other clusters, and to each other. They are written when something has changed that
 	// matters, and not for every round trip: those are metrics.
@@ -197,18 +205,21 @@ type InterconnectGatewayStatus struct {
 	// +listType=map
 	// +listMapKey=cluster
 	// +listMapKey=node
+	// +kubebuilder:validation:MaxItems=1024
 	Tunnels []Tunnel `json:"tunnels,omitempty"`
 	// Conditions: Programmed, DataPathReady, which names the node that is worst off, EndpointsApproved, VersionSupported, AgentAlive (the hub's), and Leaving when the cluster's
 	// administrator removes Tombolo from it.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
 // GatewayNode is what one gateway node says of itself.
 type GatewayNode struct {
 	// Node name.
+	// +kubebuilder:validation:MaxLength=253
 	Node string `json:"node"`
 	// PodNodes are other nodes of the cluster that this one reaches through OVN: of the first eight with pods of Vpcs those of which a pod answers.
 	// +optional
@@ -220,6 +231,7 @@ type GatewayNode struct {
 	// +optional
 	// +listType=map
 	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
@@ -227,14 +239,18 @@ type GatewayNode struct {
 // of the one that does worst.
 type Tunnel struct {
 	// Cluster at the other end.
+	// +kubebuilder:validation:MaxLength=63
 	Cluster string `json:"cluster"`
 	// Node of this cluster that measured.
+	// +kubebuilder:validation:MaxLength=253
 	Node string `json:"node"`
 	// Reachable is true while every gateway there answers.
 	Reachable bool `json:"reachable"`
 	// Unreachable are the gateway nodes there that do not answer. Nothing is sent to them as long as others do.
 	// +optional
 	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=253
 	Unreachable []string `json:"unreachable,omitempty"`
 	// Answering is how many gateway nodes there answer.
 	// +optional

@@ -125,37 +125,45 @@ type LocalRouterStatus struct {
 	// Probes are the newest results, one per gateway node and remote router.
 	// +optional
 	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=4096
 	Probes []ProbeResult `json:"probes,omitempty"`
 	// Gateways are the gateway nodes that have programmed this router's maps, and the generation that they have.
 	// +optional
 	// +listType=map
 	// +listMapKey=node
+	// +kubebuilder:validation:MaxItems=64
 	Gateways []RouterGateway `json:"gateways,omitempty"`
 	// Conditions: Programmed.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
 // RouterGateway is what one gateway node has of a router.
 type RouterGateway struct {
 	// Node name.
+	// +kubebuilder:validation:MaxLength=253
 	Node string `json:"node"`
 	// ObservedGeneration is the hub object's generation that its maps hold.
 	ObservedGeneration int64 `json:"observedGeneration"`
 	// Message is the error, when there is one.
 	// +optional
+	// +kubebuilder:validation:MaxLength=4096
 	Message string `json:"message,omitempty"`
 }
 
 // ProbeResult is what an ICMP echo through the whole data path found.
 type ProbeResult struct {
 	// Node of the gateway that probes.
+	// +kubebuilder:validation:MaxLength=253
 	Node string `json:"node"`
 	// Vpc that is probed, as namespace/name.
+	// +kubebuilder:validation:MaxLength=320
 	Vpc string `json:"vpc"`
 	// Cluster that is probed.
+	// +kubebuilder:validation:MaxLength=63
 	Cluster string `json:"cluster"`
 	// Reachable is true when the newest probes were answered.
 	Reachable bool `json:"reachable"`

@@ -173,6 +173,7 @@ func isNoStatus(err error) bool {
 	return strings.Contains(err.Error(), "the server could not find the requested resource")
 }
 
+// remove at once: no kubelet is there to end a pod.
 func (s *apiServer) remove(t *testing.T, object client.Object) {
 	ctx := context.WithoutCancel(t.Context())
 	if err := s.client.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil {
@@ -184,7 +185,7 @@ func (s *apiServer) remove(t *testing.T, object client.Object) {
 			t.Errorf("release %T %s: %v", object, object.GetName(), err)
 		}
 	}
-	if err := client.IgnoreNotFound(s.client.Delete(ctx, object)); err != nil {
+	if err := client.IgnoreNotFound(s.client.Delete(ctx, object, client.GracePeriodSeconds(0))); err != nil {
 		t.Errorf("delete %T %s: %v", object, object.GetName(), err)
 	}
 }

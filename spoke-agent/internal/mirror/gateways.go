@@ -113,6 +113,7 @@ func (g *gateways) report(ctx context.Context, hub, copy *spokev1alpha1.Intercon
 	meta.SetStatusCondition(&hub.Status.Conditions, supported)
 	tellVersion(ctx, g.herald, supported)
 	sayLeaving(&hub.Status.Conditions, hub.Generation, leaving)
+	hub.Status.Bound()
 	if equality.Semantic.DeepEqual(before.Status, hub.Status) {
 		return nil
 	}

@@ -100,6 +100,7 @@ func (r *routers) gatewayNodes(ctx context.Context) ([]string, error) {
 
 // report writes the status on the hub, when it says something new.
 func (r *routers) report(ctx context.Context, hub *spokev1alpha1.LocalRouter, status spokev1alpha1.LocalRouterStatus) error {
+	status.Bound()
 	if equality.Semantic.DeepEqual(hub.Status, status) {
 		return nil
 	}

@@ -56,6 +56,7 @@ func (r *Reconciler) forget(ctx context.Context, router *spokev1alpha1.LocalRout
 }
 
 func (r *Reconciler) write(ctx context.Context, before, router *spokev1alpha1.LocalRouter) error {
+	router.Status.Bound()
 	if equality.Semantic.DeepEqual(before.Status, router.Status) {
 		return nil
 	}

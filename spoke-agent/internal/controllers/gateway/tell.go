@@ -39,6 +39,7 @@ func (r *Reconciler) tell(ctx context.Context) (fine bool, err error) {
 	before := own.DeepCopy()
 	own.Status.Gateways = health.Enter(own.Status.Gateways, r.Node, conditions, r.found.Inside.Answering)
 	health.Summarize(&own.Status.Conditions, own.Generation, health.Worst(own.Status.Gateways, nil))
+	own.Status.Bound()
 	if equality.Semantic.DeepEqual(before.Status, own.Status) {
 		return fine, nil
 	}

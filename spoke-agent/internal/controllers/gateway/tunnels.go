@@ -104,11 +104,12 @@ func (r *Reconciler) forgetTunnels(ctx context.Context, own *spokev1alpha1.Inter
 }
 
 func (r *Reconciler) writeTunnels(ctx context.Context, own *spokev1alpha1.InterconnectGateway, tunnels []spokev1alpha1.Tunnel) (written bool, err error) {
-	if equality.Semantic.DeepEqual(own.Status.Tunnels, tunnels) {
-		return false, nil
-	}
 	before := own.DeepCopy()
 	own.Status.Tunnels = tunnels
+	own.Status.Bound()
+	if equality.Semantic.DeepEqual(before.Status, own.Status) {
+		return false, nil
+	}
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	if err := r.client.Status().Patch(ctx, own, patch); err != nil {
 		return false, fmt.Errorf("write tunnels of InterconnectGateway %s: %w", own.Name, err)

@@ -53,6 +53,7 @@ func (r *Reconciler) writeConditions(ctx context.Context, routers []spokev1alpha
 		if condition.Status == metav1.ConditionTrue {
 			router.Status.ObservedGeneration = condition.ObservedGeneration
 		}
+		router.Status.Bound()
 		if equality.Semantic.DeepEqual(before.Status, router.Status) {
 			continue
 		}
