@@ -38,6 +38,7 @@ func gatewayBounds() map[string]rule {
 		lengthRule("spec.nodes[0].node", "spec: {nodes: [{node: %q, address: 192.0.2.1}]}", 253),
 		lengthRule("spec.nodes[0].address", "spec: {nodes: [{node: n1, address: %q}]}", 64),
 		lengthRule("status.gateways[0].node", "status: {gateways: [{node: %q}]}", 253),
+		lengthRule("status.gateways[0].podNodes[0]", "status: {gateways: [{node: n1, podNodes: [%q]}]}", 253),
 		lengthRule("status.reservedCIDRs[0]", "status: {reservedCIDRs: [%q]}", 64),
 		lengthRule("status.tunnels[0].node", "status: {tunnels: [{cluster: west, node: %q, reachable: true, lossPermille: 0, "+since+"}]}", 253),
 		lengthRule("status.tunnels[0].cluster", "status: {tunnels: [{cluster: %q, node: n1, reachable: true, lossPermille: 0, "+since+"}]}", 63),

@@ -225,6 +225,7 @@ type GatewayNode struct {
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:items:MaxLength=253
 	PodNodes []string `json:"podNodes,omitempty"`
 	// Conditions: DataPathReady, FirstOnHooks, SlowPathReady, EncryptionReady, MTUSufficient, PodsReachable, and Reachable, which is not the node's own word.
 	// What is False has the cure in its message.
