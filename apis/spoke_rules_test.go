@@ -41,6 +41,7 @@ spec: {cluster: east, encapsulation: VXLAN, port: 4789}`,
 		setRule("status.reservedCIDRs", "status: {reservedCIDRs: %s}", "10.96.0.0/12", "10.244.0.0/16"),
 		conditionRules(),
 		lengthRule("spec.hubVersion", "spec: {hubVersion: %q}", 64),
+		lengthRule("spec.hub.uid", "spec: {hub: {uid: %q}}", 64),
 		lengthRule("status.agentVersion", "status: {agentVersion: %q}", 64),
 		lengthRule("status.clusterID", "status: {clusterID: %q}", 64),
 		map[string]rule{

@@ -34,6 +34,8 @@ const (
 	// ConditionLeaving is True when the cluster's administrator removes Tombolo from the cluster: the hub drains it. An agent that is
 	// installed again makes it False.
 	ConditionLeaving = "Leaving"
+	// ConditionHubTrusted is False when the cluster refuses what the hub says, and so keeps what it has.
+	ConditionHubTrusted = "HubTrusted"
 )
 
 // Reasons of the conditions of a cluster's agent.
@@ -48,6 +50,12 @@ const (
 	ReasonLeft = "Left"
 	// ReasonInstalled: the agent is there to stay.
 	ReasonInstalled = "Installed"
+	// ReasonTrusted: it is the hub that the cluster is joined to, and it has not gone back in time.
+	ReasonTrusted = "Trusted"
+	// ReasonForeignHub: another hub than the one that the cluster is joined to wrote it.
+	ReasonForeignHub = "ForeignHub"
+	// ReasonWentBack: the cluster has seen newer of this hub (also of Programmed, of a LocalRouter).
+	ReasonWentBack = "WentBack"
 )
 
 // ConditionEndpointsApproved is False when the hub has not approved all that the cluster reports of its gateways and nodes. Its reason is that
@@ -73,6 +81,8 @@ const (
 	ReasonKeyInvalid = "KeyInvalid"
 	// ReasonKeyTaken: another gateway has the key.
 	ReasonKeyTaken = "KeyTaken"
+	// ReasonLastGateway: the cluster does not report the node any more, and has no other gateway: it stays one.
+	ReasonLastGateway = "LastGateway"
 )
 
 // Conditions of a gateway node (InterconnectGateway.status.gateways). Whatever they say, the node forwards what it forwarded before: none of

@@ -16,7 +16,10 @@ const (
 	AnnotationHubUID = "spoke.tombolo.io/hub-uid"
 	// AnnotationHubGeneration on the copy in the spoke is the generation of the hub's object that was copied.
 	AnnotationHubGeneration = "spoke.tombolo.io/hub-generation"
-	// ConditionProgrammed is True when OVN has it (LocalRouter), or every gateway node has it (InterconnectGateway).
+	// AnnotationHub on a LocalRouter, and on its copy, is the identity of the hub that last wrote it: the UID of that hub's namespace kube-system.
+	AnnotationHub = "tombolo.io/hub"
+	// AnnotationHubEpoch on a LocalRouter, and on its copy, is the epoch of the hub in which it was last written (Fleet.status.epoch).
+	AnnotationHubEpoch = "tombolo.io/hub-epoch"
 )
 
 // VpcIdentity identifies a Vpc of the fleet.
