@@ -53,7 +53,7 @@ shown  Vpc      ["10.0.0.0/8"]  256        16777216  True
  conditions: [{type: Frozen, status: "True", reason: MassRemoval, message: "kubectl tombolo confirm", lastTransitionTime: "2026-01-01T00:00:00Z"}]}`,
 		want: `
 NAME   EPOCH  FROZEN  REASON       MAX-REMOVAL  PENDING   MESSAGE
-fleet  7      True    MassRemoval  20           0123abcd  kubectl tombolo confirm
+fleet  7      True    MassRemoval  <none>       0123abcd  kubectl tombolo confirm
 `,
 	},
 	"vpcs": {
