@@ -22,6 +22,7 @@ const (
 
 type gatewayNode struct {
 	tracked[*spokev1alpha1.InterconnectGateway]
+	loss cell[loss]
 }
 
 // gatewaySet is the gateways of all clusters, in order of cluster.
@@ -47,7 +48,7 @@ func readReserved(gateways []*gatewayNode) *reservedRanges {
 }
 
 // newGateways makes one gateway for each cluster that may have something, and keeps those of clusters that are leaving.
-func newGateways(f *fleet, d *drains, version string, links *linkRanges, p *pools, existing []*gatewayNode, before *gatewaySet) *gatewaySet {
+func newGateways(f *fleet, d *drains, version string, hub hubIdentity, links *linkRanges, p *pools, existing []*gatewayNode, before *gatewaySet) *gatewaySet {
 	a := newApprover(links, p)
 	objects := map[string]*spokev1alpha1.InterconnectGateway{}
 	for _, g := range existing {
@@ -77,6 +78,7 @@ func newGateways(f *fleet, d *drains, version string, links *linkRanges, p *pool
 		if membership != spokev1alpha1.MembershipDrained { // who has no way there needs no address there
 			a.judge(c, o, &g.Spec)
 		}
+		hub.stamp(o, &g.Spec)
 		set.list = append(set.list, g)
 	}
 	set.keep(before)
@@ -106,11 +108,11 @@ func newGateway(c Cluster, links *linkRanges) *spokev1alpha1.InterconnectGateway
 
 // makeGateways makes the gateways of all clusters.
 func (p *Planner) makeGateways() {
-	inputs := []any{p.fleet.value, p.drains.value, p.version, p.links.value, p.admitted.value}
+	inputs := []any{p.fleet.value, p.drains.value, p.version, p.hub, p.links.value, p.admitted.value}
 	for _, g := range p.gateways.sorted {
 		inputs = append(inputs, g.obj)
 	}
 	p.gateway.get(func() *gatewaySet {
-		return newGateways(p.fleet.value, p.drains.value, p.version, p.links.value, p.admitted.value, p.gateways.sorted, p.gateway.value)
+		return newGateways(p.fleet.value, p.drains.value, p.version, p.hub, p.links.value, p.admitted.value, p.gateways.sorted, p.gateway.value)
 	}, inputs...)
 }
