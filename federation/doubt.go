@@ -120,7 +120,7 @@ func (h hubIdentity) stamp(o *spokev1alpha1.InterconnectGateway, spec *spokev1al
 		return
 	}
 	spec.Hub = spokev1alpha1.HubIdentity{UID: h.uid, Epoch: h.epoch, RestoredEpoch: h.restored}
-	if o == nil || o.Spec.Hub.Epoch < h.restored {
+	if o == nil || o.Spec.Hub.Epoch < h.restored || o.Spec.Hub.Epoch == h.epoch {
 		return
 	}
 	as := *spec
