@@ -88,7 +88,7 @@ func (p *Planner) later(hub *Hub) (highest int64, witnesses []string) {
 		if g.Name != g.Namespace || p.fleet.value.unusable(g.Name) != "" {
 			continue
 		}
-		if e := g.Status.ObservedEpoch; e > hub.Epoch && e <= hub.Epoch+maxLead {
+		if e := g.Status.ObservedEpoch; e > hub.Epoch && credible(e, hub.Epoch) {
 			highest = max(highest, e)
 			witnesses = append(witnesses, fmt.Sprintf("cluster %q has seen %d", g.Name, e))
 		} else if c := wentBack(g, hub); c != nil {
@@ -96,6 +96,20 @@ func (p *Planner) later(hub *Hub) (highest int64, witnesses []string) {
 		}
 	}
 	return highest, witnesses
+}
+
+// credible is true for an epoch that a cluster may have seen.
+func credible(e, epoch int64) bool { return e <= epoch+maxLead }
+
+// Told is the highest epoch that a member has seen, of a hub that counts epoch.
+func Told(s *Snapshot, epoch int64) int64 {
+	members, highest := newFleet(s), int64(0)
+	for _, g := range s.Gateways {
+		if e := g.Status.ObservedEpoch; g.Name == g.Namespace && credible(e, epoch) && members.unusable(g.Name) == "" {
+			highest = max(highest, e)
+		}
+	}
+	return highest
 }
 
 // wentBack is what a cluster says of a hub that has gone back, if it has been told all that was confirmed since.

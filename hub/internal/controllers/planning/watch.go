@@ -41,6 +41,7 @@ func sources(c cache.Cache, ledgers *ledger.Store, addOns bool) []source.TypedSo
 	namespace := &metav1.PartialObjectMetadata{}
 	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
 	all := []source.TypedSource[Key]{
+		on(c, &networkv1alpha1.Fleet{}, asked),
 		on(c, &networkv1alpha1.Vpc{}, asked),
 		on(c, &networkv1alpha1.Subnet{}, asked),
 		on(c, &networkv1alpha1.VpcPeering{}, asked),
