@@ -64,6 +64,9 @@ var wideSteps = []func(*world, *rapid.T){
 		w.placements["shop/wide"] = rapid.SliceOfDistinct(rapid.SampledFrom(slices.Sorted(maps.Keys(w.clusters))), rapid.ID).Draw(t, "decided")
 	},
 	func(w *world, t *rapid.T) { // some Vpcs are deleted
+		if len(w.vpcs) == 0 {
+			return
+		}
 		for _, key := range rapid.SliceOfDistinct(rapid.SampledFrom(slices.Collect(keysInOrder(w.vpcs))), rapid.ID).Draw(t, "deleted") {
 			w.delete("Vpc", key)
 		}
@@ -76,6 +79,9 @@ var wideSteps = []func(*world, *rapid.T){
 		}
 	},
 	func(w *world, t *rapid.T) { // a Vpc is not accepted any more
+		if len(w.vpcs) == 0 {
+			return
+		}
 		o := w.vpcs[rapid.SampledFrom(slices.Collect(keysInOrder(w.vpcs))).Draw(t, "broken")].DeepCopy()
 		o.Spec.CIDRs = []networkv1alpha1.CIDR{"banana"}
 		w.write(o)

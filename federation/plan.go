@@ -36,6 +36,7 @@ type Planner struct {
 	links    cell[linkRanges]
 	reserved cell[reservedRanges]
 	bound    cell[boundNamespaces]
+	routed   cell[clusterNames]
 	gateway  cell[gatewaySet]
 	version  string
 	hub      hubIdentity
