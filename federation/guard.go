@@ -186,7 +186,6 @@ func endpointsOf(s *spokev1alpha1.InterconnectGatewaySpec) int {
 
 // routerLoss is what a router would lose by a new spec.
 func routerLoss(o, desired *spokev1alpha1.LocalRouter) *loss {
-	var gone []string
 	was, will := &o.Spec, &desired.Spec
 	if was.Vpc != will.Vpc || was.VpcUID != will.VpcUID || was.LinkCIDR != will.LinkCIDR {
 		l := &loss{kind: kindRouter, key: keyOf(o), weight: weight{ways: waysOf(was)}}
@@ -194,6 +193,21 @@ func routerLoss(o, desired *spokev1alpha1.LocalRouter) *loss {
 		l.because = "becomes another router: " + l.what
 		return l
 	}
+	gone := slices.Concat(remotesLost(was, will), peersLost(was, will))
+	for _, n := range was.Subnets {
+		if !slices.ContainsFunc(will.Subnets, func(m spokev1alpha1.RouterSubnet) bool { return m.Name == n.Name && m.CIDR == n.CIDR }) {
+			gone = append(gone, "subnet "+n.Name+" "+n.CIDR)
+		}
+	}
+	for _, route := range without(was.Routes, will.Routes) {
+		gone = append(gone, "route "+route)
+	}
+	return newLoss(kindRouter, keyOf(o), weight{ways: len(gone)}, gone)
+}
+
+// remotesLost are the remotes that go or lose prefixes.
+func remotesLost(was, will *spokev1alpha1.LocalRouterSpec) []string {
+	var gone []string
 	for _, r := range was.Remotes {
 		i := slices.IndexFunc(will.Remotes, func(n spokev1alpha1.Remote) bool { return n.Vpc == r.Vpc && n.Cluster == r.Cluster })
 		if i < 0 {
@@ -202,6 +216,12 @@ func routerLoss(o, desired *spokev1alpha1.LocalRouter) *loss {
 			gone = append(gone, fmt.Sprintf("%s of %s/%s in %s", strings.Join(lost, " "), r.Vpc.Namespace, r.Vpc.Name, r.Cluster))
 		}
 	}
+	return gone
+}
+
+// peersLost are the peers that go or lose prefixes.
+func peersLost(was, will *spokev1alpha1.LocalRouterSpec) []string {
+	var gone []string
 	for _, p := range was.Peers {
 		i := slices.IndexFunc(will.Peers, func(n spokev1alpha1.LocalPeer) bool {
 			return n.Vpc == p.Vpc && n.LocalConnectIP == p.LocalConnectIP && n.RemoteConnectIP == p.RemoteConnectIP
@@ -212,15 +232,7 @@ func routerLoss(o, desired *spokev1alpha1.LocalRouter) *loss {
 			gone = append(gone, fmt.Sprintf("%s of peer %s/%s", strings.Join(lost, " "), p.Vpc.Namespace, p.Vpc.Name))
 		}
 	}
-	for _, n := range was.Subnets {
-		if !slices.ContainsFunc(will.Subnets, func(m spokev1alpha1.RouterSubnet) bool { return m.Name == n.Name && m.CIDR == n.CIDR }) {
-			gone = append(gone, "subnet "+n.Name+" "+n.CIDR)
-		}
-	}
-	for _, route := range without(was.Routes, will.Routes) {
-		gone = append(gone, "route "+route)
-	}
-	return newLoss(kindRouter, keyOf(o), weight{ways: len(gone)}, gone)
+	return gone
 }
 
 // gatewayLoss is what a cluster's gateways would lose by a new spec.

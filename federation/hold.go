@@ -101,21 +101,17 @@ func (p *Planner) lostBefore(past Past) []*loss {
 // holdBack takes what is withheld out of the Result: what is in neither its maps nor its Deletions stays as it is. Changes are those of what is
 // handed out.
 func (p *Planner) holdBack(r *Result, c *Changes) {
-	routers, gateways := r.Routers, r.Gateways
-	if len(p.held.routers)+len(p.held.gateways) > 0 {
-		r.Routers, r.Gateways = minus(routers, p.held.routers), minus(gateways, p.held.gateways)
+	held := len(p.held.routers)+len(p.held.gateways) > 0
+	if held {
+		r.Routers, r.Gateways = minus(r.Routers, p.held.routers), minus(r.Gateways, p.held.gateways)
 		r.Deletions = slices.DeleteFunc(r.Deletions, func(d Deletion) bool {
 			return d.Kind == kindRouter && p.held.routers[d.Key] || d.Kind == kindGateway && p.held.gateways[d.Key]
 		})
-		p.wasHeld = true
-	} else if !p.wasHeld {
-		p.handed.routers, p.handed.gateways = r.Routers, r.Gateways
-		return
-	} else {
-		p.wasHeld = false
 	}
-	c.Routers, c.Gateways = changed(p.handed.routers, r.Routers), changed(p.handed.gateways, r.Gateways)
-	p.handed.routers, p.handed.gateways = r.Routers, r.Gateways
+	if held || p.wasHeld {
+		c.Routers, c.Gateways = changed(p.handed.routers, r.Routers), changed(p.handed.gateways, r.Gateways)
+	}
+	p.wasHeld, p.handed = held, handed{r.Routers, r.Gateways}
 }
 
 // handed is what the last Result had.

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
@@ -160,7 +161,7 @@ func (k *Keeper) Accept(ctx context.Context, doubt *federation.Doubt) error {
 	}
 	fleet.Status.Epoch = max(fleet.Status.Epoch, doubt.Highest, k.epoch) + 1
 	fleet.Status.RestoredEpoch, fleet.Status.HubUID = fleet.Status.Epoch, k.uid
-	former := append(fleet.Status.FormerHubUIDs, doubt.Foreign...)
+	former := slices.Concat(fleet.Status.FormerHubUIDs, doubt.Foreign)
 	fleet.Status.FormerHubUIDs = former[max(0, len(former)-maxFormer):]
 	if err := k.client.Status().Update(ctx, fleet); err != nil {
 		return fmt.Errorf("count epoch of the Fleet up: %w", stale.Wrap(err))

@@ -63,16 +63,7 @@ func decide(s sides) verdict {
 		return keep // those who hold its finalizers are at it
 	}
 	if local.HubUID(s.copy) != string(s.hub.GetUID()) {
-		switch {
-		case s.adoptable && s.behind() && !s.sameSpec:
-			return older
-		case s.adoptable:
-			return update // a deletion follows when the copy has the UID
-		case deleting:
-			return release // the copy is of another object
-		default:
-			return refuse
-		}
+		return decideOther(s, deleting)
 	}
 	switch {
 	case deleting && s.behind():
@@ -87,5 +78,19 @@ func decide(s sides) verdict {
 		return older // of a restored hub or a slow replica
 	default:
 		return update
+	}
+}
+
+// decideOther is about a copy of another object of the hub than this one.
+func decideOther(s sides, deleting bool) verdict {
+	switch {
+	case s.adoptable && s.behind() && !s.sameSpec:
+		return older
+	case s.adoptable:
+		return update // a deletion follows when the copy has the UID
+	case deleting:
+		return release // the copy is of another object
+	default:
+		return refuse
 	}
 }

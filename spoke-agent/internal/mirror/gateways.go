@@ -53,13 +53,39 @@ func (g *gateways) Reconcile(ctx context.Context, request reconcile.Request) (re
 	} else if leaving.Clean {
 		return reconcile.Result{}, nil // the copies go, and none comes
 	}
-	copy, wanted, err := g.localGateway(ctx, hub)
+	copy, wanted, v, err := g.judge(ctx, hub)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
+	if v == older {
+		lags, err := g.reread(ctx, hub, &spokev1alpha1.InterconnectGateway{})
+		if err != nil || lags {
+			return reconcile.Result{RequeueAfter: lagRetry}, err
+		}
+	}
+	if !own {
+		return reconcile.Result{}, g.apply(ctx, v, wanted)
+	}
+	switch v {
+	case release:
+		return reconcile.Result{}, g.release(ctx, hub, &spokev1alpha1.InterconnectGateway{})
+	case foreign:
+		return reconcile.Result{}, g.refuse(ctx, hub, copy)
+	case keep, older:
+		return reconcile.Result{}, g.report(ctx, hub, copy, v, leaving)
+	default:
+		return reconcile.Result{}, g.apply(ctx, v, wanted)
+	}
+}
+
+// judge decides what is to be done about a gateway, of which there is this copy, and which would have that one.
+func (g *gateways) judge(ctx context.Context, hub *spokev1alpha1.InterconnectGateway) (copy, wanted *spokev1alpha1.InterconnectGateway, v verdict, err error) {
+	if copy, wanted, err = g.localGateway(ctx, hub); err != nil {
+		return nil, nil, keep, err
+	}
 	trusted, err := whom(ctx, g.spoke, g.cluster, g.joined)
 	if err != nil {
-		return reconcile.Result{}, err
+		return nil, nil, keep, err
 	}
 	trusted.restored = hub.Spec.Hub.RestoredEpoch // it speaks for itself
 	s := sides{hub: hub, adoptable: true, trust: trusted}
@@ -68,25 +94,7 @@ func (g *gateways) Reconcile(ctx context.Context, request reconcile.Request) (re
 		s.sameSpec = equality.Semantic.DeepEqual(copy.Spec, hub.Spec)
 		s.same = s.sameSpec && sameMeta(copy, wanted)
 	}
-	v := decide(s)
-	if v == older {
-		lags, err := g.reread(ctx, hub, &spokev1alpha1.InterconnectGateway{})
-		if err != nil || lags {
-			return reconcile.Result{RequeueAfter: lagRetry}, err
-		}
-	}
-	switch {
-	case v == release && own:
-		return reconcile.Result{}, g.release(ctx, hub, &spokev1alpha1.InterconnectGateway{})
-	case v == foreign && own:
-		return reconcile.Result{}, g.refuse(ctx, hub, copy)
-	case v == foreign:
-		return reconcile.Result{}, nil
-	case (v == keep || v == older) && own:
-		return reconcile.Result{}, g.report(ctx, hub, copy, v, leaving)
-	default:
-		return reconcile.Result{}, g.apply(ctx, v, wanted)
-	}
+	return copy, wanted, decide(s), nil
 }
 
 // localGateway is the copy that there is (nil for none), and the copy that is wanted.
@@ -125,8 +133,11 @@ func (g *gateways) refuse(ctx context.Context, hub, copy *spokev1alpha1.Intercon
 	return g.note(ctx, copy, condition)
 }
 
-// note writes a condition into the copy, for those who look there.
+// note writes a condition into the copy, if there is one, for those who look there.
 func (g *gateways) note(ctx context.Context, copy *spokev1alpha1.InterconnectGateway, condition metav1.Condition) error {
+	if copy == nil {
+		return nil
+	}
 	before := copy.DeepCopy()
 	condition.ObservedGeneration = copy.Generation
 	if !meta.SetStatusCondition(&copy.Status.Conditions, condition) {

@@ -40,13 +40,21 @@ func (r *routers) Reconcile(ctx context.Context, request reconcile.Request) (rec
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	copy, wanted, err := r.localRouter(ctx, hub)
-	if err != nil {
+	copy, wanted, v, err := r.judge(ctx, hub)
+	if err != nil || leaving.Clean && v != release { // the copies go, and none comes
 		return reconcile.Result{}, err
+	}
+	return r.act(ctx, hub, copy, wanted, v)
+}
+
+// judge decides what is to be done about a router, of which there is this copy, and which would have that one.
+func (r *routers) judge(ctx context.Context, hub *spokev1alpha1.LocalRouter) (copy, wanted *spokev1alpha1.LocalRouter, v verdict, err error) {
+	if copy, wanted, err = r.localRouter(ctx, hub); err != nil {
+		return nil, nil, keep, err
 	}
 	trusted, err := whom(ctx, r.spoke, r.cluster, r.joined)
 	if err != nil {
-		return reconcile.Result{}, err
+		return nil, nil, keep, err
 	}
 	s := sides{hub: hub, trust: trusted}
 	if copy != nil {
@@ -54,13 +62,14 @@ func (r *routers) Reconcile(ctx context.Context, request reconcile.Request) (rec
 		s.sameSpec = equality.Semantic.DeepEqual(copy.Spec, hub.Spec)
 		s.same = s.sameSpec && sameMeta(copy, wanted)
 	}
-	v := decide(s)
-	if leaving.Clean && v != release {
-		return reconcile.Result{}, nil // the copies go, and none comes
-	}
+	return copy, wanted, decide(s), nil
+}
+
+// act does what was decided.
+func (r *routers) act(ctx context.Context, hub, copy, wanted *spokev1alpha1.LocalRouter, v verdict) (reconcile.Result, error) {
 	switch v {
 	case foreign:
-		return reconcile.Result{}, nil // its InterconnectGateway says so
+		return reconcile.Result{}, nil // the cluster's InterconnectGateway says so
 	case release:
 		return reconcile.Result{}, r.release(ctx, hub, &spokev1alpha1.LocalRouter{})
 	case refuse:
