@@ -24,6 +24,8 @@ import (
 // of several values names a whole list.
 type columnTest struct {
 	object string
+	// name of the object; "shown" when it is empty.
+	name   string
 	status string
 	want   string
 }
@@ -42,6 +44,16 @@ var columnTests = map[string]columnTest{
 		want: `
 NAME   PURPOSE  CIDRS           ALLOCATED  CAPACITY  ACCEPTED
 shown  Vpc      ["10.0.0.0/8"]  256        16777216  True
+`,
+	},
+	"fleets": {
+		object: fleetRules.object,
+		name:   "fleet",
+		status: `{epoch: 7, pendingRemoval: {digest: 0123abcd, objects: 20, totalObjects: 40, routers: 20, totalRouters: 38, remotes: 0, totalRemotes: 90, gateways: 0, totalGateways: 2, endpoints: 0, totalEndpoints: 4},
+ conditions: [{type: Frozen, status: "True", reason: MassRemoval, message: "kubectl tombolo confirm", lastTransitionTime: "2026-01-01T00:00:00Z"}]}`,
+		want: `
+NAME   EPOCH  FROZEN  REASON       MAX-REMOVAL  PENDING   MESSAGE
+fleet  7      True    MassRemoval  <none>       0123abcd  kubectl tombolo confirm
 `,
 	},
 	"vpcs": {
@@ -94,7 +106,8 @@ func TestColumns(t *testing.T) {
 			if !ok {
 				t.Fatalf("no test says what `kubectl get %s` shows: add one to columnTests", crd.Spec.Names.Plural)
 			}
-			object := patch(t, parse(t, test.object), "metadata: {name: shown}")
+			name := cmp.Or(test.name, "shown")
+			object := patch(t, parse(t, test.object), "metadata: {name: "+name+"}")
 			if err := create(t, object); err != nil {
 				t.Fatalf("create: %v", err)
 			}
@@ -105,7 +118,7 @@ func TestColumns(t *testing.T) {
 			if namespace := object.GetNamespace(); namespace != "" {
 				path += "/namespaces/" + namespace
 			}
-			got := table(t, path+"/"+crd.Spec.Names.Plural+"/shown")
+			got := table(t, path+"/"+crd.Spec.Names.Plural+"/"+name)
 			if diff := gocmp.Diff(strings.TrimPrefix(test.want, "\n"), got); diff != "" {
 				t.Errorf("kubectl get %s -o wide (-want +got):\n%s\n%s", crd.Spec.Names.Plural, diff, got)
 			}

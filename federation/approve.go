@@ -33,10 +33,12 @@ type approver struct {
 	holder map[netip.Addr]string
 	// keys is who has which WireGuard key.
 	keys keyring
+	// routed are the clusters that have routers.
+	routed *clusterNames
 }
 
-func newApprover(links *linkRanges, p *pools) *approver {
-	return &approver{links: links, places: gatewayPlaces(p), holder: map[netip.Addr]string{}, keys: keyring{}}
+func newApprover(links *linkRanges, p *pools, routed *clusterNames) *approver {
+	return &approver{links: links, places: gatewayPlaces(p), holder: map[netip.Addr]string{}, keys: keyring{}, routed: routed}
 }
 
 // gatewayPlaces is how many gateways fit into the smallest link: all addresses but the network's, the router's and broadcast.
@@ -115,7 +117,26 @@ func (p *petition) judgeEndpoints(reported []spokev1alpha1.ReportedEndpoint) {
 		endpoint.PublicKey, endpoint.WireGuardPort = p.key(r)
 		p.endpoints = append(p.endpoints, endpoint)
 	}
+	p.keepLast(reported)
 	slices.SortFunc(p.endpoints, func(x, y spokev1alpha1.GatewayEndpoint) int { return cmp.Compare(x.Index, y.Index) })
+}
+
+// keepLast keeps the gateways that a cluster does not report any more, when it would have none without them and has routers: that labels, Nodes or a whole
+// list are gone is not evidence that nobody needs the way. What is reported and refused is not kept, nor what the fleet's admin does not allow.
+func (p *petition) keepLast(reported []spokev1alpha1.ReportedEndpoint) {
+	if len(p.endpoints) > 0 || !p.routed.has(p.cluster) {
+		return
+	}
+	for _, e := range p.before.Endpoints {
+		addr, err := ipam.ParseAddr(e.Address)
+		if slices.ContainsFunc(reported, func(r spokev1alpha1.ReportedEndpoint) bool { return r.Node == e.Node }) ||
+			err != nil || p.holder[addr] != p.cluster || !p.pin.allows(addr, true) {
+			continue
+		}
+		p.endpoints = append(p.endpoints, e)
+		p.refuse(e.Node, e.Address, spokev1alpha1.ReasonLastGateway, "the cluster reports no gateway any more, and has Vpcs: the node stays one. Label another Node of cluster %q tombolo.io/gateway=true, "+
+			"and it goes when that one is approved; or take the Vpcs out of the cluster", p.cluster)
+	}
 }
 
 // judgeNodes approves the nodes that may send to other clusters' nodes.

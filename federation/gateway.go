@@ -4,6 +4,7 @@
 package federation
 
 import (
+	"maps"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -22,6 +23,7 @@ const (
 
 type gatewayNode struct {
 	tracked[*spokev1alpha1.InterconnectGateway]
+	loss cell[loss]
 }
 
 // gatewaySet is the gateways of all clusters, in order of cluster.
@@ -46,9 +48,30 @@ func readReserved(gateways []*gatewayNode) *reservedRanges {
 	return r
 }
 
+// clusterNames are some clusters, in order of name.
+type clusterNames struct {
+	list []string
+}
+
+func (c *clusterNames) has(name string) bool {
+	_, found := slices.BinarySearch(c.list, name)
+	return found
+}
+
+// newRouted lists the clusters that have routers.
+func newRouted(routers []*routerNode) *clusterNames {
+	found := map[string]bool{}
+	for _, n := range routers {
+		if n.obj.DeletionTimestamp == nil {
+			found[n.cluster] = true
+		}
+	}
+	return &clusterNames{list: slices.Sorted(maps.Keys(found))}
+}
+
 // newGateways makes one gateway for each cluster that may have something, and keeps those of clusters that are leaving.
-func newGateways(f *fleet, d *drains, version string, links *linkRanges, p *pools, existing []*gatewayNode, before *gatewaySet) *gatewaySet {
-	a := newApprover(links, p)
+func newGateways(f *fleet, d *drains, version string, hub hubIdentity, links *linkRanges, p *pools, routed *clusterNames, existing []*gatewayNode, before *gatewaySet) *gatewaySet {
+	a := newApprover(links, p, routed)
 	objects := map[string]*spokev1alpha1.InterconnectGateway{}
 	for _, g := range existing {
 		if g.obj.Name != g.obj.Namespace {
@@ -77,6 +100,7 @@ func newGateways(f *fleet, d *drains, version string, links *linkRanges, p *pool
 		if membership != spokev1alpha1.MembershipDrained { // who has no way there needs no address there
 			a.judge(c, o, &g.Spec)
 		}
+		hub.stamp(o, &g.Spec)
 		set.list = append(set.list, g)
 	}
 	set.keep(before)
@@ -106,11 +130,12 @@ func newGateway(c Cluster, links *linkRanges) *spokev1alpha1.InterconnectGateway
 
 // makeGateways makes the gateways of all clusters.
 func (p *Planner) makeGateways() {
-	inputs := []any{p.fleet.value, p.drains.value, p.version, p.links.value, p.admitted.value}
+	routed := p.routed.set(newRouted(p.routers.sorted))
+	inputs := []any{p.fleet.value, p.drains.value, p.version, p.hub, p.links.value, p.admitted.value, routed}
 	for _, g := range p.gateways.sorted {
 		inputs = append(inputs, g.obj)
 	}
 	p.gateway.get(func() *gatewaySet {
-		return newGateways(p.fleet.value, p.drains.value, p.version, p.links.value, p.admitted.value, p.gateways.sorted, p.gateway.value)
+		return newGateways(p.fleet.value, p.drains.value, p.version, p.hub, p.links.value, p.admitted.value, routed, p.gateways.sorted, p.gateway.value)
 	}, inputs...)
 }

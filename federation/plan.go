@@ -36,8 +36,10 @@ type Planner struct {
 	links    cell[linkRanges]
 	reserved cell[reservedRanges]
 	bound    cell[boundNamespaces]
+	routed   cell[clusterNames]
 	gateway  cell[gatewaySet]
 	version  string
+	hub      hubIdentity
 	sentTo   *gatewaySet
 
 	encryption cell[encryption]
@@ -56,6 +58,10 @@ type Planner struct {
 	routersByVpc map[Key][]*routerNode
 
 	out shelves
+	// held is what the newest plan holds back, handed what its Result has, and wasHeld whether the one before held something back.
+	held    withheld
+	handed  handed
+	wasHeld bool
 
 	// inputs is where passes that go through many nodes put together the inputs of a cell.
 	inputs []any
@@ -100,13 +106,17 @@ func (p *Planner) Plan(s Snapshot) (Result, Changes) {
 	p.compareRouters()         // how far the clusters have come
 	deletions := p.deletions() // what must go, on evidence
 	p.report()                 // the statuses of what people wrote
-	return p.hand(deletions)   // and all of it, with what has changed
+	removal := p.brake(&s.Brake, deletions)
+	result, changes := p.hand(deletions) // and all of it, with what has changed
+	result.Removal, result.Doubt = removal, p.doubt(&s)
+	p.holdBack(&result, &changes) // but for what somebody has to confirm first
+	return result, changes
 }
 
 // read takes in the snapshot.
 func (p *Planner) read(s *Snapshot) {
 	p.fleet.set(newFleet(s))
-	p.version = s.HubVersion
+	p.version, p.hub = s.HubVersion, hubIdentity{s.Hub.UID, s.Hub.Epoch, s.Hub.RestoredEpoch}
 	vpcs := p.vpcs.sync(s.Vpcs, func(*vpcNode) {}, func(a, b *vpcNode) int { return a.older(&b.tracked) })
 	subnets := p.subnets.sync(s.Subnets, (*subnetNode).read, func(a, b *subnetNode) int { return a.older(&b.tracked) })
 	peerings := p.peerings.sync(s.Peerings, (*peeringNode).read, comparePeerings)

@@ -23,6 +23,9 @@ type routerNode struct {
 	// desired is what this plan wants of it; nil when it wants nothing.
 	desired  *spokev1alpha1.LocalRouter
 	realized cell[realized]
+	loss     cell[loss]
+	// writer is the hub that last wrote obj.
+	writer string
 	// spec is that of obj, and stays the same pointer as long as it says the same.
 	spec *spokev1alpha1.LocalRouterSpec
 	// linkPrefix is its link, the zero prefix when that can't be read.
@@ -35,7 +38,7 @@ type routerNode struct {
 
 // readRouter takes from a new object whose router it is: by its labels, or else by its name.
 func (p *Planner) readRouter(n *routerNode) {
-	n.cluster = n.obj.Namespace
+	n.cluster, n.writer = n.obj.Namespace, n.obj.Annotations[spokev1alpha1.AnnotationHub]
 	namespace, name := n.obj.Labels[spokev1alpha1.LabelVpcNamespace], n.obj.Labels[spokev1alpha1.LabelVpcName]
 	if namespace == "" || name == "" {
 		namespace, name, _ = strings.Cut(n.obj.Name, ".")
@@ -104,7 +107,7 @@ func compareRouter(o, desired *spokev1alpha1.LocalRouter) *realized {
 	if sameOwn(&o.Spec, &desired.Spec) {
 		r.own = programmedSince(o, s.of(ownPart))
 	}
-	have, want := waysOf(&o.Spec), waysOf(&desired.Spec)
+	have, want := waysByVpc(&o.Spec), waysByVpc(&desired.Spec)
 	for vpc := range want {
 		state := waitsForHub
 		if have[vpc].same(want[vpc]) {

@@ -18,6 +18,16 @@ import (
 // render writes a Result as text that a person can check.
 func render(r Result) string {
 	var b strings.Builder
+	if r.Doubt != nil {
+		fmt.Fprintf(&b, "doubt %s: %s\n", r.Doubt.Reason, r.Doubt.Message)
+	}
+	if m := r.Removal; m != nil {
+		fmt.Fprintf(&b, "%s removal: of %d objects of %d; %d of %d routers, %d of %d ways, %d of %d gateways, %d of %d endpoints\n", either(m.Held, "held", "confirmed"),
+			m.Objects, m.TotalObjects, m.Routers, m.TotalRouters, m.Ways, m.TotalWays, m.Gateways, m.TotalGateways, m.Endpoints, m.TotalEndpoints)
+		for _, e := range m.Examples {
+			fmt.Fprintf(&b, "  %s\n", e)
+		}
+	}
 	for key, s := range inOrder(r.Pools) {
 		fmt.Fprintf(&b, "pool %s: %d of %d\n", key, s.Allocated, s.Capacity)
 		for _, a := range s.Allocations {
@@ -57,6 +67,9 @@ func render(r Result) string {
 		fmt.Fprintf(&b, "gateway %s: %s port %d, links %s\n", key, o.Spec.Encapsulation, o.Spec.Port, strings.Join(o.Spec.LinkCIDRs, " "))
 		if o.Spec.Membership != spokev1alpha1.MembershipMember {
 			fmt.Fprintf(&b, "  %s\n", strings.TrimSpace(string(o.Spec.Membership)+" "+strings.Join(o.Spec.AwaitedClusters, " ")))
+		}
+		if h := o.Spec.Hub; h.UID != "" {
+			fmt.Fprintf(&b, "  hub %s epoch %d%s\n", h.UID, h.Epoch, either(h.RestoredEpoch > 0, fmt.Sprintf(", restored in %d", h.RestoredEpoch), ""))
 		}
 		if o.Spec.Encryption != "" {
 			fmt.Fprintf(&b, "  encryption %s\n", o.Spec.Encryption)

@@ -33,6 +33,11 @@ type Result struct {
 
 	// Released are objects under deletion that no cluster realizes any more: their finalizer may go.
 	Released []ObjectRef
+
+	// Removal is what the plan takes away when it is too much to go without a question; nil when it is not.
+	Removal *Removal
+	// Doubt is why this hub may not be the one that the clusters know; nil when it is. Nothing of the Result may be written then.
+	Doubt *Doubt
 }
 
 // Changes are the keys of a Result whose value differs from the Result before: new, other or gone (then the key is in

@@ -61,7 +61,7 @@ func Pending(before *spokev1alpha1.LocalRouter, updated *spokev1alpha1.LocalRout
 	if !sameOwn(&before.Spec, updated) {
 		parts[ownPart] = generation
 	}
-	haveWays, wantWays := waysOf(&before.Spec), waysOf(updated)
+	haveWays, wantWays := waysByVpc(&before.Spec), waysByVpc(updated)
 	for vpc, want := range wantWays {
 		if !haveWays[vpc].same(want) {
 			parts[string(vpc)] = generation
@@ -80,8 +80,8 @@ type ways struct {
 	peers   []spokev1alpha1.LocalPeer
 }
 
-// waysOf are the ways to each other Vpc.
-func waysOf(spec *spokev1alpha1.LocalRouterSpec) map[Key]ways {
+// waysByVpc are the ways to each other Vpc.
+func waysByVpc(spec *spokev1alpha1.LocalRouterSpec) map[Key]ways {
 	all := map[Key]ways{}
 	for _, r := range spec.Remotes {
 		if key := vpcKeyOf(r.Vpc); key != vpcKeyOf(spec.Vpc) {

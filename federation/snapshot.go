@@ -12,6 +12,10 @@ import (
 type Snapshot struct {
 	// HubVersion is what clusters are told.
 	HubVersion string
+	// Hub that plans.
+	Hub Hub
+	// Brake on what the plan may take away.
+	Brake Brake
 	// Clusters of the fleet.
 	Clusters []Cluster
 	// Placements are the OCM placement decisions: "namespace/name" of the Placement → names of the clusters.
@@ -26,6 +30,18 @@ type Snapshot struct {
 	// What was distributed before, in the clusters' namespaces on the hub, with what the clusters have realized of it.
 	Routers  []*spokev1alpha1.LocalRouter
 	Gateways []*spokev1alpha1.InterconnectGateway
+}
+
+// Hub is who plans, and when in its life. Without a UID nothing is told of it, and nothing doubted.
+type Hub struct {
+	// UID of the hub, and the one that is recorded in its Fleet.
+	UID, RecordedUID string
+	// FormerUIDs are those of hubs whose objects it has taken over.
+	FormerUIDs []string
+	// Epoch of this leader, and the one in which the hub was last confirmed to be right although it had gone back.
+	Epoch, RestoredEpoch int64
+	// SeenEpoch is the highest epoch that this process has seen itself.
+	SeenEpoch int64
 }
 
 // Cluster is a member of the fleet.

@@ -33,6 +33,8 @@ var update = flag.Bool("update", false, "write what was planned into the stories
 //	kind: Report     cluster, endpoints, nodes, reservedCIDRs: what a cluster says of itself
 //	kind: Realize    clusters: these do all that they were told in the steps before
 //	kind: Delete     of, name: a person deletes this object
+//	kind: Hub        uid, epoch, restoredEpoch: which hub plans from now on, and when
+//	kind: Confirm    somebody confirms what was held back, or doubted, in the step before
 func TestStories(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -56,6 +58,7 @@ func playStory(t *testing.T, file string) {
 			if diff := gocmp.Diff(render(Plan(w.snapshot())), render(result)); diff != "" {
 				t.Errorf("%s: a planner that remembers differs from one that does not (-full +incremental):\n%s", f.Name, diff)
 			}
+			w.last = result
 			after := blocks(render(result))
 			got, before = news(before, after), after
 			w.store(result)
@@ -113,7 +116,7 @@ func news(before, after map[string]string) string {
 // rank orders blocks as the planner works.
 func rank(name string) int {
 	word, _, _ := strings.Cut(name, " ")
-	return slices.Index([]string{"pool", "vpc", "subnet", "peering", "router", "gateway", "delete", "release"}, word)
+	return slices.Index([]string{"doubt", "held", "confirmed", "pool", "vpc", "subnet", "peering", "router", "gateway", "delete", "release"}, word)
 }
 
 // act is a document of a story that is no object of the API.
@@ -130,6 +133,10 @@ type act struct {
 	Endpoints     []spokev1alpha1.ReportedEndpoint `json:"endpoints"`
 	Nodes         []spokev1alpha1.ClusterNode      `json:"nodes"`
 	ReservedCIDRs []string                         `json:"reservedCIDRs"`
+	ObservedEpoch int64                            `json:"observedEpoch"`
+	UID           string                           `json:"uid"`
+	Epoch         int64                            `json:"epoch"`
+	RestoredEpoch int64                            `json:"restoredEpoch"`
 	Of            string                           `json:"of"`
 	Name          Key                              `json:"name"`
 }
@@ -165,6 +172,10 @@ func (w *world) play(t *testing.T, step []byte) {
 			for _, cluster := range a.Clusters {
 				w.realize(cluster)
 			}
+		case "Hub":
+			w.hub = Hub{UID: a.UID, Epoch: a.Epoch, RestoredEpoch: a.RestoredEpoch}
+		case "Confirm":
+			w.confirm(t)
 		case "Delete":
 			if !w.delete(a.Of, a.Name) {
 				t.Fatalf("delete %s %s: there is none", a.Of, a.Name)
@@ -193,5 +204,21 @@ func (w *world) report(a act) {
 	}
 	change(w, w.gateways, key, func(o *spokev1alpha1.InterconnectGateway) {
 		o.Status.Endpoints, o.Status.Nodes, o.Status.ReservedCIDRs = a.Endpoints, a.Nodes, a.ReservedCIDRs
+		o.Status.ObservedEpoch = a.ObservedEpoch
 	})
+}
+
+// confirm does what the hub does when somebody has confirmed what the last Result tells.
+func (w *world) confirm(t *testing.T) {
+	t.Helper()
+	switch {
+	case w.last.Doubt != nil:
+		w.hub.Epoch = w.last.Doubt.Highest + 1
+		w.hub.RestoredEpoch = w.hub.Epoch
+		w.hub.FormerUIDs = append(w.hub.FormerUIDs, w.last.Doubt.Foreign...)
+	case w.last.Removal != nil && w.last.Removal.Held:
+		w.brake.Confirmed = w.last.Removal.Digest
+	default:
+		t.Fatal("confirm: there is nothing to confirm")
+	}
 }

@@ -28,6 +28,9 @@ type world struct {
 	peerings   map[Key]*networkv1alpha1.VpcPeering
 	routers    map[Key]*spokev1alpha1.LocalRouter
 	gateways   map[Key]*spokev1alpha1.InterconnectGateway
+	hub        Hub
+	brake      Brake
+	last       Result
 	version    int
 	clock      int64
 }
@@ -44,8 +47,8 @@ func newWorld() *world {
 // snapshot lists everything, in the order that maps have: any.
 func (w *world) snapshot() Snapshot {
 	return Snapshot{
-		HubVersion: "0.2.0",
-		Clusters:   slices.Collect(maps.Values(w.clusters)), Placements: maps.Clone(w.placements),
+		HubVersion: "0.2.0", Hub: w.hub, Brake: w.brake,
+		Clusters: slices.Collect(maps.Values(w.clusters)), Placements: maps.Clone(w.placements),
 		Pools: slices.Collect(maps.Values(w.pools)), Vpcs: slices.Collect(maps.Values(w.vpcs)),
 		Subnets: slices.Collect(maps.Values(w.subnets)), Peerings: slices.Collect(maps.Values(w.peerings)),
 		Routers: slices.Collect(maps.Values(w.routers)), Gateways: slices.Collect(maps.Values(w.gateways)),
@@ -150,6 +153,12 @@ func change[T any, P copier[T]](w *world, objects map[Key]P, key Key, how func(P
 
 // store does what the hub does with a Result.
 func (w *world) store(r Result) {
+	if r.Doubt != nil {
+		return
+	}
+	if r.Removal != nil && !r.Removal.Held {
+		w.brake.Granted = r.Removal.Items
+	}
 	for key, s := range r.Pools {
 		change(w, w.pools, key, func(o *networkv1alpha1.IPPool) { o.Status = s })
 	}

@@ -203,7 +203,7 @@ func (f *Fleet) LookAround(dir string) []string {
 	for _, c := range f.Clusters() {
 		what := "localrouters,interconnectgateways,pods -A -o wide"
 		if c == f.Hub {
-			what = "ippools,vpcs,subnets,vpcpeerings,localrouters,interconnectgateways -A"
+			what = "fleets,ippools,vpcs,subnets,vpcpeerings,localrouters,interconnectgateways -A"
 		}
 		lines = append(lines, fmt.Sprintf("%s --kubeconfig %s get %s", kubectl, c.Kubeconfig, what))
 	}

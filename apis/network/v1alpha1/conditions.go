@@ -18,6 +18,8 @@ const (
 	ConditionEncrypted = "Encrypted"
 	// ConditionAvailable (IPPool): there is room left.
 	ConditionAvailable = "Available"
+	// ConditionFrozen (Fleet): the hub holds something back until somebody confirms it. It is the one condition that is False when all is well.
+	ConditionFrozen = "Frozen"
 )
 
 // Reasons of conditions.
@@ -76,6 +78,14 @@ const (
 	ReasonKeyMissing = "KeyMissing"
 	// ReasonAvailable: the pool has room.
 	ReasonAvailable = "Available"
+	// ReasonNone: nothing is held back.
+	ReasonNone = "None"
+	// ReasonMassRemoval: a plan would take away more than the Fleet's share.
+	ReasonMassRemoval = "MassRemoval"
+	// ReasonWentBack: a cluster has seen newer than this hub has: it was restored from a backup.
+	ReasonWentBack = "WentBack"
+	// ReasonForeignHub: what is distributed was written by another hub.
+	ReasonForeignHub = "ForeignHub"
 	// ReasonDeleting: the object is being deleted.
 	ReasonDeleting = "Deleting"
 )

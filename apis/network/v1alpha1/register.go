@@ -19,6 +19,7 @@ func AddToScheme(s *runtime.Scheme) error {
 		&Vpc{}, &VpcList{},
 		&Subnet{}, &SubnetList{},
 		&VpcPeering{}, &VpcPeeringList{},
+		&Fleet{}, &FleetList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil

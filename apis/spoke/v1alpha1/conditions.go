@@ -37,6 +37,8 @@ const (
 	// ConditionAgentAlive is the hub's: True while it sees the cluster's agent renew its Lease, Unknown when it has not for a while. Nothing is
 	// done about a silent cluster: it keeps its addresses, and others their routes to it.
 	ConditionAgentAlive = "AgentAlive"
+	// ConditionHubTrusted is False when the cluster refuses what the hub says, and so keeps what it has.
+	ConditionHubTrusted = "HubTrusted"
 )
 
 // Reasons of the conditions of a cluster's agent.
@@ -55,6 +57,12 @@ const (
 	ReasonLeaseRenewed = "LeaseRenewed"
 	// ReasonAgentSilent: the agent has stopped, does not reach the hub, or does not work.
 	ReasonAgentSilent = "AgentSilent"
+	// ReasonTrusted: it is the hub that the cluster is joined to, and it has not gone back in time.
+	ReasonTrusted = "Trusted"
+	// ReasonForeignHub: another hub than the one that the cluster is joined to wrote it.
+	ReasonForeignHub = "ForeignHub"
+	// ReasonWentBack: the cluster has seen newer of this hub (also of Programmed, of a LocalRouter).
+	ReasonWentBack = "WentBack"
 )
 
 // ConditionEndpointsApproved is False when the hub has not approved all that the cluster reports of its gateways and nodes. Its reason is that
@@ -80,6 +88,8 @@ const (
 	ReasonKeyInvalid = "KeyInvalid"
 	// ReasonKeyTaken: another gateway has the key.
 	ReasonKeyTaken = "KeyTaken"
+	// ReasonLastGateway: the cluster does not report the node any more, and has no other gateway: it stays one.
+	ReasonLastGateway = "LastGateway"
 )
 
 // Conditions of a gateway node (InterconnectGateway.status.gateways). Whatever they say, the node forwards what it forwarded before: none of

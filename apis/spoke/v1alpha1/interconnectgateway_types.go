@@ -59,6 +59,9 @@ type InterconnectGatewaySpec struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	HubVersion string `json:"hubVersion,omitempty"`
+	// Hub that wrote this.
+	// +optional
+	Hub HubIdentity `json:"hub,omitzero"`
 	// Encapsulation between clusters. Only VXLAN (RFC 7348) today.
 	// +kubebuilder:validation:Enum=VXLAN
 	Encapsulation string `json:"encapsulation"`
@@ -93,13 +96,28 @@ type InterconnectGatewaySpec struct {
 	Refused []RefusedReport `json:"refused,omitempty"`
 }
 
+// HubIdentity says which hub wrote an object, and when in its life.
+type HubIdentity struct {
+	// UID of the hub: that of its namespace kube-system.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	UID string `json:"uid,omitempty"`
+	// Epoch of the hub when it wrote this (Fleet.status.epoch). A new epoch alone is no reason to write.
+	// +optional
+	Epoch int64 `json:"epoch,omitempty"`
+	// RestoredEpoch is the epoch in which somebody confirmed that the hub was restored from a backup and is right: what was written in that epoch or
+	// later replaces copies of earlier epochs whatever their generation.
+	// +optional
+	RestoredEpoch int64 `json:"restoredEpoch,omitempty"`
+}
+
 // RefusedReport is an endpoint, node or key that the hub has not approved.
 type RefusedReport struct {
 	// Node that it was reported for.
 	Node string `json:"node"`
 	// Address that was reported.
 	Address string `json:"address"`
-	// Reason: NodeInvalid, AddressInvalid, AddressNotAllowed, AddressTaken, TooManyGateways, KeyInvalid or KeyTaken.
+	// Reason: NodeInvalid, AddressInvalid, AddressNotAllowed, AddressTaken, TooManyGateways, KeyInvalid, KeyTaken or LastGateway.
 	Reason string `json:"reason"`
 	// Message says who has it, or what is wrong with it, and what to do.
 	Message string `json:"message"`
@@ -165,6 +183,9 @@ type InterconnectGatewayStatus struct {
 	// ObservedGeneration is the hub object's generation that is realized.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// ObservedEpoch is the highest epoch of the hub that the cluster has seen.
+	// +optional
+	ObservedEpoch int64 `json:"observedEpoch,omitempty"`
 	// AgentVersion is the version of the agent that speaks for the cluster.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
@@ -207,7 +228,7 @@ type InterconnectGatewayStatus struct {
 	// +listMapKey=node
 	// +kubebuilder:validation:MaxItems=1024
 	Tunnels []Tunnel `json:"tunnels,omitempty"`
-	// Conditions: Programmed, DataPathReady, which names the node that is worst off, EndpointsApproved, VersionSupported, AgentAlive (the hub's), and Leaving when the cluster's
+	// Conditions: Programmed, DataPathReady, which names the node that is worst off, EndpointsApproved, VersionSupported, HubTrusted, AgentAlive (the hub's), and Leaving when the cluster's
 	// administrator removes Tombolo from it.
 	// +optional
 	// +listType=map

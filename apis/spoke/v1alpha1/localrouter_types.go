@@ -19,7 +19,10 @@ const (
 	// AnnotationPending on the hub's LocalRouter says which parts of its spec the cluster may not have realized, each with the generation since
 	// which it says what it says: a JSON object by Vpc ("shop/front": the ways to it), "." for the router itself, "*" for all that is not named.
 	AnnotationPending = "spoke.tombolo.io/pending"
-	// ConditionProgrammed is True when OVN has it (LocalRouter), or every gateway node has it (InterconnectGateway).
+	// AnnotationHub on a LocalRouter, and on its copy, is the identity of the hub that last wrote it: the UID of that hub's namespace kube-system.
+	AnnotationHub = "tombolo.io/hub"
+	// AnnotationHubEpoch on a LocalRouter, and on its copy, is the epoch of the hub in which it was last written (Fleet.status.epoch).
+	AnnotationHubEpoch = "tombolo.io/hub-epoch"
 )
 
 // VpcIdentity identifies a Vpc of the fleet.

@@ -52,7 +52,7 @@ func clean(t testing.TB) {
 	eventually(t, "the hub is empty", func() error {
 		left := 0
 		for _, list := range []client.ObjectList{
-			&networkv1alpha1.VpcPeeringList{}, &networkv1alpha1.SubnetList{}, &networkv1alpha1.VpcList{}, &networkv1alpha1.IPPoolList{},
+			&networkv1alpha1.VpcPeeringList{}, &networkv1alpha1.SubnetList{}, &networkv1alpha1.VpcList{}, &networkv1alpha1.IPPoolList{}, &networkv1alpha1.FleetList{},
 			&spokev1alpha1.LocalRouterList{}, &spokev1alpha1.InterconnectGatewayList{},
 			&clusterv1beta1.PlacementList{}, &clusterv1beta1.PlacementDecisionList{}, &clusterv1.ManagedClusterList{}, &rbacv1.RoleBindingList{}, &rbacv1.ClusterRoleBindingList{},
 		} {

@@ -10,6 +10,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
+	"github.com/tombolo-io/tombolo/hub/internal/cli/confirm"
 	"github.com/tombolo-io/tombolo/hub/internal/cli/diagnose"
 	"github.com/tombolo-io/tombolo/hub/internal/cli/gather"
 	"github.com/tombolo-io/tombolo/hub/internal/cli/join"
@@ -45,6 +46,7 @@ func Command(streams genericiooptions.IOStreams) *cobra.Command {
 		join.Command(streams, flags),
 		diagnose.Command(streams, flags),
 		leave.Command(streams, flags, clusterNames(flags)),
+		confirm.Command(streams, flags),
 		gather.Command(streams, flags, contextNames(flags)),
 		versionCommand(streams, flags),
 	)

@@ -47,9 +47,14 @@ func Diff(done *settled.Kinds, state *snapshot.State, result *federation.Result)
 	writes = append(writes, puts(&done.Gateways, state.Namespaces, state.Gateways, result.Gateways, func(o *spokev1alpha1.InterconnectGateway) *spokev1alpha1.InterconnectGatewaySpec {
 		return &o.Spec
 	}, func(_, _ *spokev1alpha1.InterconnectGateway) {})...)
-	writes = append(writes, puts(&done.Routers, state.Namespaces, state.Routers, result.Routers, func(o *spokev1alpha1.LocalRouter) *spokev1alpha1.LocalRouterSpec {
+	routers := puts(&done.Routers, state.Namespaces, state.Routers, result.Routers, func(o *spokev1alpha1.LocalRouter) *spokev1alpha1.LocalRouterSpec {
 		return &o.Spec
-	}, notePending)...)
+	}, notePending)
+	for _, w := range routers {
+		stamp(w.Object, &state.Snapshot.Hub)
+	}
+	writes = append(writes, routers...)
+	writes = append(writes, restamps(state, writes)...)
 	return append(writes, deletions(state, result.Deletions)...)
 }
 

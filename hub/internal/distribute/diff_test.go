@@ -65,7 +65,7 @@ func TestDiff(t *testing.T) {
 			deletions: []federation.Deletion{{Kind: "InterconnectGateway", Key: key, Because: "cluster east leaves"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			state := &snapshot.State{Namespaces: map[string]bool{test.namespace: true}, Routers: map[federation.Key]*spokev1alpha1.LocalRouter{}}
+			state := &snapshot.State{Snapshot: federation.Snapshot{Hub: federation.Hub{UID: "hub", Epoch: 7}}, Namespaces: map[string]bool{test.namespace: true}, Routers: map[federation.Key]*spokev1alpha1.LocalRouter{}}
 			if test.have != nil {
 				state.Routers[key] = test.have
 			}
@@ -97,8 +97,9 @@ func checkUpdate(t *testing.T, got, have, want *spokev1alpha1.LocalRouter) {
 	}
 	maps.Copy(expected.Labels, want.Labels)
 	expected.Finalizers = want.Finalizers
+	expected.Annotations = map[string]string{spokev1alpha1.AnnotationHub: "hub", spokev1alpha1.AnnotationHubEpoch: "7"}
 	if !cmp.Equal(have.Spec, want.Spec) { // the cluster may not have realized it; what else there is, it has
-		expected.Annotations = map[string]string{spokev1alpha1.AnnotationPending: `{".":1}`}
+		expected.Annotations[spokev1alpha1.AnnotationPending] = `{".":1}`
 	}
 	if diff := cmp.Diff(expected, got); diff != "" {
 		t.Errorf("update (-want +got):\n%s", diff)

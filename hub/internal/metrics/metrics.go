@@ -31,6 +31,11 @@ var (
 		Name: "tombolo_hub_objects",
 		Help: "Objects by kind and state, as of the newest plan.",
 	}, []string{"kind", "state"})
+	// Frozen is 1 for the reason for which the hub holds something back.
+	Frozen = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "tombolo_hub_frozen",
+		Help: "1 while the hub holds removals back (MassRemoval), or everything (WentBack, ForeignHub), until somebody confirms; by reason.",
+	}, []string{"reason"})
 	// JoinRequests counts the answers to agents that ask for a certificate.
 	JoinRequests = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tombolo_hub_join_requests_total",
@@ -44,5 +49,5 @@ var (
 )
 
 func init() {
-	crmetrics.Registry.MustRegister(PlanSeconds, Plans, Writes, Objects, JoinRequests, AgentAlive)
+	crmetrics.Registry.MustRegister(PlanSeconds, Plans, Writes, Objects, Frozen, JoinRequests, AgentAlive)
 }

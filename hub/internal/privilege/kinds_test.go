@@ -71,6 +71,8 @@ func (k *kind) object(namespace, name string) *unstructured.Unstructured {
 var kinds = byPlural(
 	&kind{plural: "ippools", apiVersion: "network.tombolo.io/v1alpha1", name: "IPPool", cluster: true, body: "spec: {purpose: Vpc, cidrs: [10.0.0.0/16]}",
 		spec: field{"spec.cidrs", []any{"10.0.0.0/16", "10.1.0.0/16"}}, status: field{"status.allocated", int64(7)}},
+	&kind{plural: "fleets", apiVersion: "network.tombolo.io/v1alpha1", name: "Fleet", cluster: true, body: "spec: {maxRemovalPercent: 20}", names: []string{"fleet"},
+		spec: field{"spec.maxRemovalPercent", int64(100)}, status: field{"status.epoch", int64(77)}},
 	&kind{plural: "vpcs", apiVersion: "network.tombolo.io/v1alpha1", name: "Vpc", body: "spec: {clusters: {names: [east]}}",
 		spec: field{"spec.clusters.names", []any{"west"}}, status: field{"status.vni", int64(7)}},
 	&kind{plural: "subnets", apiVersion: "network.tombolo.io/v1alpha1", name: "Subnet", body: "spec: {vpc: a, cidrBlock: 10.0.0.0/24}",

@@ -82,6 +82,8 @@ func outcome(ctx context.Context, as dynamic.Interface, c cell, now *unstructure
 		return ineffective, nil
 	case apierrors.IsForbidden(err) || strings.Contains(err.Error(), "ValidatingAdmissionPolicy '"):
 		return forbidden, err
+	case c.kind.plural == "fleets" && c.name == c.kind.fresh() && apierrors.IsInvalid(err): // nobody can make a second one
+		return ineffective, err
 	case c.unserved() && (apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) || apierrors.IsUnsupportedMediaType(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)):
 		return ineffective, err
 	}
@@ -146,6 +148,8 @@ func TestAdministratorMay(t *testing.T) {
 // away only what is his.
 func impossible(c cell) bool {
 	switch {
+	case c.kind.plural == "fleets" && c.name == c.kind.fresh(): // nobody can make a second one
+		return true
 	case c.unserved() && (c.kind.ours() || c.verb != "patch strategic" || customised(c.kind)):
 		return true
 	case c.sub == "status" && c.forges != "status" && c.forges != "nothing" && c.forges != "":

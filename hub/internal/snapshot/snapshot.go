@@ -32,6 +32,9 @@ import (
 type State struct {
 	Snapshot federation.Snapshot
 
+	// Fleet is the hub's own; nil when there is none.
+	Fleet *networkv1alpha1.Fleet
+
 	Pools    map[federation.Key]*networkv1alpha1.IPPool
 	Vpcs     map[federation.Key]*networkv1alpha1.Vpc
 	Subnets  map[federation.Key]*networkv1alpha1.Subnet
@@ -140,14 +143,20 @@ func (r *Reader) readNamespaces(ctx context.Context, state *State) error {
 
 func (r *Reader) readWritten(ctx context.Context, state *State) error {
 	var (
+		fleets   networkv1alpha1.FleetList
 		pools    networkv1alpha1.IPPoolList
 		vpcs     networkv1alpha1.VpcList
 		subnets  networkv1alpha1.SubnetList
 		peerings networkv1alpha1.VpcPeeringList
 	)
-	for _, list := range []client.ObjectList{&pools, &vpcs, &subnets, &peerings} {
+	for _, list := range []client.ObjectList{&fleets, &pools, &vpcs, &subnets, &peerings} {
 		if err := r.list(ctx, list); err != nil {
 			return err
+		}
+	}
+	for i := range fleets.Items {
+		if fleets.Items[i].Name == networkv1alpha1.FleetName {
+			state.Fleet = &fleets.Items[i]
 		}
 	}
 	newest, err := r.Ledgers.Newest(ctx, pointers(pools.Items))

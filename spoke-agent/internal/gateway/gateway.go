@@ -174,13 +174,20 @@ func findRole(in Inputs, own *spokev1alpha1.InterconnectGateway) (spokev1alpha1.
 	}
 	i := slices.IndexFunc(own.Spec.Endpoints, func(e spokev1alpha1.GatewayEndpoint) bool { return e.Node == in.Node })
 	switch {
-	case i >= 0 && in.Labelled:
+	case i >= 0 && (in.Labelled || last(own, in.Node)):
 		return own.Spec.Endpoints[i], RoleGateway
 	case i >= 0:
 		return spokev1alpha1.GatewayEndpoint{}, RoleUnknown // the label is gone; routers still send here until the hub knows
 	default:
 		return spokev1alpha1.GatewayEndpoint{}, RoleNone
 	}
+}
+
+// last is true for a node that the hub keeps as a gateway without its label, as the cluster has no other.
+func last(own *spokev1alpha1.InterconnectGateway, node string) bool {
+	return slices.ContainsFunc(own.Spec.Refused, func(r spokev1alpha1.RefusedReport) bool {
+		return r.Node == node && r.Reason == spokev1alpha1.ReasonLastGateway
+	})
 }
 
 func removed(router *spokev1alpha1.LocalRouter) Removed {

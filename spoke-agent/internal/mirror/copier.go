@@ -20,9 +20,11 @@ import (
 
 // copier carries out verdicts.
 type copier struct {
-	// hub and spoke read from their caches; live reads this cluster's apiserver.
-	hub, spoke client.Client
-	live       client.Reader
+	// hub and spoke read from their caches; live reads this cluster's apiserver, and hubLive the hub's.
+	hub, spoke    client.Client
+	live, hubLive client.Reader
+	// joined is the fingerprint of the hub that is connected.
+	joined string
 }
 
 // localKey is the key of the copy of a hub's object.
@@ -41,6 +43,12 @@ func stamp(copy, hub client.Object, labels map[string]string) {
 	}
 	annotations[spokev1alpha1.AnnotationHubUID] = string(hub.GetUID())
 	annotations[spokev1alpha1.AnnotationHubGeneration] = strconv.FormatInt(hub.GetGeneration(), 10)
+	if o := originOf(hub); o.uid != "" && hub.GetAnnotations()[spokev1alpha1.AnnotationHub] != "" {
+		if was := originOf(copy); was.uid == o.uid { // what says the same as before does not make the cluster forget what it has seen
+			o.epoch = max(o.epoch, was.epoch)
+		}
+		annotations[spokev1alpha1.AnnotationHub], annotations[spokev1alpha1.AnnotationHubEpoch] = o.uid, strconv.FormatInt(o.epoch, 10)
+	}
 	copy.SetAnnotations(annotations)
 }
 
@@ -94,10 +102,22 @@ func sameMeta(copy, wanted metav1.Object) bool {
 			return false
 		}
 	}
-	for _, key := range []string{spokev1alpha1.AnnotationHubUID, spokev1alpha1.AnnotationHubGeneration} {
+	for _, key := range []string{
+		spokev1alpha1.AnnotationHubUID, spokev1alpha1.AnnotationHubGeneration, spokev1alpha1.AnnotationHub, spokev1alpha1.AnnotationHubEpoch,
+		annotationTrustedHub, annotationJoined,
+	} {
 		if copy.GetAnnotations()[key] != wanted.GetAnnotations()[key] {
 			return false
 		}
 	}
 	return true
+}
+
+// reread reads the hub's object from the hub itself, and is true when that is another one than the cache has: an API server that lags is no hub that has
+// gone back.
+func (c copier) reread(ctx context.Context, cached, now client.Object) (bool, error) {
+	if err := c.hubLive.Get(ctx, client.ObjectKeyFromObject(cached), now); client.IgnoreNotFound(err) != nil {
+		return false, fmt.Errorf("read %s/%s from the hub: %w", cached.GetNamespace(), cached.GetName(), err)
+	}
+	return now.GetResourceVersion() != cached.GetResourceVersion(), nil
 }

@@ -27,6 +27,8 @@ const (
 	older verdict = "older"
 	// refuse to overwrite a copy that realizes something else.
 	refuse verdict = "refuse"
+	// foreign: another hub says it than the one that the cluster is joined to.
+	foreign verdict = "foreign"
 )
 
 // sides are one object as both sides have it.
@@ -37,6 +39,8 @@ type sides struct {
 	copy client.Object
 	// sameSpec is true when the copy says what the hub says, same when it is also stamped as that generation's.
 	sameSpec, same bool
+	// trust is whom the cluster believes.
+	trust trust
 	// adoptable is true when the copy may be taken for the hub's object although that has another UID (the hub was
 	// restored, or the copy was made by hand): it realizes the same thing.
 	adoptable bool
@@ -45,6 +49,9 @@ type sides struct {
 // decide is the fence between hub and cluster. The hub's object that is not there is never an argument: without it,
 // decide is not asked.
 func decide(s sides) verdict {
+	if !s.trust.believes(originOf(s.hub)) {
+		return foreign
+	}
 	deleting := s.hub.GetDeletionTimestamp() != nil
 	if s.copy == nil {
 		if deleting {
@@ -56,26 +63,34 @@ func decide(s sides) verdict {
 		return keep // those who hold its finalizers are at it
 	}
 	if local.HubUID(s.copy) != string(s.hub.GetUID()) {
-		switch {
-		case s.adoptable:
-			return update // a deletion follows when the copy has the UID
-		case deleting:
-			return release // the copy is of another object
-		default:
-			return refuse
-		}
-	}
-	if deleting {
-		return remove
+		return decideOther(s, deleting)
 	}
 	switch {
+	case deleting && s.behind():
+		return older // who has forgotten what came after may also have forgotten why it is to stay
+	case deleting:
+		return remove
 	case s.same:
 		return keep
 	case s.sameSpec: // a restored hub counts anew from there
 		return update
-	case s.hub.GetGeneration() < local.HubGeneration(s.copy):
+	case s.behind():
 		return older // of a restored hub or a slow replica
 	default:
 		return update
+	}
+}
+
+// decideOther is about a copy of another object of the hub than this one.
+func decideOther(s sides, deleting bool) verdict {
+	switch {
+	case s.adoptable && s.behind() && !s.sameSpec:
+		return older
+	case s.adoptable:
+		return update // a deletion follows when the copy has the UID
+	case deleting:
+		return release // the copy is of another object
+	default:
+		return refuse
 	}
 }

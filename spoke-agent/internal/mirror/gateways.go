@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -52,25 +53,48 @@ func (g *gateways) Reconcile(ctx context.Context, request reconcile.Request) (re
 	} else if leaving.Clean {
 		return reconcile.Result{}, nil // the copies go, and none comes
 	}
-	copy, wanted, err := g.localGateway(ctx, hub)
+	copy, wanted, v, err := g.judge(ctx, hub)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	s := sides{hub: hub, adoptable: true}
+	if v == older {
+		lags, err := g.reread(ctx, hub, &spokev1alpha1.InterconnectGateway{})
+		if err != nil || lags {
+			return reconcile.Result{RequeueAfter: lagRetry}, err
+		}
+	}
+	if !own {
+		return reconcile.Result{}, g.apply(ctx, v, wanted)
+	}
+	switch v {
+	case release:
+		return reconcile.Result{}, g.release(ctx, hub, &spokev1alpha1.InterconnectGateway{})
+	case foreign:
+		return reconcile.Result{}, g.refuse(ctx, hub, copy)
+	case keep, older:
+		return reconcile.Result{}, g.report(ctx, hub, copy, v, leaving)
+	default:
+		return reconcile.Result{}, g.apply(ctx, v, wanted)
+	}
+}
+
+// judge decides what is to be done about a gateway, of which there is this copy, and which would have that one.
+func (g *gateways) judge(ctx context.Context, hub *spokev1alpha1.InterconnectGateway) (copy, wanted *spokev1alpha1.InterconnectGateway, v verdict, err error) {
+	if copy, wanted, err = g.localGateway(ctx, hub); err != nil {
+		return nil, nil, keep, err
+	}
+	trusted, err := whom(ctx, g.spoke, g.cluster, g.joined)
+	if err != nil {
+		return nil, nil, keep, err
+	}
+	trusted.restored = hub.Spec.Hub.RestoredEpoch // it speaks for itself
+	s := sides{hub: hub, adoptable: true, trust: trusted}
 	if copy != nil {
 		s.copy = copy
 		s.sameSpec = equality.Semantic.DeepEqual(copy.Spec, hub.Spec)
 		s.same = s.sameSpec && sameMeta(copy, wanted)
 	}
-	v := decide(s)
-	switch {
-	case v == release && own:
-		return reconcile.Result{}, g.release(ctx, hub, &spokev1alpha1.InterconnectGateway{})
-	case (v == keep || v == older) && own:
-		return reconcile.Result{}, g.report(ctx, hub, copy, leaving)
-	default:
-		return reconcile.Result{}, g.apply(ctx, v, wanted)
-	}
+	return copy, wanted, decide(s), nil
 }
 
 // localGateway is the copy that there is (nil for none), and the copy that is wanted.
@@ -90,11 +114,44 @@ func (g *gateways) localGateway(ctx context.Context, hub *spokev1alpha1.Intercon
 	}
 	stamp(wanted, hub, labels)
 	wanted.Spec = *hub.Spec.DeepCopy()
+	if hub.Name == g.cluster {
+		pin(wanted, g.joined)
+	}
 	return copy, wanted, nil
 }
 
+// refuse tells a hub that is not the cluster's that it is not believed, and the cluster's own people too. It says nothing else to it.
+func (g *gateways) refuse(ctx context.Context, hub, copy *spokev1alpha1.InterconnectGateway) error {
+	condition := hubTrusted(hub, copy, foreign, nil)
+	sayTrust(ctx, g.herald, condition)
+	before := hub.DeepCopy()
+	if meta.SetStatusCondition(&hub.Status.Conditions, condition) {
+		if err := g.hub.Status().Patch(ctx, hub, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("tell the hub that it is not believed: %w", err)
+		}
+	}
+	return g.note(ctx, copy, condition)
+}
+
+// note writes a condition into the copy, if there is one, for those who look there.
+func (g *gateways) note(ctx context.Context, copy *spokev1alpha1.InterconnectGateway, condition metav1.Condition) error {
+	if copy == nil {
+		return nil
+	}
+	before := copy.DeepCopy()
+	condition.ObservedGeneration = copy.Generation
+	if !meta.SetStatusCondition(&copy.Status.Conditions, condition) {
+		return nil
+	}
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := g.spoke.Status().Patch(ctx, copy, patch); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("write condition %s of InterconnectGateway %s: %w", condition.Type, copy.Name, err)
+	}
+	return nil
+}
+
 // report writes what the cluster has, when it is something new.
-func (g *gateways) report(ctx context.Context, hub, copy *spokev1alpha1.InterconnectGateway, leaving leave.State) error {
+func (g *gateways) report(ctx context.Context, hub, copy *spokev1alpha1.InterconnectGateway, v verdict, leaving leave.State) error {
 	var nodes corev1.NodeList
 	if err := g.spoke.List(ctx, &nodes); err != nil {
 		return fmt.Errorf("list Nodes: %w", err)
@@ -103,12 +160,27 @@ func (g *gateways) report(ctx context.Context, hub, copy *spokev1alpha1.Intercon
 	if err := g.spoke.List(ctx, &routers, client.InNamespace(local.Namespace)); err != nil {
 		return fmt.Errorf("list LocalRouters: %w", err)
 	}
+	var copies spokev1alpha1.InterconnectGatewayList
+	if err := g.spoke.List(ctx, &copies, client.InNamespace(local.Namespace)); err != nil {
+		return fmt.Errorf("list InterconnectGateways: %w", err)
+	}
+	var said spokev1alpha1.LocalRouterList
+	if err := g.hub.List(ctx, &said, client.InNamespace(g.cluster)); err != nil {
+		return fmt.Errorf("list LocalRouters of the hub: %w", err)
+	}
 	if err := g.prune(ctx, copy, nodes.Items); err != nil {
 		return err
 	}
+	trusted := hubTrusted(hub, copy, v, said.Items)
+	if err := g.note(ctx, copy, trusted); err != nil {
+		return err
+	}
+	sayTrust(ctx, g.herald, trusted)
 	before := hub.DeepCopy()
 	hub.Status = gatewayStatus(hub, copy, nodes.Items, routers.Items, g.reserved)
 	hub.Status.ClusterID, hub.Status.AgentVersion = g.id, version.Version
+	hub.Status.ObservedEpoch = observedEpoch(before, copies.Items, routers.Items)
+	meta.SetStatusCondition(&hub.Status.Conditions, trusted)
 	supported := versionSupported(hub)
 	meta.SetStatusCondition(&hub.Status.Conditions, supported)
 	tellVersion(ctx, g.herald, supported)

@@ -5,7 +5,9 @@ package mirror
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,6 +19,9 @@ import (
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/leave"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 )
+
+// lagRetry is when to look again while the cache of the hub is behind the hub.
+const lagRetry = time.Second
 
 // routers mirrors LocalRouters, by their key on the hub.
 type routers struct {
@@ -35,26 +40,45 @@ func (r *routers) Reconcile(ctx context.Context, request reconcile.Request) (rec
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	copy, wanted, err := r.localRouter(ctx, hub)
-	if err != nil {
+	copy, wanted, v, err := r.judge(ctx, hub)
+	if err != nil || leaving.Clean && v != release { // the copies go, and none comes
 		return reconcile.Result{}, err
 	}
-	s := sides{hub: hub}
+	return r.act(ctx, hub, copy, wanted, v)
+}
+
+// judge decides what is to be done about a router, of which there is this copy, and which would have that one.
+func (r *routers) judge(ctx context.Context, hub *spokev1alpha1.LocalRouter) (copy, wanted *spokev1alpha1.LocalRouter, v verdict, err error) {
+	if copy, wanted, err = r.localRouter(ctx, hub); err != nil {
+		return nil, nil, keep, err
+	}
+	trusted, err := whom(ctx, r.spoke, r.cluster, r.joined)
+	if err != nil {
+		return nil, nil, keep, err
+	}
+	s := sides{hub: hub, trust: trusted}
 	if copy != nil {
 		s.copy, s.adoptable = copy, copy.Spec.VpcUID == hub.Spec.VpcUID
 		s.sameSpec = equality.Semantic.DeepEqual(copy.Spec, hub.Spec)
 		s.same = s.sameSpec && sameMeta(copy, wanted)
 	}
-	v := decide(s)
-	if leaving.Clean && v != release {
-		return reconcile.Result{}, nil // the copies go, and none comes
-	}
+	return copy, wanted, decide(s), nil
+}
+
+// act does what was decided.
+func (r *routers) act(ctx context.Context, hub, copy, wanted *spokev1alpha1.LocalRouter, v verdict) (reconcile.Result, error) {
 	switch v {
+	case foreign:
+		return reconcile.Result{}, nil // the cluster's InterconnectGateway says so
 	case release:
 		return reconcile.Result{}, r.release(ctx, hub, &spokev1alpha1.LocalRouter{})
 	case refuse:
 		return reconcile.Result{}, r.report(ctx, hub, nameTaken(hub, copy))
 	case older:
+		lags, err := r.reread(ctx, hub, &spokev1alpha1.LocalRouter{})
+		if err != nil || lags {
+			return reconcile.Result{RequeueAfter: lagRetry}, err
+		}
 		return reconcile.Result{}, r.report(ctx, hub, copyNewer(hub, copy))
 	case keep:
 		nodes, err := r.gatewayNodes(ctx)
@@ -63,7 +87,11 @@ func (r *routers) Reconcile(ctx context.Context, request reconcile.Request) (rec
 		}
 		return reconcile.Result{}, r.report(ctx, hub, routerStatus(hub, copy, nodes))
 	default:
-		return reconcile.Result{}, r.apply(ctx, v, wanted)
+		err := r.apply(ctx, v, wanted)
+		if apierrors.IsInvalid(err) || apierrors.IsRequestEntityTooLargeError(err) {
+			return reconcile.Result{}, errors.Join(err, r.report(ctx, hub, notTaken(hub, err)))
+		}
+		return reconcile.Result{}, err
 	}
 }
 

@@ -32,12 +32,16 @@ const (
 
 // run mirrors until ctx ends.
 func (m *Mirror) run(ctx context.Context, hub cluster.Cluster, conn *connection) error {
+	joined, err := fingerprintOf(hub.GetConfig())
+	if err != nil {
+		return err
+	}
 	id, err := clusterID(ctx, m.Spoke.GetAPIReader())
 	if err != nil {
 		return err
 	}
 	name := &claim{hub: hub.GetClient(), cluster: m.Cluster, id: id, herald: m.Herald}
-	c := copier{hub: hub.GetClient(), spoke: m.Spoke.GetClient(), live: m.Spoke.GetAPIReader()}
+	c := copier{hub: hub.GetClient(), spoke: m.Spoke.GetClient(), live: m.Spoke.GetAPIReader(), hubLive: hub.GetAPIReader(), joined: joined}
 	routers := &routers{copier: c, cluster: m.Cluster, leave: m.Leave}
 	gateways := &gateways{copier: c, cluster: m.Cluster, id: id, reserved: m.ReservedCIDRs, herald: m.Herald, leave: m.Leave}
 	allHubRouters := everything(hub.GetClient(), func() client.ObjectList { return &spokev1alpha1.LocalRouterList{} }, client.InNamespace(m.Cluster))
@@ -62,6 +66,7 @@ func (m *Mirror) run(ctx context.Context, hub cluster.Cluster, conn *connection)
 		routersController.Watch(source.Kind[client.Object](spoke, &spokev1alpha1.LocalRouter{}, m.sameName())),
 		routersController.Watch(source.Kind[client.Object](spoke, &spokev1alpha1.InterconnectGateway{}, m.allRouters(hub.GetClient()))),
 		gatewaysController.Watch(source.Kind[client.Object](hub.GetCache(), &spokev1alpha1.InterconnectGateway{}, &handler.EnqueueRequestForObject{})),
+		gatewaysController.Watch(source.Kind[client.Object](hub.GetCache(), &spokev1alpha1.LocalRouter{}, m.ownGateway())),
 		gatewaysController.Watch(source.Kind[client.Object](spoke, &spokev1alpha1.InterconnectGateway{}, twiceNamed())),
 		gatewaysController.Watch(source.Kind[client.Object](spoke, &spokev1alpha1.LocalRouter{}, m.ownGateway())),
 		gatewaysController.Watch(source.Kind[client.Object](spoke, &corev1.Node{}, m.ownGateway())),

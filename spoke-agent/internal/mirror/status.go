@@ -102,13 +102,27 @@ func copyNewer(hub, copy *spokev1alpha1.LocalRouter) spokev1alpha1.LocalRouterSt
 	status := *hub.Status.DeepCopy()
 	status.ObservedGeneration = 0
 	meta.SetStatusCondition(&status.Conditions, metav1.Condition{
-		Type: spokev1alpha1.ConditionProgrammed, Status: metav1.ConditionFalse, ObservedGeneration: hub.Generation, Reason: spokev1alpha1.ReasonInvalid,
-		Message: fmt.Sprintf("The cluster has generation %d of it, and the hub only %d, which says something else: was the hub restored from a backup? "+
-			"The cluster keeps what it has. When the hub is right: kubectl -n %s annotate --overwrite localrouter %s %s=0 in the cluster.",
-			local.HubGeneration(copy), hub.Generation, local.Namespace, copy.Name, spokev1alpha1.AnnotationHubGeneration),
+		Type: spokev1alpha1.ConditionProgrammed, Status: metav1.ConditionFalse, ObservedGeneration: hub.Generation, Reason: spokev1alpha1.ReasonWentBack,
+		Message: fmt.Sprintf("The cluster has generation %d of it, of epoch %d, and the hub only %d, of epoch %d, which says something else: was the hub restored from a backup? "+
+			"The cluster keeps what it has. When the hub is right: kubectl tombolo confirm there; for this one alone, in the cluster: kubectl -n %s annotate --overwrite localrouter %s %s=0 %s=0.",
+			local.HubGeneration(copy), originOf(copy).epoch, hub.Generation, originOf(hub).epoch, local.Namespace, copy.Name,
+			spokev1alpha1.AnnotationHubGeneration, spokev1alpha1.AnnotationHubEpoch),
 	})
 	return status
 }
+
+// notTaken is the status of a hub's LocalRouter that this cluster's API server refuses as a copy.
+func notTaken(hub *spokev1alpha1.LocalRouter, err error) spokev1alpha1.LocalRouterStatus {
+	status, message := *hub.Status.DeepCopy(), err.Error()
+	meta.SetStatusCondition(&status.Conditions, metav1.Condition{
+		Type: spokev1alpha1.ConditionProgrammed, Status: metav1.ConditionFalse, ObservedGeneration: hub.Generation, Reason: spokev1alpha1.ReasonInvalid,
+		Message: "The cluster keeps what it had, for it can't take this: " + message[:min(len(message), maxRefusal)],
+	})
+	return status
+}
+
+// maxRefusal is how much of an API server's refusal is told to the hub.
+const maxRefusal = 500
 
 // nameTaken is the status of a hub's LocalRouter whose name a copy of another Vpc has.
 func nameTaken(hub, copy *spokev1alpha1.LocalRouter) spokev1alpha1.LocalRouterStatus {

@@ -5,12 +5,14 @@ package ovn
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
 	"github.com/go-logr/logr"
 	"github.com/ovn-kubernetes/libovsdb/client"
 	"github.com/ovn-kubernetes/libovsdb/model"
+	"github.com/ovn-kubernetes/libovsdb/ovsdb"
 
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/ovn/nbdb"
 )
@@ -20,6 +22,7 @@ type Northbound struct {
 	conn    *connection
 	changed chan struct{}
 	set     sync.Mutex // one Set at a time
+	writer  writer
 }
 
 // DialNorthbound connects to endpoint: unix:PATH, tcp:HOST:PORT or ssl:HOST:PORT, or several separated by commas (the
@@ -33,7 +36,7 @@ func DialNorthbound(ctx context.Context, endpoint string, log logr.Logger, optio
 	if err != nil {
 		return nil, fmt.Errorf("build model of OVN_Northbound: %w", err)
 	}
-	n := &Northbound{changed: make(chan struct{}, 1)}
+	n := &Northbound{changed: make(chan struct{}, 1), writer: newWriter()}
 	n.conn = &connection{
 		log: log.WithName("northbound"), model: db, schema: nbdb.Schema(), endpoints: endpoints,
 		event: n.event, rebuilt: n.wake,
@@ -51,7 +54,7 @@ func DialNorthbound(ctx context.Context, endpoint string, log logr.Logger, optio
 // Rows of removed owners go; rows of owners that are neither stay and are reported. Set deletes nothing and makes
 // nothing when desired contradicts itself or when the database was not read completely; of a router that wants a name
 // which somebody else has, it leaves what is there and reports it (Report.Refused). After an error, call it again: it
-// takes up whatever is there.
+// takes up whatever is there; but after ErrReplaced it never writes again.
 func (n *Northbound) Set(ctx context.Context, desired Desired) (Report, error) {
 	if err := desired.validate(); err != nil {
 		return Report{}, fmt.Errorf("validate desired state: %w", err)
@@ -63,13 +66,36 @@ func (n *Northbound) Set(ctx context.Context, desired Desired) (Report, error) {
 		return Report{}, err
 	}
 	ops, report := plan(s, desired)
-	if len(ops) == 0 {
-		return report, nil
-	}
-	if err := n.conn.transact(ctx, cl, ops); err != nil {
+	if err := n.write(ctx, cl, ops); err != nil {
 		return Report{}, err
 	}
 	return report, nil
+}
+
+// write sends a transaction that the server commits only while nobody else has begun to write.
+func (n *Northbound) write(ctx context.Context, cl client.Client, ops []ovsdb.Operation) error {
+	g, err := lookGlobal(cl)
+	if err != nil {
+		return fmt.Errorf("read OVN_Northbound: %w", err)
+	}
+	first, mine, err := n.writer.claim(g)
+	if err != nil || len(first)+len(ops) == 0 {
+		return err
+	}
+	if len(first) == 0 {
+		first = []ovsdb.Operation{waitWriterOp(g, mine)}
+	}
+	err = n.conn.transact(ctx, cl, append(first, ops...))
+	if err == nil {
+		n.writer.mine = mine
+		return nil
+	}
+	if now, lookErr := lookGlobal(cl); lookErr == nil {
+		if _, _, claimErr := n.writer.claim(now); claimErr != nil {
+			return errors.Join(claimErr, err)
+		}
+	}
+	return err
 }
 
 // read waits for a client and reads its cache.

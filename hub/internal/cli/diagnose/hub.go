@@ -30,6 +30,7 @@ const fullPercent = 90
 var hubChecks = []check{
 	{groupHub, "the hub's pods are ready", []string{needDeployments}, deploymentReady(facts.HubDeployment, "tombolo-hub")},
 	{groupHub, "the hub has a leader, which works", []string{needLeases}, hubLeader},
+	{groupHub, "the hub holds nothing back", []string{"fleets"}, nothingHeld},
 
 	{groupAddresses, "there are pools of VNIs and of links", []string{"ippools"}, poolsPresent},
 	{groupAddresses, "pools are accepted, and have room", []string{"ippools"}, poolsRoom},
@@ -60,6 +61,17 @@ func hubLeader(f *facts.Facts) []Finding {
 		return nil // the check before this one has said it
 	}
 	return leaderFresh(facts.HubDeployment)(f)
+}
+
+func nothingHeld(f *facts.Facts) []Finding {
+	var findings []Finding
+	for i := range f.Fleets {
+		c := meta.FindStatusCondition(f.Fleets[i].Status.Conditions, networkv1alpha1.ConditionFrozen)
+		if c != nil && c.Status == metav1.ConditionTrue {
+			findings = append(findings, failed("Fleet", c.Reason+": "+c.Message, "look at it with kubectl tombolo confirm; undo the cause, or confirm it"))
+		}
+	}
+	return findings
 }
 
 func poolsPresent(f *facts.Facts) []Finding {

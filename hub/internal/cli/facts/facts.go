@@ -68,6 +68,8 @@ type Facts struct {
 	// CRDs of Tombolo that are installed.
 	CRDs []apiextensionsv1.CustomResourceDefinition
 
+	// Fleets is the hub's own Fleet.
+	Fleets []networkv1alpha1.Fleet
 	// What people write on the hub.
 	Pools    []networkv1alpha1.IPPool
 	Vpcs     []networkv1alpha1.Vpc

@@ -136,6 +136,7 @@ func (r *reading) hub(ctx context.Context) {
 	f := r.facts
 	var leases, beats []coordinationv1.Lease
 	together(
+		func() { list(ctx, r, "fleets", &networkv1alpha1.FleetList{}, &f.Fleets) },
 		func() { list(ctx, r, "ippools", &networkv1alpha1.IPPoolList{}, &f.Pools) },
 		func() { list(ctx, r, "vpcs", &networkv1alpha1.VpcList{}, &f.Vpcs) },
 		func() { list(ctx, r, "subnets", &networkv1alpha1.SubnetList{}, &f.Subnets) },

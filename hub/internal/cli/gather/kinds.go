@@ -23,6 +23,7 @@ type kind struct {
 
 // kinds, in the order in which they are written. One that is not installed is passed over.
 var kinds = []kind{
+	of("network.tombolo.io", "v1alpha1", "Fleet"),
 	of("network.tombolo.io", "v1alpha1", "IPPool"),
 	of("network.tombolo.io", "v1alpha1", "Vpc"),
 	of("network.tombolo.io", "v1alpha1", "Subnet"),

@@ -107,7 +107,7 @@ func gatewayWhy(fleet []metav1.Condition, gateway *spokev1alpha1.InterconnectGat
 	if c := meta.FindStatusCondition(gateway.Status.Conditions, spokev1alpha1.ConditionAgentAlive); c != nil && c.Status != metav1.ConditionTrue {
 		return Why{State: terminal.Failed, Reason: c.Reason, Message: c.Message}
 	}
-	for _, kind := range []string{spokev1alpha1.ConditionVersionSupported, spokev1alpha1.ConditionDataPathReady, spokev1alpha1.ConditionProgrammed} {
+	for _, kind := range []string{spokev1alpha1.ConditionHubTrusted, spokev1alpha1.ConditionVersionSupported, spokev1alpha1.ConditionDataPathReady, spokev1alpha1.ConditionProgrammed} {
 		if c := meta.FindStatusCondition(gateway.Status.Conditions, kind); c != nil && c.Status == metav1.ConditionFalse {
 			state := terminal.Failed
 			if spokev1alpha1.Waiting(c.Reason) {

@@ -10,6 +10,10 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	"github.com/tombolo-io/tombolo/hub/internal/cli/facts"
 	"github.com/tombolo-io/tombolo/hub/internal/cli/terminal"
 )
@@ -28,6 +32,8 @@ type Report struct {
 	Hub bool `json:"hub"`
 	// State is the worst of all that follows.
 	State terminal.Level `json:"state"`
+	// Frozen is what the hub holds back until somebody confirms it, and the cure (hub only).
+	Frozen *Why `json:"frozen,omitempty"`
 	// Clusters of the fleet; in a cluster, itself alone.
 	Clusters []Cluster `json:"clusters"`
 	// Vpcs of the fleet; in a cluster, those that have a router there.
@@ -110,7 +116,7 @@ const lossy = 20
 func Of(f *facts.Facts, namespace string) *Report {
 	r := &Report{APIVersion: APIVersion, Kind: "Status", Context: f.Context, Hub: f.Hub, State: terminal.Well, Unread: f.Unread}
 	if f.Hub {
-		r.Clusters, r.Vpcs, r.Peerings = clusters(f), vpcs(f.Vpcs), peerings(f.Peerings)
+		r.Clusters, r.Vpcs, r.Peerings, r.Frozen = clusters(f), vpcs(f.Vpcs), peerings(f.Peerings), frozen(f.Fleets)
 	} else {
 		r.Clusters, r.Vpcs = self(f), routers(f)
 	}
@@ -124,6 +130,17 @@ func Of(f *facts.Facts, namespace string) *Report {
 		r.State = terminal.Worse(r.State, why.State)
 	}
 	return r
+}
+
+// frozen is what the hub holds back; nil for nothing.
+func frozen(fleets []networkv1alpha1.Fleet) *Why {
+	for i := range fleets {
+		c := meta.FindStatusCondition(fleets[i].Status.Conditions, networkv1alpha1.ConditionFrozen)
+		if c != nil && c.Status == metav1.ConditionTrue {
+			return &Why{State: terminal.Failed, Reason: c.Reason, Message: c.Message}
+		}
+	}
+	return nil
 }
 
 func sortAll(r *Report) {
@@ -142,6 +159,9 @@ func sortAll(r *Report) {
 // all is how well everything in the report is.
 func (r *Report) all() []Why {
 	var all []Why
+	if r.Frozen != nil {
+		all = append(all, *r.Frozen)
+	}
 	for i := range r.Clusters {
 		all = append(all, r.Clusters[i].Why)
 	}

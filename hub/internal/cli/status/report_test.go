@@ -127,6 +127,13 @@ func inCluster() *facts.Facts {
 	}}
 }
 
+// heldBack is a hub that waits for a confirmation.
+func heldBack() *facts.Facts {
+	return &facts.Facts{Hub: true, Now: now, Fleets: []networkv1alpha1.Fleet{{Status: networkv1alpha1.FleetStatus{Epoch: 3,
+		Conditions: conditions("Frozen", "True", "MassRemoval", "A plan would take something away from 12 of 40 objects. Cure: undo what causes it; or kubectl tombolo confirm 0123456789abcdef."),
+	}}}}
+}
+
 func TestTables(t *testing.T) {
 	tests := map[string]struct {
 		reason string
@@ -138,6 +145,7 @@ func TestTables(t *testing.T) {
 		"hub":     {"everything that a hub can tell of", everything(), "", terminal.Failed, false},
 		"colours": {"the same on a terminal: columns stand as without", everything(), "", terminal.Failed, true},
 		"tenant":  {"Vpcs and peerings of one tenant", everything(), "bank", terminal.Failed, false},
+		"frozen":  {"what the hub holds back comes first", heldBack(), "", terminal.Failed, false},
 		"cluster": {"what the copies say", inCluster(), "", terminal.Failed, false},
 		"alone":   {"a cluster without copies", &facts.Facts{Cluster: true, Now: now}, "", terminal.Waiting, false},
 		"empty":   {"a hub without anything is well", &facts.Facts{Hub: true, Now: now}, "", terminal.Well, false},

@@ -19,6 +19,9 @@ const wide = 120
 
 // Print writes the report as tables. What was last heard is told from now on back.
 func (r *Report) Print(w *terminal.Writer, now time.Time) {
+	if r.Frozen != nil {
+		w.Printf("%s\n%s\n\n", w.Paint(r.Frozen.State, r.Frozen.State.Mark()+" The hub is frozen: "+r.Frozen.Reason), r.Frozen.Message)
+	}
 	w.Title("Clusters")
 	r.printClusters(w, now)
 	w.Printf("\n")

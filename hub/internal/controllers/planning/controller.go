@@ -3,7 +3,10 @@
 
 // Package planning is the loop of the hub:
 //
-//	snapshot ──▶ federation.Plan ──▶ store ledgers ──▶ distribute ──▶ status ──▶ events
+//	epoch ──▶ snapshot ──▶ federation.Plan ──▶ store ledgers ──▶ distribute ──▶ status ──▶ events
+//
+// A leader counts the Fleet's epoch up before it writes anything else. While the plan doubts that this is the hub that the clusters know, nothing is
+// written but that.
 //
 // Planning is global, so everything that may change a plan maps to one key and the queue makes one plan of many
 // changes. The order is what makes it safe to stop anywhere: nothing is distributed before the finalizers that remember
@@ -27,6 +30,7 @@ import (
 
 	"github.com/tombolo-io/tombolo/federation"
 	"github.com/tombolo-io/tombolo/hub/internal/distribute"
+	"github.com/tombolo-io/tombolo/hub/internal/fleet"
 	"github.com/tombolo-io/tombolo/hub/internal/ledger"
 	"github.com/tombolo-io/tombolo/hub/internal/metrics"
 	"github.com/tombolo-io/tombolo/hub/internal/settled"
@@ -55,8 +59,13 @@ type Controller struct {
 	ledgers *ledger.Store
 	events  recorder.EventRecorder
 	planner *federation.Planner
+	fleet   *fleet.Keeper
+	past    past
+	granted map[string]bool
 	done    settled.Kinds
 	blind   atomic.Int32
+	// replaced: another leader has begun, and this process is still there.
+	replaced atomic.Bool
 }
 
 // Reconcile looks, decides and writes, once.
@@ -65,7 +74,26 @@ func (c *Controller) Reconcile(ctx context.Context, _ Key) (reconcile.Result, er
 	if err != nil {
 		return reconcile.Result{}, err
 	}
+	begun, err := c.fleet.Begin(ctx, &state.Snapshot, state.Fleet)
+	if errors.Is(err, fleet.ErrReplaced) {
+		c.replaced.Store(true)
+		log.FromContext(ctx).Info("writing nothing any more", "because", err.Error())
+		return reconcile.Result{}, nil
+	}
+	if err != nil {
+		return again(ctx, false, err)
+	}
+	if begun {
+		return reconcile.Result{RequeueAfter: holdOff}, nil // the next look shows it
+	}
+	c.fleet.Fill(&state.Snapshot, state.Fleet)
+	state.Snapshot.Brake.Granted, state.Snapshot.Brake.Past = c.granted, c.past.since(&state.Snapshot, time.Now())
 	result, changes := c.decide(state)
+	if result.Doubt != nil {
+		accepted, err := c.doubt(ctx, state, &result)
+		return again(ctx, accepted, err)
+	}
+	c.grant(result.Removal)
 	if err := c.store(ctx, state, &result); err != nil {
 		return again(ctx, false, err)
 	}
@@ -89,8 +117,11 @@ func (c *Controller) look(ctx context.Context) (*snapshot.State, error) {
 }
 
 // Alive is the liveness probe. An API server that was restored from a backup has forgotten writes of this process, and
-// its cache would wait for them for ever: a new process does not.
+// its cache would wait for them for ever: a new process does not. One that another leader has replaced has nothing to do but to begin anew.
 func (c *Controller) Alive(*http.Request) error {
+	if c.replaced.Load() {
+		return fleet.ErrReplaced
+	}
 	if n := c.blind.Load(); n >= maxBlind {
 		return fmt.Errorf("the cache has not shown this process's own writes, %d times in a row", n)
 	}
@@ -134,7 +165,8 @@ func (c *Controller) tell(ctx context.Context, state *snapshot.State, result *fe
 	news, statusErr := status.Write(ctx, c.client, patches[:min(len(patches), maxWrites)])
 	c.announce(news)
 
-	return more || len(patches) > maxWrites, errors.Join(distributeErr, releaseErr, statusErr)
+	fleetErr := c.reportFleet(ctx, state, result)
+	return more || len(patches) > maxWrites, errors.Join(distributeErr, releaseErr, statusErr, fleetErr)
 }
 
 // answers are the statuses to write. While clusters are still to be told, how far each object has come changes with

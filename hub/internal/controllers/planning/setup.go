@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/tombolo-io/tombolo/federation"
+	"github.com/tombolo-io/tombolo/hub/internal/fleet"
 	"github.com/tombolo-io/tombolo/hub/internal/ledger"
 	"github.com/tombolo-io/tombolo/hub/internal/snapshot"
 )
@@ -39,6 +40,7 @@ func Add(mgr manager.Manager) error {
 		ledgers: ledgers,
 		events:  mgr.GetEventRecorder("tombolo-hub"),
 		planner: federation.NewPlanner(),
+		fleet:   fleet.New(mgr.GetClient(), mgr.GetAPIReader()),
 	}
 	if err := mgr.AddHealthzCheck("planning", planning.Alive); err != nil {
 		return fmt.Errorf("add liveness probe: %w", err)

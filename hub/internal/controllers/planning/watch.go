@@ -40,6 +40,7 @@ func sources(c cache.Cache, ledgers *ledger.Store) []source.TypedSource[Key] {
 	namespace := &metav1.PartialObjectMetadata{}
 	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
 	return []source.TypedSource[Key]{
+		on(c, &networkv1alpha1.Fleet{}, asked),
 		on(c, &networkv1alpha1.Vpc{}, asked),
 		on(c, &networkv1alpha1.Subnet{}, asked),
 		on(c, &networkv1alpha1.VpcPeering{}, asked),

@@ -28,6 +28,27 @@ type Northbound interface {
 // errNotDialled is the state before the first attempt has ended.
 var errNotDialled = errors.New("not connected yet")
 
+// fenced ends the process when another controller has begun to write: what this one knows may be old, and a new process begins anew.
+type fenced chan error
+
+// Start implements manager.Runnable.
+func (f fenced) Start(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-f:
+		return err
+	}
+}
+
+// end the process for an error.
+func (f fenced) end(err error) {
+	select {
+	case f <- err:
+	default: // It ends already.
+	}
+}
+
 // northbound dials in the background, so that a database that is away blocks no reconciliation, and wakes the
 // controller when the database is there and whenever it changes.
 type northbound struct {

@@ -63,6 +63,7 @@ type Reconciler struct {
 	recorder   events.EventRecorder
 	options    Options
 	northbound *northbound
+	fenced     fenced
 	told       map[types.UID]string // the newest event of each pod that can't join, so that it is told once
 	orphans    string               // those that were logged
 	writes     local.Writes         // of statuses
@@ -73,7 +74,10 @@ type Reconciler struct {
 func Add(manager ctrl.Manager, options Options) error {
 	r := &Reconciler{
 		client: manager.GetClient(), recorder: manager.GetEventRecorder("tombolo-agent"), options: options,
-		northbound: &northbound{dial: options.Dial}, told: map[types.UID]string{},
+		northbound: &northbound{dial: options.Dial}, fenced: make(fenced, 1), told: map[types.UID]string{},
+	}
+	if err := manager.Add(r.fenced); err != nil {
+		return err
 	}
 	all := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request { return []reconcile.Request{key} })
 	return builder.ControllerManagedBy(manager).
@@ -124,6 +128,9 @@ func (r *Reconciler) realize(ctx context.Context) error {
 	}
 	p := plan.Make(in)
 	report, setErr := r.set(ctx, p.Desired)
+	if errors.Is(setErr, ovn.ErrReplaced) {
+		return setErr // and nothing is said in statuses: that is the other's
+	}
 	errs := []error{r.writeConditions(ctx, in.Routers, p, report, setErr), r.writeReachable(ctx, in.Gateway, p.Silent)}
 	r.tellPods(p.PodErrors)
 	if setErr == nil {
@@ -144,7 +151,11 @@ func (r *Reconciler) set(ctx context.Context, desired ovn.Desired) (ovn.Report, 
 	if err != nil {
 		return ovn.Report{}, err
 	}
-	return nb.Set(ctx, desired)
+	report, err := nb.Set(ctx, desired)
+	if errors.Is(err, ovn.ErrReplaced) {
+		r.fenced.end(err)
+	}
+	return report, err
 }
 
 // gather reads all inputs from the caches, which are complete: the controller starts when they have synced.

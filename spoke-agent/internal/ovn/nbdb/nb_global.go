@@ -9,12 +9,43 @@ const NBGlobalTable = "NB_Global"
 
 // NBGlobal defines an object in NB_Global table
 type NBGlobal struct {
-	UUID string `ovsdb:"_uuid"`
-	Name string `ovsdb:"name"`
+	UUID        string            `ovsdb:"_uuid"`
+	ExternalIDs map[string]string `ovsdb:"external_ids"`
+	Name        string            `ovsdb:"name"`
 }
 
 func (a *NBGlobal) GetUUID() string {
 	return a.UUID
+}
+
+func (a *NBGlobal) GetExternalIDs() map[string]string {
+	return a.ExternalIDs
+}
+
+func copyNBGlobalExternalIDs(a map[string]string) map[string]string {
+	if a == nil {
+		return nil
+	}
+	b := make(map[string]string, len(a))
+	for k, v := range a {
+		b[k] = v
+	}
+	return b
+}
+
+func equalNBGlobalExternalIDs(a, b map[string]string) bool {
+	if (a == nil) != (b == nil) {
+		return false
+	}
+	if len(a) != len(b) {
+		return false
+	}
+	for k, v := range a {
+		if w, ok := b[k]; !ok || v != w {
+			return false
+		}
+	}
+	return true
 }
 
 func (a *NBGlobal) GetName() string {
@@ -23,6 +54,7 @@ func (a *NBGlobal) GetName() string {
 
 func (a *NBGlobal) DeepCopyInto(b *NBGlobal) {
 	*b = *a
+	b.ExternalIDs = copyNBGlobalExternalIDs(a.ExternalIDs)
 }
 
 func (a *NBGlobal) DeepCopy() *NBGlobal {
@@ -42,6 +74,7 @@ func (a *NBGlobal) CloneModel() model.Model {
 
 func (a *NBGlobal) Equals(b *NBGlobal) bool {
 	return a.UUID == b.UUID &&
+		equalNBGlobalExternalIDs(a.ExternalIDs, b.ExternalIDs) &&
 		a.Name == b.Name
 }
 
