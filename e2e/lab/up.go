@@ -131,6 +131,9 @@ func (l *Lab) Rejoin(ctx context.Context, cluster string) error {
 	if err != nil {
 		return err
 	}
+	if err := errors.Join(ocm.StopAgent(c.ControlPlane), l.fleet.Forget(ctx, cluster)); err != nil {
+		return err
+	}
 	if err := ocm.ResetAgent(ctx, c.ControlPlane); err != nil {
 		return err
 	}

@@ -109,6 +109,16 @@ func (h *Hub) Accept(ctx context.Context, cluster string) error {
 	return nil
 }
 
+// Forget deletes the certificate signing requests of a cluster that has left, which would pass for those that it makes
+// when it comes back.
+func (h *Hub) Forget(ctx context.Context, cluster string) error {
+	err := h.client.DeleteAllOf(ctx, &certificatesv1.CertificateSigningRequest{}, client.MatchingLabels{clusterv1.ClusterNameLabelKey: cluster})
+	if err != nil {
+		return fmt.Errorf("forget requests of cluster %s: %w", cluster, err)
+	}
+	return nil
+}
+
 // approve approves the open certificate signing requests of a cluster that has a
 // ManagedCluster; before there is one it gives a NotJoinedError.
 func (h *Hub) approve(ctx context.Context, cluster string) error {
