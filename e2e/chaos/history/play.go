@@ -1,0 +1,235 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package history
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/charts"
+	"github.com/tombolo-io/tombolo/e2e/chaos/faulty"
+	"github.com/tombolo-io/tombolo/e2e/chaos/witness"
+	"github.com/tombolo-io/tombolo/e2e/chaos/world"
+)
+
+const (
+	// Limit of the time from heal to exact convergence. The promise is ten seconds; a busy machine gets more.
+	Limit = time.Minute
+	// glance is how often to look whether everything is as wanted.
+	glance = 50 * time.Millisecond
+)
+
+// player plays steps.
+type player struct {
+	world  *world.World
+	seen   *witness.Witness
+	wanted *Wanted
+	// lies are the proxies and resources whose watches must begin anew after the heal.
+	lies map[*faulty.Proxy][]string
+	// restored is true when the hub has forgotten something.
+	restored bool
+	hits     map[faulty.Kind]int
+}
+
+// play does one step. Errors are the world's own: what people do may fail, and is done again later.
+func (p *player) play(ctx context.Context, s Step) error {
+	p.touch(s)
+	if !p.wanted.apply(s) {
+		return nil
+	}
+	switch s.Kind {
+	case Settle:
+		_, err := p.settle(ctx)
+		return err
+	case Pause:
+		sleep(ctx, s.Delay)
+	case Heal:
+		return p.heal(ctx)
+	case Backup:
+		return p.world.Backup(ctx)
+	case Restore:
+		p.restored = true
+		return p.world.Restore(ctx)
+	case Definition:
+		return p.world.DeleteDefinition(ctx, s.Resource)
+	case Namespace:
+		return p.world.DeleteNamespace(ctx, s.Target)
+	case Foreign:
+		return p.world.Estrange(ctx, p.world.Spoke(s.Target))
+	case Home:
+		return p.world.Home(ctx, p.world.Spoke(s.Target))
+	case Inject, Lie, Cut:
+		p.disturb(s)
+	case Kill, Start, Stop, Go:
+		return p.signal(s)
+	default:
+		_ = express(ctx, p.world.Hub.Admin, p.wanted) // once more when the world is healed
+	}
+	return nil
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// touch tells the witness what a person does.
+func (p *player) touch(s Step) {
+	switch s.Kind {
+	case DropVpc, MoveVpc:
+		p.seen.Touch("vpc/" + s.Vpc)
+	case DropPeer:
+		p.seen.Touch(witness.Peering(s.Vpc, s.Peer))
+	case Namespace:
+		p.seen.Touch("hub/" + s.Target)
+	case Definition:
+		for _, cluster := range p.world.Clusters {
+			p.seen.Touch("hub/" + cluster)
+		}
+	case Restore: // what was wanted when the backup was made is what the hub goes by, until people say it again
+		for _, vpc := range vpcs {
+			p.seen.Touch("vpc/" + vpc)
+		}
+	}
+}
+
+func (p *player) proxy(s Step) *faulty.Proxy {
+	spoke := p.world.Spoke(s.Target)
+	switch {
+	case spoke == nil:
+		return p.world.HubProxy
+	case s.Server == "own":
+		return spoke.ToSpoke
+	}
+	return spoke.ToHub
+}
+
+func (p *player) disturb(s Step) {
+	proxy := p.proxy(s)
+	switch s.Kind {
+	case Inject:
+		proxy.Inject(*s.Fault)
+	case Lie:
+		proxy.Inject(faulty.Fault{Kind: s.Fault.Kind, Verb: "list", Resource: s.Resource})
+		p.lies[proxy] = append(p.lies[proxy], s.Resource)
+		proxy.Anew(s.Resource)
+	case Cut:
+		proxy.Cut()
+	}
+}
+
+func (p *player) process(target string) *world.Process {
+	if spoke := p.world.Spoke(target); spoke != nil {
+		return spoke.Agent
+	}
+	return p.world.Controller
+}
+
+func (p *player) signal(s Step) error {
+	process := p.process(s.Target)
+	switch s.Kind {
+	case Kill:
+		process.Kill()
+	case Start:
+		return process.Start()
+	case Stop:
+		process.Signal(syscall.SIGSTOP)
+	case Go:
+		process.Signal(syscall.SIGCONT)
+	}
+	return nil
+}
+
+// heal ends everything that goes wrong.
+func (p *player) heal(ctx context.Context) error {
+	var errs []error
+	for _, spoke := range p.world.Spokes {
+		errs = append(errs, p.world.Home(ctx, spoke))
+		p.mend(spoke.ToHub)
+		p.mend(spoke.ToSpoke)
+		spoke.Agent.Signal(syscall.SIGCONT)
+		errs = append(errs, spoke.Agent.Start())
+	}
+	p.mend(p.world.HubProxy)
+	p.world.Controller.Signal(syscall.SIGCONT)
+	return errors.Join(append(errs, p.world.Controller.Start())...)
+}
+
+func (p *player) mend(proxy *faulty.Proxy) {
+	for kind, n := range proxy.Hits() {
+		p.hits[kind] += n
+	}
+	proxy.Heal()
+	for _, resource := range p.lies[proxy] {
+		proxy.Anew(resource)
+	}
+	delete(p.lies, proxy)
+}
+
+// settle waits until all is as wanted, and says how long that took.
+func (p *player) settle(ctx context.Context) (time.Duration, error) {
+	begin, last := time.Now(), errors.New("nothing was looked at")
+	ctx, cancel := context.WithTimeout(ctx, Limit)
+	defer cancel()
+	for {
+		err := p.world.Repair(ctx)
+		if err == nil && p.restored {
+			err = p.runbook(ctx)
+		}
+		if err == nil {
+			err = converged(ctx, p.world, p.seen, p.wanted)
+		}
+		if err == nil {
+			return time.Since(begin), nil
+		}
+		if broken := p.seen.Broken(false); len(broken) > 0 {
+			return 0, nil // that says more than what follows from it
+		}
+		if ctx.Err() != nil {
+			return 0, fmt.Errorf("I4: not as wanted %s after the heal: %w", Limit, last)
+		}
+		last = err
+		sleep(ctx, glance)
+	}
+}
+
+// runbook is what an admin is told to do after the hub was put back to a backup (status of the LocalRouter): delete the
+// copies of what the hub has forgotten, and let the hub's older generations count.
+func (p *player) runbook(ctx context.Context) error {
+	if err := express(ctx, p.world.Hub.Admin, p.wanted); err != nil {
+		return err
+	}
+	routers, err := checkHub(ctx, p.world, p.wanted)
+	if err != nil {
+		return err
+	}
+	for _, spoke := range p.world.Spokes {
+		var copies spokev1alpha1.LocalRouterList
+		if err := spoke.Admin.List(ctx, &copies, client.InNamespace(charts.Namespace)); err != nil {
+			return err
+		}
+		for i := range copies.Items {
+			c := &copies.Items[i]
+			r := routers[spoke.Name][c.Name]
+			p.seen.Touch("copy/" + spoke.Name + "/" + c.Name)
+			if r == nil || r.Spec.VpcUID != c.Spec.VpcUID {
+				err = errors.Join(err, client.IgnoreNotFound(spoke.Admin.Delete(ctx, c)))
+				continue
+			}
+			before := c.DeepCopy()
+			c.Annotations[spokev1alpha1.AnnotationHubGeneration] = "0"
+			err = errors.Join(err, spoke.Admin.Patch(ctx, c, client.MergeFrom(before)))
+		}
+	}
+	p.restored = err != nil
+	return err
+}
