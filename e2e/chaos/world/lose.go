@@ -34,7 +34,8 @@ func (w *World) DeleteNamespace(ctx context.Context, name string) error {
 
 func (w *World) empty(ctx context.Context, namespace string) error {
 	var errs []error
-	for _, kind := range []client.Object{&spokev1alpha1.LocalRouter{}, &spokev1alpha1.InterconnectGateway{}, &rbacv1.RoleBinding{}} {
+	// What the agent may do there goes last here. Kubernetes has no order, and in the other one the agent can't let go.
+	for _, kind := range []client.Object{&spokev1alpha1.LocalRouter{}, &spokev1alpha1.InterconnectGateway{}} {
 		errs = append(errs, w.Hub.Admin.DeleteAllOf(ctx, kind, client.InNamespace(namespace)))
 	}
 	return errors.Join(errs...)
@@ -84,6 +85,9 @@ func (w *World) repairNamespace(ctx context.Context, name string) error {
 		if n := count(list); n > 0 {
 			return fmt.Errorf("namespace %s is being deleted, and has %d objects", name, n)
 		}
+	}
+	if err := w.Hub.Admin.DeleteAllOf(ctx, &rbacv1.RoleBinding{}, client.InNamespace(name)); err != nil {
+		return err
 	}
 	namespace.Spec.Finalizers = nil
 	if err := w.Hub.Admin.SubResource("finalize").Update(ctx, &namespace); err != nil {
