@@ -40,6 +40,9 @@ type Config struct {
 	Logf func(format string, args ...any)
 }
 
+// Programs is the directory of the programs that run.
+func (f *Fleet) Programs() string { return f.world.Programs }
+
 // Fleet is a world with a witness.
 type Fleet struct {
 	config  Config
@@ -47,7 +50,8 @@ type Fleet struct {
 	dir     string
 	world   *world.World
 	seen    *witness.Witness
-	count   int
+	// broken is true after a history that left something behind.
+	broken bool
 }
 
 // Start makes programs and world.
@@ -67,19 +71,25 @@ func Start(ctx context.Context, config Config) (*Fleet, error) {
 	if config.Programs == "" {
 		f.config.Programs = filepath.Join(dir, "bin")
 		config.Logf("building hub and agent")
-		if err := Build(ctx, f.config.Programs, ""); err != nil {
+		if err := Build(ctx, f.config.Programs, "", Hub, Agent); err != nil {
 			return nil, err
 		}
 	}
-	if err := f.renew(ctx); err != nil {
+	if err := f.begin(ctx); err != nil {
 		f.Stop()
 		return nil, err
 	}
 	return f, nil
 }
 
-// Build compiles hub and agent into a directory; overlay is a file for go build -overlay, or empty.
-func Build(ctx context.Context, dir, overlay string) error {
+// Hub and Agent are the programs.
+const (
+	Hub   = "./hub/cmd/tombolo-hub"
+	Agent = "./spoke-agent/cmd/tombolo-agent"
+)
+
+// Build compiles programs into a directory; overlay is a file for go build -overlay, or empty.
+func Build(ctx context.Context, dir, overlay string, programs ...string) error {
 	root, err := binaries.Root(ctx)
 	if err != nil {
 		return err
@@ -88,7 +98,7 @@ func Build(ctx context.Context, dir, overlay string) error {
 	if overlay != "" {
 		args = append(args, "-overlay="+overlay)
 	}
-	cmd := exec.CommandContext(ctx, "go", append(args, "./hub/cmd/tombolo-hub", "./spoke-agent/cmd/tombolo-agent")...)
+	cmd := exec.CommandContext(ctx, "go", append(args, programs...)...)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -97,25 +107,31 @@ func Build(ctx context.Context, dir, overlay string) error {
 	return nil
 }
 
-// renew makes a new world in the place of the old one.
-func (f *Fleet) renew(ctx context.Context) error {
-	f.end()
-	f.count++
-	dir := filepath.Join(f.dir, fmt.Sprint("world", f.count))
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("make directory: %w", err)
-	}
+// begin makes the world.
+func (f *Fleet) begin(ctx context.Context) error {
 	begin := time.Now()
 	var err error
-	f.world, err = world.Start(ctx, world.Config{Dir: dir, Servers: f.servers, Programs: f.config.Programs, Clusters: names[:f.config.Clusters]})
+	f.world, err = world.Start(ctx, world.Config{Dir: f.dir, Servers: f.servers, Programs: f.config.Programs, Clusters: names[:f.config.Clusters]})
 	if err != nil {
 		return err
 	}
 	if f.seen, err = witness.Start(ctx, f.world); err != nil {
 		return err
 	}
-	f.config.Logf("the world is up after %s (logs: %s)", time.Since(begin).Round(100*time.Millisecond), dir)
+	f.config.Logf("the world is up after %s (logs: %s)", time.Since(begin).Round(100*time.Millisecond), f.dir)
 	return nil
+}
+
+// Use puts other programs in the place of those that run, and begins with an empty world.
+func (f *Fleet) Use(ctx context.Context, programs string) error {
+	if err := f.world.Reset(ctx, programs); err != nil {
+		return fmt.Errorf("empty the world by force: %w", err)
+	}
+	if err := f.seen.Empty(ctx); err != nil {
+		return err
+	}
+	f.broken = false
+	return f.world.Run()
 }
 
 func (f *Fleet) end() {
@@ -125,7 +141,6 @@ func (f *Fleet) end() {
 	if f.world != nil {
 		_ = f.world.Stop() // processes die with this one at the latest
 	}
-	f.seen, f.world = nil, nil
 }
 
 // Stop ends everything, and removes all files unless they are to be kept.
@@ -144,15 +159,13 @@ func (f *Fleet) Play(ctx context.Context, seed uint64, profile history.Profile) 
 	if !slices.Contains(history.Profiles(), profile) {
 		return nil, fmt.Errorf("profile %q is unknown: choose one of %v", profile, history.Profiles())
 	}
-	if f.world == nil {
-		if err := f.renew(ctx); err != nil {
+	if f.broken {
+		if err := f.Use(ctx, f.world.Programs); err != nil {
 			return nil, err
 		}
 	}
 	r := history.Run(ctx, f.world, f.seen, seed, profile, history.Make(seed, profile, f.world.Clusters))
-	if r.Failed() {
-		f.end() // what is broken stays broken
-	}
+	f.broken = r.Failed()
 	if ctx.Err() != nil {
 		return r, errors.New("interrupted")
 	}

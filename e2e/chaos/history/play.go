@@ -21,7 +21,7 @@ import (
 
 const (
 	// Limit of the time from heal to exact convergence. The promise is ten seconds; a busy machine gets more.
-	Limit = time.Minute
+	Limit = 2 * time.Minute
 	// glance is how often to look whether everything is as wanted.
 	glance = 50 * time.Millisecond
 )
@@ -35,7 +35,11 @@ type player struct {
 	lies map[*faulty.Proxy][]string
 	// restored is true when the hub has forgotten something.
 	restored bool
-	hits     map[faulty.Kind]int
+	// killed are the programs that a step has ended.
+	killed map[*world.Process]bool
+	// disturbed are those that a fault was for.
+	disturbed map[*world.Process]bool
+	hits      map[faulty.Kind]int
 }
 
 // play does one step. Errors are the world's own: what people do may fail, and is done again later.
@@ -56,12 +60,17 @@ func (p *player) play(ctx context.Context, s Step) error {
 		return p.world.Backup(ctx)
 	case Restore:
 		p.restored = true
+		for _, spoke := range p.world.Spokes {
+			p.disturbed[spoke.Agent] = true
+		}
+		p.disturbed[p.world.Controller] = true
 		return p.world.Restore(ctx)
 	case Definition:
 		return p.world.DeleteDefinition(ctx, s.Resource)
 	case Namespace:
 		return p.world.DeleteNamespace(ctx, s.Target)
 	case Foreign:
+		p.disturbed[p.process(s.Target)] = true
 		return p.world.Estrange(ctx, p.world.Spoke(s.Target))
 	case Home:
 		return p.world.Home(ctx, p.world.Spoke(s.Target))
@@ -114,6 +123,7 @@ func (p *player) proxy(s Step) *faulty.Proxy {
 }
 
 func (p *player) disturb(s Step) {
+	p.disturbed[p.process(s.Target)] = true
 	proxy := p.proxy(s)
 	switch s.Kind {
 	case Inject:
@@ -138,6 +148,7 @@ func (p *player) signal(s Step) error {
 	process := p.process(s.Target)
 	switch s.Kind {
 	case Kill:
+		p.killed[process] = true
 		process.Kill()
 	case Start:
 		return process.Start()
@@ -153,19 +164,39 @@ func (p *player) signal(s Step) error {
 func (p *player) heal(ctx context.Context) error {
 	var errs []error
 	for _, spoke := range p.world.Spokes {
-		errs = append(errs, p.world.Home(ctx, spoke))
-		p.mend(spoke.ToHub)
-		p.mend(spoke.ToSpoke)
-		spoke.Agent.Signal(syscall.SIGCONT)
-		errs = append(errs, spoke.Agent.Start())
+		errs = append(errs, p.world.Home(ctx, spoke), p.revive(spoke.Agent, spoke.ToHub, spoke.ToSpoke))
 	}
-	p.mend(p.world.HubProxy)
-	p.world.Controller.Signal(syscall.SIGCONT)
-	return errors.Join(append(errs, p.world.Controller.Start())...)
+	return errors.Join(append(errs, p.revive(p.world.Controller, p.world.HubProxy))...)
 }
 
-func (p *player) mend(proxy *faulty.Proxy) {
-	for kind, n := range proxy.Hits() {
+// revive lets a program go on. One that nobody has killed must still be there.
+func (p *player) revive(process *world.Process, proxies ...*faulty.Proxy) error {
+	killed := p.killed[process]
+	for _, proxy := range proxies {
+		hits := p.mend(proxy)
+		killed = killed || hits[faulty.KillBefore]+hits[faulty.KillAfter] > 0
+	}
+	process.Signal(syscall.SIGCONT)
+	if !killed && !process.Alive() {
+		return fmt.Errorf("I0: a program has ended by itself: %s", process.Tail(2000))
+	}
+	return process.Start()
+}
+
+// refresh starts anew what was disturbed: client-go waits longer after each broken watch, up to a minute, and forgets that
+// only after two quiet ones. Histories would wait for each other.
+func (p *player) refresh() error {
+	var errs []error
+	for process := range p.disturbed {
+		process.Kill()
+		errs = append(errs, process.Start())
+	}
+	return errors.Join(errs...)
+}
+
+func (p *player) mend(proxy *faulty.Proxy) map[faulty.Kind]int {
+	hits := proxy.Hits()
+	for kind, n := range hits {
 		p.hits[kind] += n
 	}
 	proxy.Heal()
@@ -173,6 +204,7 @@ func (p *player) mend(proxy *faulty.Proxy) {
 		proxy.Anew(resource)
 	}
 	delete(p.lies, proxy)
+	return hits
 }
 
 // settle waits until all is as wanted, and says how long that took.

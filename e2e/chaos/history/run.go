@@ -51,11 +51,12 @@ func (r *Result) String() string {
 	return text.String()
 }
 
-// Run plays a history on a world that is empty, and leaves it empty. After a failure the world can't be used again.
+// Run plays a history on a world that is empty, and leaves it empty. After a failure something may be left.
 func Run(ctx context.Context, w *world.World, seen *witness.Witness, seed uint64, profile Profile, steps []Step) *Result {
 	begin := time.Now()
 	seen.Begin()
-	p := &player{world: w, seen: seen, wanted: nothing(), lies: map[*faulty.Proxy][]string{}, hits: map[faulty.Kind]int{}}
+	p := &player{world: w, seen: seen, wanted: nothing(), lies: map[*faulty.Proxy][]string{}, hits: map[faulty.Kind]int{},
+		killed: map[*world.Process]bool{}, disturbed: map[*world.Process]bool{}}
 	r := &Result{Seed: seed, Profile: profile, Steps: len(steps), Hits: p.hits}
 	fail := func(err error) *Result {
 		r.Failures, r.History, r.Took = seen.Broken(true), steps, time.Since(begin)
@@ -88,6 +89,9 @@ func Run(ctx context.Context, w *world.World, seen *witness.Witness, seed uint64
 	}
 	if len(seen.Broken(true)) > 0 {
 		return fail(nil)
+	}
+	if err := p.refresh(); err != nil {
+		return fail(err)
 	}
 	r.Took = time.Since(begin)
 	return r

@@ -119,6 +119,25 @@ func (s *Witness) Begin() {
 	}
 }
 
+// Empty waits until the witness has seen that nothing is left, and begins.
+func (s *Witness) Empty(ctx context.Context) error {
+	for deadline := time.Now().Add(time.Minute); ; pause(ctx) {
+		s.mu.Lock()
+		left := len(s.hub)
+		for cluster := range s.copies {
+			left += len(s.copies[cluster]) + len(s.gateways[cluster])
+		}
+		s.mu.Unlock()
+		if left == 0 {
+			s.Begin()
+			return nil
+		}
+		if ctx.Err() != nil || time.Now().After(deadline) {
+			return fmt.Errorf("%d objects are left after everything was removed", left)
+		}
+	}
+}
+
 func (s *Witness) forget() {
 	s.touched, s.tombstones, s.said, s.removed = map[string]bool{}, map[string]bool{}, map[string]map[string]bool{}, map[string]bool{}
 	s.pending, s.broken = nil, nil

@@ -1,0 +1,133 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package planted has errors that others have made, as patches of this tree: the histories must find each of them. What
+// is not found any more is a hole in the harness.
+package planted
+
+import (
+	"context"
+	"embed"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/tombolo-io/tombolo/e2e/chaos/fleet"
+	"github.com/tombolo-io/tombolo/e2e/chaos/history"
+	"github.com/tombolo-io/tombolo/e2e/lab/binaries"
+)
+
+// Patches are unified diffs against the tree.
+//
+//go:embed patches/*.patch
+var Patches embed.FS
+
+// profiles that find an error soonest.
+var profiles = map[string]history.Profile{
+	"adopted-by-name":              history.Strangers,
+	"empty-list-deletes":           history.Lies,
+	"no-finalizer-on-the-wish":     history.Freezes,
+	"no-finalizer-on-what-is-told": history.Freezes,
+	"old-plan-over-new":            history.Backups,
+	"one-link-for-two":             history.Freezes,
+	"oversized-panics":             history.Garbage,
+	"prefix-of-a-name":             history.Freezes,
+	"released-by-the-owner":        history.Freezes,
+	"released-on-failed-patch":     history.Freezes,
+	"short-list-is-the-truth":      history.Lies,
+	"sleeping-for-long":            history.Replies,
+	"tombstone-by-name":            history.Strangers,
+	"unknown-rows-are-garbage":     history.Lies,
+}
+
+// Names of all patches, in order.
+func Names() ([]string, error) {
+	files, err := fs.Glob(Patches, "patches/*.patch")
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, file := range files {
+		names = append(names, strings.TrimSuffix(filepath.Base(file), ".patch"))
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// Profile finds an error soonest.
+func Profile(name string) (history.Profile, error) {
+	p, ok := profiles[name]
+	if !ok {
+		return "", fmt.Errorf("patch %s has no profile: add it to e2e/chaos/planted", name)
+	}
+	return p, nil
+}
+
+// Build applies a patch to copies of the files that it changes, below dir, and compiles what it changes into dir. The
+// other program is taken from good.
+func Build(ctx context.Context, name, dir, good string) error {
+	root, err := binaries.Root(ctx)
+	if err != nil {
+		return err
+	}
+	patch, err := Patches.ReadFile("patches/" + name + ".patch")
+	if err != nil {
+		return err
+	}
+	scratch := filepath.Join(dir, "scratch")
+	overlay := struct{ Replace map[string]string }{map[string]string{}}
+	var hub, agent bool
+	for line := range strings.Lines(string(patch)) {
+		file, ok := strings.CutPrefix(strings.TrimSpace(line), "+++ b/")
+		if !ok {
+			continue
+		}
+		hub, agent = hub || !strings.HasPrefix(file, "spoke-agent/"), agent || strings.HasPrefix(file, "spoke-agent/")
+		overlay.Replace[filepath.Join(root, file)] = filepath.Join(scratch, file)
+		if err := copyFile(filepath.Join(root, file), filepath.Join(scratch, file)); err != nil {
+			return err
+		}
+	}
+	apply := exec.CommandContext(ctx, "git", "apply", "-")
+	apply.Dir, apply.Stdin = scratch, strings.NewReader(string(patch))
+	apply.Env = append(os.Environ(), "GIT_CEILING_DIRECTORIES="+dir) // a repository around it has other files
+	if out, err := apply.CombinedOutput(); err != nil {
+		return fmt.Errorf("patch %s no longer applies: mend it, for what it plants must still be found: %w\n%s", name, err, out)
+	}
+	text, err := json.Marshal(overlay)
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		return fmt.Errorf("write overlay: %w", err)
+	}
+	var programs []string
+	for _, p := range []struct {
+		changed       bool
+		path, program string
+	}{{hub, fleet.Hub, "tombolo-hub"}, {agent, fleet.Agent, "tombolo-agent"}} {
+		if p.changed {
+			programs = append(programs, p.path)
+		} else if err := os.Symlink(filepath.Join(good, p.program), filepath.Join(dir, p.program)); err != nil {
+			return fmt.Errorf("take %s as it is: %w", p.program, err)
+		}
+	}
+	return fleet.Build(ctx, dir, file, programs...)
+}
+
+func copyFile(from, to string) error {
+	text, err := os.ReadFile(from)
+	if err != nil {
+		return fmt.Errorf("copy what is patched: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return fmt.Errorf("copy what is patched: %w", err)
+	}
+	return os.WriteFile(to, text, 0o644)
+}
