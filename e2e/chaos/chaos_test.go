@@ -59,6 +59,8 @@ func playAll(t *testing.T, f *fleet.Fleet) {
 		}
 		if r.Failed() {
 			t.Errorf("%s\nagain: go run ./e2e/chaos -seed %d", r, r.Seed)
+		} else {
+			t.Log(r)
 		}
 		results = append(results, r)
 	}

@@ -92,6 +92,8 @@ type Proxy struct {
 	listener net.Listener
 	server   *http.Server
 	kill     func()
+	// kills are the requests that will still end the client.
+	kills sync.WaitGroup
 
 	mu     sync.Mutex
 	target *httputil.ReverseProxy
@@ -178,11 +180,12 @@ func (p *Proxy) Inject(f Fault) {
 	p.faults = append(p.faults, &f)
 }
 
-// Heal ends all faults.
+// Heal ends all faults. A client that is to be killed is dead when it returns.
 func (p *Proxy) Heal() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.faults = nil
+	p.mu.Unlock()
+	p.kills.Wait()
 }
 
 // Anew makes the next watch of a resource begin with a list: the one that goes on now ends, and its version is too old.
@@ -241,6 +244,9 @@ func (p *Proxy) begin(q query) (*Fault, *httputil.ReverseProxy, context.Context)
 		}
 		p.hits[f.Kind]++
 		hit := *f
+		if f.Kind == KillBefore || f.Kind == KillAfter {
+			p.kills.Add(1)
+		}
 		if f.Times == 1 {
 			p.faults = append(p.faults[:i:i], p.faults[i+1:]...)
 		} else if f.Times > 1 {
@@ -277,6 +283,9 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := parse(r)
 	fault, target, open := p.begin(q)
 	if fault != nil {
+		if fault.Kind == KillBefore || fault.Kind == KillAfter {
+			defer p.kills.Done()
+		}
 		switch fault.Kind {
 		case Status:
 			answer(w, fault.Code)

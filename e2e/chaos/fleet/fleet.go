@@ -14,9 +14,8 @@ import (
 	"slices"
 	"time"
 
-	"sigs.k8s.io/controller-runtime/pkg/log"
-
 	"github.com/go-logr/logr"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/tombolo-io/tombolo/e2e/chaos/faulty"
 	"github.com/tombolo-io/tombolo/e2e/chaos/history"
@@ -164,12 +163,12 @@ func (f *Fleet) Play(ctx context.Context, seed uint64, profile history.Profile) 
 			return nil, err
 		}
 	}
-	r := history.Run(ctx, f.world, f.seen, seed, profile, history.Make(seed, profile, f.world.Clusters))
-	f.broken = r.Failed()
+	r, err := history.Run(ctx, f.world, f.seen, seed, profile, history.Make(seed, profile, f.world.Clusters))
+	f.broken = err != nil || r.Failed()
 	if ctx.Err() != nil {
 		return r, errors.New("interrupted")
 	}
-	return r, nil
+	return r, err
 }
 
 // Summary of many histories.

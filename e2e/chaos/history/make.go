@@ -132,43 +132,48 @@ func (m *maker) some() []string {
 // act is one thing that people do.
 func (m *maker) act() {
 	for range 20 {
-		there := slices.Sorted(maps.Keys(m.wanted.Vpcs))
-		vpc := pick(m, vpcs)
-		var s Step
-		switch m.IntN(9) {
-		case 0, 1:
-			s = Step{Kind: MakeVpc, Vpc: vpc, Clusters: m.some()}
-		case 2:
-			s = Step{Kind: DropVpc, Vpc: vpc}
-		case 3: // a name that comes back is another object
-			if !m.add(Step{Kind: DropVpc, Vpc: vpc}) {
-				continue
-			}
-			s = Step{Kind: MakeVpc, Vpc: pick(m, vpcs), Clusters: m.some()}
-		case 4:
-			s = Step{Kind: MoveVpc, Vpc: vpc, Clusters: m.some()}
-		case 5, 6:
-			if len(there) < 2 {
-				continue
-			}
-			s = Step{Kind: MakePeer, Vpc: pick(m, there), Peer: pick(m, there)}
-			if s.Vpc == s.Peer {
-				continue
-			}
-			if m.IntN(3) == 0 {
-				s.Kind = DropPeer
-			}
-		case 7:
-			if clusters := m.wanted.Vpcs[vpc]; len(clusters) > 0 {
-				s = Step{Kind: MakeSubnet, Vpc: vpc, Subnet: 1 + m.IntN(3), Clusters: []string{pick(m, clusters)}, Pool: m.IntN(2) == 0}
-			}
-		case 8:
-			s = Step{Kind: DropSubnet, Vpc: vpc, Subnet: 1 + m.IntN(3)}
-		}
-		if s.Kind != "" && m.add(s) {
+		if m.add(m.idea()) {
 			return
 		}
 	}
+}
+
+// idea is what somebody may want to do now. Not all of them can be done.
+func (m *maker) idea() Step {
+	vpc := pick(m, vpcs)
+	switch m.IntN(9) {
+	case 0, 1:
+		return Step{Kind: MakeVpc, Vpc: vpc, Clusters: m.some()}
+	case 2:
+		return Step{Kind: DropVpc, Vpc: vpc}
+	case 3: // a name that comes back is another object
+		m.add(Step{Kind: DropVpc, Vpc: vpc})
+		return Step{Kind: MakeVpc, Vpc: vpc, Clusters: m.some()}
+	case 4:
+		return Step{Kind: MoveVpc, Vpc: vpc, Clusters: m.some()}
+	case 5, 6:
+		return m.peering()
+	case 7:
+		clusters := m.wanted.Vpcs[vpc]
+		if len(clusters) == 0 {
+			clusters = m.clusters
+		}
+		return Step{Kind: MakeSubnet, Vpc: vpc, Subnet: 1 + m.IntN(3), Clusters: []string{pick(m, clusters)}, Pool: m.IntN(2) == 0}
+	}
+	return Step{Kind: DropSubnet, Vpc: vpc, Subnet: 1 + m.IntN(3)}
+}
+
+func (m *maker) peering() Step {
+	there := slices.Sorted(maps.Keys(m.wanted.Vpcs))
+	if len(there) < 2 {
+		return Step{Kind: MakeVpc, Vpc: pick(m, vpcs), Clusters: m.clusters}
+	}
+	m.Shuffle(len(there), func(i, j int) { there[i], there[j] = there[j], there[i] })
+	s := Step{Kind: MakePeer, Vpc: there[0], Peer: there[1]}
+	if m.IntN(3) == 0 {
+		s.Kind = DropPeer
+	}
+	return s
 }
 
 // trouble is one thing that goes wrong.
@@ -189,12 +194,7 @@ func (m *maker) trouble(profile Profile) {
 			m.add(Step{Kind: Start, Target: agent})
 		}
 	case Refusals:
-		codes := []int{http.StatusForbidden, http.StatusNotFound, http.StatusGone, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable}
-		f := faulty.Fault{Kind: faulty.Status, Code: pick(m, codes), Verb: pick(m, []string{"", "list", "get", "watch", "write"}), Times: 1 + m.IntN(6)}
-		if m.IntN(4) == 0 {
-			f.Kind, f.Code = faulty.Refuse, 0
-		}
-		inject(f)
+		inject(m.refusal())
 		m.add(Step{Kind: Cut, Target: target})
 	case Replies:
 		inject(faulty.Fault{Kind: faulty.Drop, Verb: "write", Skip: m.IntN(4), Times: 1 + m.IntN(3)})
@@ -219,12 +219,20 @@ func (m *maker) trouble(profile Profile) {
 			m.add(Step{Kind: Home, Target: agent})
 		}
 	case Losses:
-		if m.IntN(2) == 0 {
-			m.add(Step{Kind: Namespace, Target: agent})
-			return
-		}
-		m.add(Step{Kind: Definition, Resource: pick(m, []string{"localrouters.spoke.tombolo.io", "vpcpeerings.network.tombolo.io"})})
+		m.add(pick(m, []Step{
+			{Kind: Namespace, Target: agent},
+			{Kind: Definition, Resource: pick(m, []string{"localrouters.spoke.tombolo.io", "vpcpeerings.network.tombolo.io"})},
+		}))
 	}
+}
+
+func (m *maker) refusal() faulty.Fault {
+	codes := []int{http.StatusForbidden, http.StatusNotFound, http.StatusGone, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable}
+	f := faulty.Fault{Kind: faulty.Status, Code: pick(m, codes), Verb: pick(m, []string{"", "list", "get", "watch", "write"}), Times: 1 + m.IntN(6)}
+	if m.IntN(4) == 0 {
+		f.Kind, f.Code = faulty.Refuse, 0
+	}
+	return f
 }
 
 // freeze stops a program and lets it go on two troubles later.

@@ -26,6 +26,9 @@ const (
 	glance = 50 * time.Millisecond
 )
 
+// errBroken tells a promise that was broken from a history that could not be played.
+var errBroken = errors.New("broken:")
+
 // player plays steps.
 type player struct {
 	world  *world.World
@@ -178,7 +181,7 @@ func (p *player) revive(process *world.Process, proxies ...*faulty.Proxy) error 
 	}
 	process.Signal(syscall.SIGCONT)
 	if !killed && !process.Alive() {
-		return fmt.Errorf("I0: a program has ended by itself: %s", process.Tail(2000))
+		return fmt.Errorf("%w I0: a program has ended by itself: %s", errBroken, process.Tail(2000))
 	}
 	return process.Start()
 }
@@ -195,11 +198,11 @@ func (p *player) refresh() error {
 }
 
 func (p *player) mend(proxy *faulty.Proxy) map[faulty.Kind]int {
+	proxy.Heal()
 	hits := proxy.Hits()
 	for kind, n := range hits {
 		p.hits[kind] += n
 	}
-	proxy.Heal()
 	for _, resource := range p.lies[proxy] {
 		proxy.Anew(resource)
 	}
@@ -227,7 +230,7 @@ func (p *player) settle(ctx context.Context) (time.Duration, error) {
 			return 0, nil // that says more than what follows from it
 		}
 		if ctx.Err() != nil {
-			return 0, fmt.Errorf("I4: not as wanted %s after the heal: %w", Limit, last)
+			return 0, fmt.Errorf("%w I4: not as wanted %s after the heal: %w", errBroken, Limit, last)
 		}
 		last = err
 		sleep(ctx, glance)

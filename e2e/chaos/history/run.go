@@ -5,6 +5,7 @@ package history
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -51,19 +52,24 @@ func (r *Result) String() string {
 	return text.String()
 }
 
-// Run plays a history on a world that is empty, and leaves it empty. After a failure something may be left.
-func Run(ctx context.Context, w *world.World, seen *witness.Witness, seed uint64, profile Profile, steps []Step) *Result {
+// Run plays a history on a world that is empty, and leaves it empty. After a failure something may be left. An error is not
+// the hub's or an agent's: the history could not be played.
+func Run(ctx context.Context, w *world.World, seen *witness.Witness, seed uint64, profile Profile, steps []Step) (*Result, error) {
 	begin := time.Now()
 	seen.Begin()
 	p := &player{world: w, seen: seen, wanted: nothing(), lies: map[*faulty.Proxy][]string{}, hits: map[faulty.Kind]int{},
 		killed: map[*world.Process]bool{}, disturbed: map[*world.Process]bool{}}
 	r := &Result{Seed: seed, Profile: profile, Steps: len(steps), Hits: p.hits}
-	fail := func(err error) *Result {
+	fail := func(err error) (*Result, error) {
 		r.Failures, r.History, r.Took = seen.Broken(true), steps, time.Since(begin)
-		if err != nil && len(r.Failures) == 0 {
-			r.Failures = append(r.Failures, err.Error())
+		if err == nil || len(r.Failures) > 0 {
+			return r, nil
 		}
-		return r
+		if !errors.Is(err, errBroken) {
+			return r, fmt.Errorf("play history of seed %d: %w", seed, err)
+		}
+		r.Failures = append(r.Failures, err.Error())
+		return r, nil
 	}
 	for _, s := range steps {
 		if err := p.play(ctx, s); err != nil {
@@ -94,5 +100,5 @@ func Run(ctx context.Context, w *world.World, seen *witness.Witness, seed uint64
 		return fail(err)
 	}
 	r.Took = time.Since(begin)
-	return r
+	return r, nil
 }

@@ -7,6 +7,7 @@ package history
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -127,55 +128,63 @@ func ends(a, b string) [2]string { return [2]string{min(a, b), max(a, b)} }
 // apply does to the wish what a step does. Steps that make no sense any more, as when others were left out, do nothing;
 // then it is false.
 func (w *Wanted) apply(s Step) bool {
-	_, there := w.Vpcs[s.Vpc]
+	switch s.Kind {
+	case MakeVpc, DropVpc, MoveVpc:
+		return w.applyVpc(s)
+	case MakePeer, DropPeer:
+		return w.applyPeering(s)
+	case MakeSubnet, DropSubnet:
+		return w.applySubnet(s)
+	}
+	return true
+}
+
+func (w *Wanted) applyVpc(s Step) bool {
+	if _, there := w.Vpcs[s.Vpc]; there == (s.Kind == MakeVpc) {
+		return false
+	}
 	switch s.Kind {
 	case MakeVpc:
-		if there {
-			return false
-		}
 		w.Vpcs[s.Vpc], w.Subnets[s.Vpc] = slices.Clone(s.Clusters), map[int]Subnet{}
 	case DropVpc:
-		if !there {
-			return false
-		}
 		delete(w.Vpcs, s.Vpc)
 		delete(w.Subnets, s.Vpc)
-		for p := range w.Peerings {
-			if p[0] == s.Vpc || p[1] == s.Vpc {
-				delete(w.Peerings, p)
-			}
-		}
+		maps.DeleteFunc(w.Peerings, func(p [2]string, _ bool) bool { return p[0] == s.Vpc || p[1] == s.Vpc })
 	case MoveVpc:
-		if !there {
-			return false
-		}
 		w.Vpcs[s.Vpc] = slices.Clone(s.Clusters)
-		for n, subnet := range w.Subnets[s.Vpc] {
-			if !slices.Contains(s.Clusters, subnet.Cluster) {
-				delete(w.Subnets[s.Vpc], n)
-			}
-		}
-	case MakePeer:
-		_, other := w.Vpcs[s.Peer]
-		if !there || !other || w.Peerings[ends(s.Vpc, s.Peer)] {
-			return false
-		}
-		w.Peerings[ends(s.Vpc, s.Peer)] = true
-	case DropPeer:
-		if !w.Peerings[ends(s.Vpc, s.Peer)] {
-			return false
-		}
-		delete(w.Peerings, ends(s.Vpc, s.Peer))
-	case MakeSubnet:
-		if _, taken := w.Subnets[s.Vpc][s.Subnet]; !there || taken || !slices.Contains(w.Vpcs[s.Vpc], s.Clusters[0]) {
-			return false
-		}
-		w.Subnets[s.Vpc][s.Subnet] = Subnet{Cluster: s.Clusters[0], Pool: s.Pool}
-	case DropSubnet:
-		if _, taken := w.Subnets[s.Vpc][s.Subnet]; !taken {
-			return false
-		}
-		delete(w.Subnets[s.Vpc], s.Subnet)
+		maps.DeleteFunc(w.Subnets[s.Vpc], func(_ int, n Subnet) bool { return !slices.Contains(s.Clusters, n.Cluster) })
 	}
+	return true
+}
+
+func (w *Wanted) applyPeering(s Step) bool {
+	key := ends(s.Vpc, s.Peer)
+	if s.Kind == DropPeer {
+		there := w.Peerings[key]
+		delete(w.Peerings, key)
+		return there
+	}
+	_, one := w.Vpcs[s.Vpc]
+	_, other := w.Vpcs[s.Peer]
+	if !one || !other || w.Peerings[key] {
+		return false
+	}
+	w.Peerings[key] = true
+	return true
+}
+
+func (w *Wanted) applySubnet(s Step) bool {
+	_, taken := w.Subnets[s.Vpc][s.Subnet]
+	if taken != (s.Kind == DropSubnet) {
+		return false
+	}
+	if s.Kind == DropSubnet {
+		delete(w.Subnets[s.Vpc], s.Subnet)
+		return true
+	}
+	if !slices.Contains(w.Vpcs[s.Vpc], s.Clusters[0]) {
+		return false
+	}
+	w.Subnets[s.Vpc][s.Subnet] = Subnet{Cluster: s.Clusters[0], Pool: s.Pool}
 	return true
 }

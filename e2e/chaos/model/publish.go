@@ -109,6 +109,11 @@ func (s *Publish) remember() {
 	s.old[0] = s.hub
 }
 
+// writes is true when there is a leader that may write.
+func (g PublishGuards) writes(s Publish) bool {
+	return !s.frozen && !s.lost && (!g.AskFirst || s.report.epoch == s.epoch)
+}
+
 // publish is what the hub does to the object.
 func (g PublishGuards) publish(s Publish, add func(string, Publish)) {
 	if g.Compare && s.ahead() {
@@ -117,7 +122,7 @@ func (g PublishGuards) publish(s Publish, add func(string, Publish)) {
 		add("the hub freezes", next)
 		return
 	}
-	if s.frozen || s.lost || g.AskFirst && s.report.epoch != s.epoch || s.hub.generation >= generations || s.news >= generations {
+	if !g.writes(s) || s.hub.generation >= generations || s.news >= generations {
 		return
 	}
 	next := s

@@ -21,37 +21,42 @@ import (
 func (s *Witness) onCopy(cluster string, object client.Object, gone bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	uid := object.GetAnnotations()[spokev1alpha1.AnnotationHubUID]
 	dead := gone || object.GetDeletionTimestamp() != nil
 	switch o := object.(type) {
 	case *spokev1alpha1.LocalRouter:
-		before := s.copies[cluster][o.Name]
-		if gone {
-			delete(s.copies[cluster], o.Name)
-		} else {
-			s.copies[cluster][o.Name] = o
-		}
+		before := remember(s.copies[cluster], o, gone)
 		if dead {
 			s.removed[cluster+"/"+o.Spec.VpcUID] = true
 		} else {
 			s.copied(cluster, o)
 		}
-		s.follows(cluster, before != nil && before.DeletionTimestamp == nil && dead, uid, o.Name)
-		if before != nil && before.UID == o.UID && !gone {
-			s.aged(cluster, before, o, equality.Semantic.DeepEqual(before.Spec, o.Spec))
+		if before != nil {
+			s.compare(cluster, before, o, dead, equality.Semantic.DeepEqual(before.Spec, o.Spec))
 		}
 		s.holders()
 	case *spokev1alpha1.InterconnectGateway:
-		before := s.gateways[cluster][o.Name]
-		if gone {
-			delete(s.gateways[cluster], o.Name)
-		} else {
-			s.gateways[cluster][o.Name] = o
+		if before := remember(s.gateways[cluster], o, gone); before != nil {
+			s.compare(cluster, before, o, dead, equality.Semantic.DeepEqual(before.Spec, o.Spec))
 		}
-		s.follows(cluster, before != nil && before.DeletionTimestamp == nil && dead, uid, o.Name)
-		if before != nil && before.UID == o.UID && !gone {
-			s.aged(cluster, before, o, equality.Semantic.DeepEqual(before.Spec, o.Spec))
-		}
+	}
+}
+
+// remember keeps an object, and gives the one that was kept before.
+func remember[O client.Object](all map[string]O, object O, gone bool) O {
+	before := all[object.GetName()]
+	if gone {
+		delete(all, object.GetName())
+	} else {
+		all[object.GetName()] = object
+	}
+	return before
+}
+
+// compare looks at a copy that has changed or gone.
+func (s *Witness) compare(cluster string, before, now client.Object, dead, sameSpec bool) {
+	s.follows(cluster, before.GetDeletionTimestamp() == nil && dead, before.GetAnnotations()[spokev1alpha1.AnnotationHubUID], now.GetName())
+	if before.GetUID() == now.GetUID() && !dead {
+		s.aged(cluster, before, now, sameSpec)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -18,6 +19,9 @@ import (
 // Estrange puts another hub in the place of a cluster's: one that has never heard of this fleet, and deletes LocalRouters
 // of the same names. The API server of another cluster plays it.
 func (w *World) Estrange(ctx context.Context, s *Spoke) error {
+	if err := w.Home(ctx, s); err != nil { // of the last time
+		return err
+	}
 	other := w.stranger(s)
 	if err := other.Namespace(ctx, s.Name); err != nil {
 		return err
@@ -30,7 +34,9 @@ func (w *World) Estrange(ctx context.Context, s *Spoke) error {
 		spec := *own.Items[i].Spec.DeepCopy()
 		spec.VpcUID, spec.Remotes = "of another hub", nil
 		router := &spokev1alpha1.LocalRouter{ObjectMeta: metav1.ObjectMeta{Namespace: s.Name, Name: own.Items[i].Name, Finalizers: []string{spokev1alpha1.Finalizer}}, Spec: spec}
-		if err := other.Admin.Create(ctx, router); err != nil {
+		if err := other.Admin.Create(ctx, router); apierrors.IsAlreadyExists(err) {
+			continue // what an earlier one has left is as good
+		} else if err != nil {
 			return fmt.Errorf("create LocalRouter of another hub: %w", err)
 		}
 		if err := other.Admin.Delete(ctx, router); err != nil {
