@@ -7,6 +7,7 @@ import (
 	"flag"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,7 +20,7 @@ var (
 	seed      = flag.Uint64("seed", 0, "play this history alone")
 	histories = flag.Int("histories", 100, "how many histories")
 	plants    = flag.Int("planted", 3, "how many of the planted errors to look for; 0: all")
-	only      = flag.String("only", "", "look for this planted error alone")
+	only      = flag.String("only", "", "look for these planted errors alone, separated by commas")
 	programs  = flag.String("programs", "", "directory of tombolo-hub and tombolo-agent (default: they are built)")
 )
 
@@ -79,7 +80,7 @@ func chosen(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	if *only != "" {
-		return []string{*only}
+		return strings.Split(*only, ",")
 	}
 	if *plants == 0 || *plants >= len(names) {
 		return names

@@ -203,6 +203,11 @@ func (m *maker) trouble(profile Profile) {
 	case Freezes:
 		m.freeze(target)
 	case Garbage:
+		if m.IntN(2) == 0 { // of what matters most
+			kind := pick(m, []faulty.Kind{faulty.Oversize, faulty.Truncate})
+			m.add(Step{Kind: Lie, Target: agent, Server: "hub", Resource: "localrouters", Fault: &faulty.Fault{Kind: kind}})
+			return
+		}
 		f := pick(m, []faulty.Fault{
 			{Kind: faulty.Truncate, Times: 1 + m.IntN(4)},
 			{Kind: faulty.Oversize, Times: 1 + m.IntN(4)},

@@ -27,7 +27,7 @@ const (
 )
 
 // errBroken tells a promise that was broken from a history that could not be played.
-var errBroken = errors.New("broken:")
+var errBroken = errors.New("a promise is broken")
 
 // player plays steps.
 type player struct {
@@ -181,7 +181,7 @@ func (p *player) revive(process *world.Process, proxies ...*faulty.Proxy) error 
 	}
 	process.Signal(syscall.SIGCONT)
 	if !killed && !process.Alive() {
-		return fmt.Errorf("%w I0: a program has ended by itself: %s", errBroken, process.Tail(2000))
+		return fmt.Errorf("%w: I0: a program has ended by itself: %s", errBroken, process.Tail(2000))
 	}
 	return process.Start()
 }
@@ -230,7 +230,7 @@ func (p *player) settle(ctx context.Context) (time.Duration, error) {
 			return 0, nil // that says more than what follows from it
 		}
 		if ctx.Err() != nil {
-			return 0, fmt.Errorf("%w I4: not as wanted %s after the heal: %w", errBroken, Limit, last)
+			return 0, fmt.Errorf("%w: I4: not as wanted %s after the heal: %w", errBroken, Limit, last)
 		}
 		last = err
 		sleep(ctx, glance)

@@ -31,6 +31,7 @@ var Patches embed.FS
 var profiles = map[string]history.Profile{
 	"adopted-by-name":              history.Strangers,
 	"empty-list-deletes":           history.Lies,
+	"memory-over-store":            history.Backups,
 	"no-finalizer-on-the-wish":     history.Freezes,
 	"no-finalizer-on-what-is-told": history.Freezes,
 	"old-plan-over-new":            history.Backups,
@@ -39,8 +40,11 @@ var profiles = map[string]history.Profile{
 	"prefix-of-a-name":             history.Freezes,
 	"released-by-the-owner":        history.Freezes,
 	"released-on-failed-patch":     history.Freezes,
+	"retried-never":                history.Refusals,
+	"rows-outlive-their-router":    history.Freezes,
 	"short-list-is-the-truth":      history.Lies,
 	"sleeping-for-long":            history.Replies,
+	"subnet-freed-with-its-wish":   history.Freezes,
 	"tombstone-by-name":            history.Strangers,
 	"unknown-rows-are-garbage":     history.Lies,
 }
