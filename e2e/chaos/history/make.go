@@ -219,7 +219,7 @@ func (m *maker) trouble(profile Profile) {
 		}
 	case Strangers:
 		m.add(Step{Kind: Foreign, Target: agent})
-		m.add(Step{Kind: Pause, Delay: time.Duration(100+m.IntN(500)) * time.Millisecond})
+		m.add(Step{Kind: Pause, Delay: time.Duration(2000+m.IntN(1000)) * time.Millisecond})
 		if m.IntN(2) == 0 {
 			m.add(Step{Kind: Home, Target: agent})
 		}

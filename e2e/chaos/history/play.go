@@ -73,8 +73,7 @@ func (p *player) play(ctx context.Context, s Step) error {
 	case Namespace:
 		return p.world.DeleteNamespace(ctx, s.Target)
 	case Foreign:
-		p.disturbed[p.process(s.Target)] = true
-		return p.world.Estrange(ctx, p.world.Spoke(s.Target))
+		return p.estrange(ctx, p.world.Spoke(s.Target))
 	case Home:
 		return p.world.Home(ctx, p.world.Spoke(s.Target))
 	case Inject, Lie, Cut:
@@ -170,6 +169,15 @@ func (p *player) heal(ctx context.Context) error {
 		errs = append(errs, p.world.Home(ctx, spoke), p.revive(spoke.Agent, spoke.ToHub, spoke.ToSpoke))
 	}
 	return errors.Join(append(errs, p.revive(p.world.Controller, p.world.HubProxy))...)
+}
+
+// estrange shows a cluster another hub, from the beginning of a list on: the versions of one hub mean nothing at another.
+func (p *player) estrange(ctx context.Context, spoke *world.Spoke) error {
+	p.disturbed[spoke.Agent] = true
+	p.lies[spoke.ToHub] = append(p.lies[spoke.ToHub], "localrouters")
+	err := p.world.Estrange(ctx, spoke)
+	spoke.ToHub.Anew("localrouters")
+	return err
 }
 
 // revive lets a program go on. One that nobody has killed must still be there.
