@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 var (
 	seed      = flag.Uint64("seed", 0, "play this history alone")
 	histories = flag.Int("histories", 100, "how many histories")
+	worlds    = flag.Int("worlds", 2, "on how many worlds they are played at the same time, 1 GiB each")
 	plants    = flag.Int("planted", 3, "how many of the planted errors to look for; 0: all")
 	only      = flag.String("only", "", "look for these planted errors alone, separated by commas")
 	programs  = flag.String("programs", "", "directory of tombolo-hub and tombolo-agent (default: they are built)")
@@ -46,25 +48,50 @@ func TestHistories(t *testing.T) {
 	}
 }
 
+// playAll plays on several worlds at once: most of a history is waiting.
 func playAll(t *testing.T, f *fleet.Fleet) {
 	first, n := uint64(1), *histories
 	if *seed != 0 {
 		first, n = *seed, 1
 	}
+	seeds := make(chan uint64, n)
+	for i := range uint64(n) {
+		seeds <- first + i
+	}
+	close(seeds)
+	var mu sync.Mutex
 	var results []*history.Result
 	begin := time.Now()
-	for i := range uint64(n) {
-		r, err := f.Play(t.Context(), first+i, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if r.Failed() {
-			t.Errorf("%s\nagain: go run ./e2e/chaos -seed %d", r, r.Seed)
-		} else {
+	play := func(f *fleet.Fleet) {
+		for s := range seeds {
+			r, err := f.Play(t.Context(), s, "")
+			if err != nil {
+				t.Error(err)
+				return
+			}
 			t.Log(r)
+			if r.Failed() {
+				t.Errorf("history %d broke a promise; again: go run ./e2e/chaos -seed %d", s, s)
+			}
+			mu.Lock()
+			results = append(results, r)
+			mu.Unlock()
 		}
-		results = append(results, r)
 	}
+	var all sync.WaitGroup
+	for range min(*worlds, n) - 1 {
+		all.Go(func() {
+			other, err := fleet.Start(t.Context(), fleet.Config{Clusters: 2, Logf: t.Logf, Programs: f.Programs()})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer other.Stop()
+			play(other)
+		})
+	}
+	play(f)
+	all.Wait()
 	s := fleet.Summarize(results, time.Since(begin))
 	t.Log(s)
 	if len(s.Hits) < 3 && n >= 100 {
@@ -122,8 +149,8 @@ func find(t *testing.T, f *fleet.Fleet, name, good string) {
 	t.Errorf("%d histories of profile %s did not find what %s plants", attempts, profile, filepath.Base(name))
 }
 
-// TestEveryPatchHasAProfile: and every profile a patch.
-func TestEveryPatchHasAProfile(t *testing.T) {
+// TestPatches: every patch applies and changes something, and has a profile that finds it.
+func TestPatches(t *testing.T) {
 	names, err := planted.Names()
 	if err != nil {
 		t.Fatal(err)
@@ -134,6 +161,11 @@ func TestEveryPatchHasAProfile(t *testing.T) {
 	for _, name := range names {
 		if _, err := planted.Profile(name); err != nil {
 			t.Error(err)
+		}
+		if p, err := planted.Apply(t.Context(), name, t.TempDir()); err != nil {
+			t.Error(err)
+		} else if !p.Hub && !p.Agent {
+			t.Errorf("patch %s changes neither hub nor agent", name)
 		}
 	}
 }

@@ -194,8 +194,7 @@ func (m *maker) trouble(profile Profile) {
 			m.add(Step{Kind: Start, Target: agent})
 		}
 	case Refusals:
-		inject(m.refusal())
-		m.add(Step{Kind: Cut, Target: target})
+		m.refuse(target, inject)
 	case Replies:
 		inject(faulty.Fault{Kind: faulty.Drop, Verb: "write", Skip: m.IntN(4), Times: 1 + m.IntN(3)})
 	case Deaths:
@@ -231,13 +230,17 @@ func (m *maker) trouble(profile Profile) {
 	}
 }
 
-func (m *maker) refusal() faulty.Fault {
+func (m *maker) refuse(target string, inject func(faulty.Fault)) {
 	codes := []int{http.StatusForbidden, http.StatusNotFound, http.StatusGone, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable}
-	f := faulty.Fault{Kind: faulty.Status, Code: pick(m, codes), Verb: pick(m, []string{"", "list", "get", "watch", "write"}), Times: 1 + m.IntN(6)}
+	f := faulty.Fault{Kind: faulty.Status, Code: pick(m, codes), Verb: pick(m, []string{"", "list", "watch", "write", "write", "write"}), Times: 1 + m.IntN(6)}
 	if m.IntN(4) == 0 {
 		f.Kind, f.Code = faulty.Refuse, 0
 	}
-	return f
+	inject(f)
+	if f.Verb != "write" { // watches come back after about a second
+		m.add(Step{Kind: Cut, Target: target})
+		m.add(Step{Kind: Pause, Delay: time.Duration(800+m.IntN(800)) * time.Millisecond})
+	}
 }
 
 // freeze stops a program and lets it go on two troubles later.

@@ -72,57 +72,73 @@ func Profile(name string) (history.Profile, error) {
 	return p, nil
 }
 
-// Build applies a patch to copies of the files that it changes, below dir, and compiles what it changes into dir. The
-// other program is taken from good.
-func Build(ctx context.Context, name, dir, good string) error {
+// Patched is the tree with a patch.
+type Patched struct {
+	// Overlay is a file for go build -overlay.
+	Overlay string
+	// Hub and Agent are true when that program is another one now.
+	Hub, Agent bool
+}
+
+// Apply applies a patch to copies of the files that it changes, below dir.
+func Apply(ctx context.Context, name, dir string) (*Patched, error) {
 	root, err := binaries.Root(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	patch, err := Patches.ReadFile("patches/" + name + ".patch")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	scratch := filepath.Join(dir, "scratch")
 	overlay := struct{ Replace map[string]string }{map[string]string{}}
-	var hub, agent bool
+	p := &Patched{Overlay: filepath.Join(dir, "overlay.json")}
 	for line := range strings.Lines(string(patch)) {
 		file, ok := strings.CutPrefix(strings.TrimSpace(line), "+++ b/")
 		if !ok {
 			continue
 		}
-		hub, agent = hub || !strings.HasPrefix(file, "spoke-agent/"), agent || strings.HasPrefix(file, "spoke-agent/")
+		agent := strings.HasPrefix(file, "spoke-agent/")
+		p.Agent, p.Hub = p.Agent || agent, p.Hub || !agent
 		overlay.Replace[filepath.Join(root, file)] = filepath.Join(scratch, file)
 		if err := copyFile(filepath.Join(root, file), filepath.Join(scratch, file)); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	apply := exec.CommandContext(ctx, "git", "apply", "-")
 	apply.Dir, apply.Stdin = scratch, strings.NewReader(string(patch))
 	apply.Env = append(os.Environ(), "GIT_CEILING_DIRECTORIES="+dir) // a repository around it has other files
 	if out, err := apply.CombinedOutput(); err != nil {
-		return fmt.Errorf("patch %s no longer applies: mend it, for what it plants must still be found: %w\n%s", name, err, out)
+		return nil, fmt.Errorf("patch %s no longer applies: mend it, for what it plants must still be found: %w\n%s", name, err, out)
 	}
 	text, err := json.Marshal(overlay)
 	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(p.Overlay, text, 0o600); err != nil {
+		return nil, fmt.Errorf("write overlay: %w", err)
+	}
+	return p, nil
+}
+
+// Build applies a patch and compiles what it changes into dir. The other program is taken from good.
+func Build(ctx context.Context, name, dir, good string) error {
+	p, err := Apply(ctx, name, dir)
+	if err != nil {
 		return err
 	}
-	file := filepath.Join(dir, "overlay.json")
-	if err := os.WriteFile(file, text, 0o600); err != nil {
-		return fmt.Errorf("write overlay: %w", err)
-	}
 	var programs []string
-	for _, p := range []struct {
+	for _, one := range []struct {
 		changed       bool
 		path, program string
-	}{{hub, fleet.Hub, "tombolo-hub"}, {agent, fleet.Agent, "tombolo-agent"}} {
-		if p.changed {
-			programs = append(programs, p.path)
-		} else if err := os.Symlink(filepath.Join(good, p.program), filepath.Join(dir, p.program)); err != nil {
-			return fmt.Errorf("take %s as it is: %w", p.program, err)
+	}{{p.Hub, fleet.Hub, "tombolo-hub"}, {p.Agent, fleet.Agent, "tombolo-agent"}} {
+		if one.changed {
+			programs = append(programs, one.path)
+		} else if err := os.Symlink(filepath.Join(good, one.program), filepath.Join(dir, one.program)); err != nil {
+			return fmt.Errorf("take %s as it is: %w", one.program, err)
 		}
 	}
-	return fleet.Build(ctx, dir, file, programs...)
+	return fleet.Build(ctx, dir, p.Overlay, programs...)
 }
 
 func copyFile(from, to string) error {
