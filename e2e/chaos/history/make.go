@@ -38,11 +38,12 @@ const (
 	Backups Profile = "backups"
 )
 
-// weights are how often a profile comes in a hundred histories. Those that restart servers cost seconds.
+// weights are how often a profile comes in a hundred histories. Backups comes only when it is asked for: the tree does not keep
+// that promise yet (decision 14), and a Vpc that is made again gets what the clusters still have.
 var weights = []struct {
 	profile Profile
 	weight  int
-}{{Lies, 18}, {Refusals, 14}, {Replies, 16}, {Deaths, 14}, {Freezes, 14}, {Garbage, 12}, {Strangers, 6}, {Losses, 4}, {Backups, 2}}
+}{{Lies, 20}, {Refusals, 14}, {Replies, 16}, {Deaths, 14}, {Freezes, 14}, {Garbage, 12}, {Strangers, 6}, {Losses, 4}, {Backups, 0}}
 
 // Profiles are all that there are.
 func Profiles() []Profile {
