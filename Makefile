@@ -17,6 +17,9 @@ TESTFLAGS ?=
 # Flags for bench-fastpath: make bench-fastpath BENCHFLAGS='-short -json fastpath.json'
 BENCHFLAGS ?=
 
+# Flags for chaos: make chaos CHAOSFLAGS='-seed 42'
+CHAOSFLAGS ?=
+
 # Registry in the names of the images that are made.
 REGISTRY ?=
 
@@ -73,6 +76,12 @@ test-agent: ## The spoke agent: OVN, eBPF and interfaces of this kernel (root)
 .PHONY: test-lab
 test-lab: ## The lab that e2e runs in (root)
 	assets=$(LAB_ASSETS); KUBEBUILDER_ASSETS=$$assets $(GOTEST) -p $(PARALLEL) ./e2e/lab/...
+
+.PHONY: chaos
+chaos: ## 1,000 hostile histories on the real hub and agents, and every planted error (root; hours): make chaos CHAOSFLAGS='-n 5000 -json FILE'
+	assets=$(ASSETS); export KUBEBUILDER_ASSETS=$$assets; \
+		go run ./e2e/chaos -n 1000 -clusters 3 -json chaos.json $(CHAOSFLAGS); \
+		go test -v -count=1 -timeout 6h ./e2e/chaos -histories 0 -planted 0
 
 .PHONY: bench
 bench: ## The benchmarks of the plan and the data path (root)

@@ -39,6 +39,13 @@ import (
 // kubeconfigPoll is how often the hub's kubeconfig is read: the add-on's registration may write it late, or anew.
 const kubeconfigPoll = 5 * time.Second
 
+// Requests per second to the hub's apiserver, on the average and at once. The apiserver's own priority and fairness decides
+// above that; with client-go's default of 5 a cluster of a hundred Vpcs would need twenty seconds to report them.
+const (
+	hubQueriesPerSecond = 50
+	hubQueriesAtOnce    = 100
+)
+
 // Mirror runs beside the spoke's manager and never stops it.
 type Mirror struct {
 	// Cluster is the name of this cluster: its namespace on the hub.
@@ -100,6 +107,7 @@ func (m *Mirror) session(ctx context.Context, conn *connection, kubeconfig strin
 	if err != nil {
 		return fmt.Errorf("parse --hub-kubeconfig %s: %w", m.HubKubeconfig, err)
 	}
+	config.QPS, config.Burst = hubQueriesPerSecond, hubQueriesAtOnce
 	conn.watch(config)
 	hub, err := newHub(config, m.Spoke, m.Cluster, conn)
 	if err != nil {

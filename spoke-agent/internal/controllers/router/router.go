@@ -127,6 +127,7 @@ func (r *Reconciler) realize(ctx context.Context) error {
 		}
 	}
 	p := plan.Make(in)
+	going := underDeletion(in.Routers)
 	report, setErr := r.set(ctx, p.Desired)
 	if errors.Is(setErr, ovn.ErrReplaced) {
 		return setErr // and nothing is said in statuses: that is the other's
@@ -135,7 +136,7 @@ func (r *Reconciler) realize(ctx context.Context) error {
 	r.tellPods(p.PodErrors)
 	if setErr == nil {
 		r.reportOrphans(ctx, report.Orphans)
-		errs = append(errs, r.release(ctx, in.Routers), r.annotatePods(ctx, p, report))
+		errs = append(errs, r.release(ctx, going), r.annotatePods(ctx, p, report))
 	}
 	if _, dialErr := r.northbound.get(); dialErr != nil {
 		return errors.Join(errs...) // the connection wakes us when it is there
@@ -182,6 +183,18 @@ func (r *Reconciler) gather(ctx context.Context) (plan.Inputs, error) {
 		in.Namespaces[namespaces.Items[i].Name] = &namespaces.Items[i]
 	}
 	return in, nil
+}
+
+// underDeletion are the routers that the plan takes out of OVN. The API server's answers to what is written afterwards may show
+// others that are being deleted by then: their rows are still there, and the next pass is theirs.
+func underDeletion(routers []spokev1alpha1.LocalRouter) []spokev1alpha1.LocalRouter {
+	var going []spokev1alpha1.LocalRouter
+	for i := range routers {
+		if routers[i].DeletionTimestamp != nil {
+			going = append(going, routers[i])
+		}
+	}
+	return going
 }
 
 // release lets go of the routers under deletion, whose rows are gone now, and, for nodes that are gone from the
