@@ -24,12 +24,16 @@ import (
 // of several values names a whole list.
 type columnTest struct {
 	object string
+	// name of the object; "shown" when it is empty.
+	name   string
 	status string
 	want   string
 }
 
 const (
 	accepted   = `{type: Accepted, status: "True", reason: Accepted, message: fine, lastTransitionTime: "2026-01-01T00:00:00Z"}`
+	available  = `{type: Available, status: "True", reason: NearlyExhausted, message: fine, lastTransitionTime: "2026-01-01T00:00:00Z"}`
+	allocated  = `{type: Allocated, status: "True", reason: Allocated, message: fine, lastTransitionTime: "2026-01-01T00:00:00Z"}`
 	programmed = `{type: Programmed, status: "False", reason: WaitingForClusters, message: west, lastTransitionTime: "2026-01-01T00:00:00Z"}`
 	dataPath   = `{type: DataPathReady, status: "False", reason: KernelTooOld, message: "gateway node n1: tcx needs Linux 6.6 or newer", lastTransitionTime: "2026-01-01T00:00:00Z"}`
 	verified   = `{type: Verified, status: Unknown, reason: Probing, message: "", lastTransitionTime: "2026-01-01T00:00:00Z"}`
@@ -38,18 +42,34 @@ const (
 var columnTests = map[string]columnTest{
 	"ippools": {
 		object: ipPoolRules.object,
-		status: `{allocated: 256, capacity: 16777216, conditions: [` + accepted + `]}`,
+		status: `{cidrs: [10.0.0.0/8], allocated: 256, capacity: 16777216, conditions: [` + accepted + `, ` + available + `]}`,
 		want: `
-NAME   PURPOSE  CIDRS           ALLOCATED  CAPACITY  ACCEPTED
-shown  Vpc      ["10.0.0.0/8"]  256        16777216  True
+NAME   PURPOSE  CIDRS           PARENT  ALLOCATED  CAPACITY  ACCEPTED  AVAILABLE
+shown  Vpc      ["10.0.0.0/8"]  <none>  256        16777216  True      NearlyExhausted
+`,
+	},
+	"elasticips": {
+		object: elasticIPRules.object,
+		status: `{address: 203.0.113.7, usedBy: NatGateway/shop/out, conditions: [` + allocated + `]}`,
+		want: `
+NAME   ADDRESS      POOL    USED BY              ALLOCATED  MESSAGE
+shown  203.0.113.7  public  NatGateway/shop/out  True       fine
+`,
+	},
+	"ipaddresses": {
+		object: ipAddressRules.object,
+		name:   "external.203-0-113-7",
+		want: `
+NAME                  ADDRESS      POOL    KIND       NAMESPACE  NAME
+external.203-0-113-7  203.0.113.7  public  ElasticIP  shop       web
 `,
 	},
 	"vpcs": {
 		object: vpcRules.object,
 		status: `{vni: 100, clusters: [{name: east, programmed: true}, {name: west, programmed: false}], conditions: [` + accepted + `, ` + programmed + `]}`,
 		want: `
-NAME   VNI  CLUSTERS  ACCEPTED  PROGRAMMED  REALIZED                                                                MESSAGE
-shown  100  ["east"]  True      False       [{"name":"east","programmed":true},{"name":"west","programmed":false}]  fine
+NAME   VNI  CLUSTERS  CIDRS   ACCEPTED  PROGRAMMED  REALIZED                                                                MESSAGE
+shown  100  ["east"]  <none>  True      False       [{"name":"east","programmed":true},{"name":"west","programmed":false}]  fine
 `,
 	},
 	"subnets": {
@@ -94,18 +114,21 @@ func TestColumns(t *testing.T) {
 			if !ok {
 				t.Fatalf("no test says what `kubectl get %s` shows: add one to columnTests", crd.Spec.Names.Plural)
 			}
-			object := patch(t, parse(t, test.object), "metadata: {name: shown}")
+			name := cmp.Or(test.name, "shown")
+			object := patch(t, parse(t, test.object), "metadata: {name: "+name+"}")
 			if err := create(t, object); err != nil {
 				t.Fatalf("create: %v", err)
 			}
-			if err := hub.client.Status().Update(t.Context(), patch(t, object, "status: "+test.status)); err != nil {
-				t.Fatalf("update status: %v", err)
+			if test.status != "" {
+				if err := hub.client.Status().Update(t.Context(), patch(t, object, "status: "+test.status)); err != nil {
+					t.Fatalf("update status: %v", err)
+				}
 			}
 			path := "/apis/" + object.GetAPIVersion()
 			if namespace := object.GetNamespace(); namespace != "" {
 				path += "/namespaces/" + namespace
 			}
-			got := table(t, path+"/"+crd.Spec.Names.Plural+"/shown")
+			got := table(t, path+"/"+crd.Spec.Names.Plural+"/"+name)
 			if diff := gocmp.Diff(strings.TrimPrefix(test.want, "\n"), got); diff != "" {
 				t.Errorf("kubectl get %s -o wide (-want +got):\n%s\n%s", crd.Spec.Names.Plural, diff, got)
 			}

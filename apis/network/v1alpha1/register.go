@@ -19,6 +19,8 @@ func AddToScheme(s *runtime.Scheme) error {
 		&Vpc{}, &VpcList{},
 		&Subnet{}, &SubnetList{},
 		&VpcPeering{}, &VpcPeeringList{},
+		&IPAddress{}, &IPAddressList{},
+		&ElasticIP{}, &ElasticIPList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
