@@ -47,7 +47,7 @@ func readReserved(gateways []*gatewayNode) *reservedRanges {
 }
 
 // newGateways makes one gateway for each cluster that may have something, and keeps those of clusters that are leaving.
-func newGateways(f *fleet, d *drains, version string, links *linkRanges, p *pools, existing []*gatewayNode, before *gatewaySet) *gatewaySet {
+func newGateways(f *fleet, d *drains, asked *questions, version string, links *linkRanges, p *pools, existing []*gatewayNode, before *gatewaySet) *gatewaySet {
 	a := newApprover(links, p)
 	objects := map[string]*spokev1alpha1.InterconnectGateway{}
 	for _, g := range existing {
@@ -73,6 +73,7 @@ func newGateways(f *fleet, d *drains, version string, links *linkRanges, p *pool
 		}
 		g := newGateway(c, links)
 		g.Spec.Membership, g.Spec.AwaitedClusters, g.Spec.HubVersion = membership, awaited, version
+		g.Spec.ReleasedVpcs = asked.byCluster[c.Name]
 		g.Spec.Detached = c.Detached && membership != spokev1alpha1.MembershipMember
 		if membership != spokev1alpha1.MembershipDrained { // who has no way there needs no address there
 			a.judge(c, o, &g.Spec)
@@ -106,11 +107,11 @@ func newGateway(c Cluster, links *linkRanges) *spokev1alpha1.InterconnectGateway
 
 // makeGateways makes the gateways of all clusters.
 func (p *Planner) makeGateways() {
-	inputs := []any{p.fleet.value, p.drains.value, p.version, p.links.value, p.admitted.value}
+	inputs := []any{p.fleet.value, p.drains.value, p.asked.value, p.version, p.links.value, p.admitted.value}
 	for _, g := range p.gateways.sorted {
 		inputs = append(inputs, g.obj)
 	}
 	p.gateway.get(func() *gatewaySet {
-		return newGateways(p.fleet.value, p.drains.value, p.version, p.links.value, p.admitted.value, p.gateways.sorted, p.gateway.value)
+		return newGateways(p.fleet.value, p.drains.value, p.asked.value, p.version, p.links.value, p.admitted.value, p.gateways.sorted, p.gateway.value)
 	}, inputs...)
 }

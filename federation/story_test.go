@@ -33,6 +33,9 @@ var update = flag.Bool("update", false, "write what was planned into the stories
 //	kind: Report     cluster, endpoints, nodes, reservedCIDRs: what a cluster says of itself
 //	kind: Realize    clusters: these do all that they were told in the steps before
 //	kind: Delete     of, name: a person deletes this object
+//	kind: Vanish     clusters: the LocalRouters there go at once, without their clusters' consent, as when the CRD is deleted and made again
+//	kind: Older      clusters: the agents there are older, and never say what they hold
+//	kind: Ledger     name, allocations: a pool is restored with this ledger
 func TestStories(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -130,6 +133,7 @@ type act struct {
 	Endpoints     []spokev1alpha1.ReportedEndpoint `json:"endpoints"`
 	Nodes         []spokev1alpha1.ClusterNode      `json:"nodes"`
 	ReservedCIDRs []string                         `json:"reservedCIDRs"`
+	Allocations   []networkv1alpha1.Allocation     `json:"allocations"`
 	Of            string                           `json:"of"`
 	Name          Key                              `json:"name"`
 }
@@ -161,6 +165,20 @@ func (w *world) play(t *testing.T, step []byte) {
 			w.placements[string(keyOf(&a.Metadata))] = a.Clusters
 		case "Report":
 			w.report(a)
+		case "IPAddress":
+			write(t, w, doc, new(networkv1alpha1.IPAddress))
+		case "Vanish":
+			for key, o := range inOrder(w.routers) {
+				if slices.Contains(a.Clusters, o.Namespace) {
+					delete(w.routers, key)
+				}
+			}
+		case "Older":
+			for _, cluster := range a.Clusters {
+				w.agent(cluster).older = true
+			}
+		case "Ledger":
+			change(w, w.pools, a.Name, func(o *networkv1alpha1.IPPool) { o.Status.Allocations = a.Allocations })
 		case "Realize":
 			for _, cluster := range a.Clusters {
 				w.realize(cluster)
