@@ -78,11 +78,13 @@ func (j *judge) pool(v *poolView) *admittedPool {
 	if a.refused == nil && v.parent != "" {
 		a.refused = j.nest(a)
 	}
-	for _, check := range []func(*admittedPool) *refusal{j.overlapsPools, j.overlapsHoldings, j.shrinks, j.imports} {
+	for i, check := range []func(*admittedPool) *refusal{j.overlapsPools, j.overlapsHoldings, j.shrinks, j.imports} {
 		if a.refused == nil {
 			a.refused = check(a)
+			a.keeps = i >= 2
 		}
 	}
+	a.keeps = a.keeps && a.refused != nil
 	if a.refused != nil {
 		j.ledger.rollBack(mark)
 	}
@@ -109,7 +111,7 @@ func (j *judge) nest(a *admittedPool) *refusal {
 	switch {
 	case parent.purpose != a.purpose || parent.domain != a.domain:
 		return refuse(networkv1alpha1.ReasonInvalid, "spec.parent.name %q is an IPPool for %s: name one of purpose %s and of the same routing domain", a.parent, parent.describe(), a.describe())
-	case parent.refused != nil && parent.refused.reason != networkv1alpha1.ReasonInUse:
+	case parent.refused != nil && !parent.keeps:
 		return refuse(networkv1alpha1.ReasonPoolNotFound, "spec.parent.name %q is not accepted: %s", a.parent, parent.refused.message)
 	}
 	v := new(*a.poolView)
@@ -175,7 +177,7 @@ func (j *judge) overlapsPools(a *admittedPool) *refusal {
 	set := ipam.NewSet(a.ranges...)
 	for i := range j.out.all {
 		other := &j.out.all[i]
-		if other.refused != nil && other.refused.reason != networkv1alpha1.ReasonInUse || j.nested(a.poolView, other.poolView) || j.nested(other.poolView, a.poolView) {
+		if other.refused != nil && !other.keeps || j.nested(a.poolView, other.poolView) || j.nested(other.poolView, a.poolView) {
 			continue
 		}
 		if a.purpose == networkv1alpha1.PurposeVNI && other.purpose == a.purpose && a.first <= other.last && other.first <= a.last {

@@ -77,6 +77,8 @@ type poolView struct {
 type admittedPool struct {
 	*poolView
 	refused *refusal
+	// keeps is true for a refused pool that stays where it is: others may not come in its place.
+	keeps bool
 }
 
 // pools is the verdict on all pools.
