@@ -31,6 +31,7 @@ type gateways struct {
 	reserved []string
 	herald   *herald.Herald
 	leave    *leave.Reader
+	keeper   *keeper
 }
 
 // Reconcile copies one InterconnectGateway down, or takes its copy away; of the own one it also reports the status.
@@ -67,7 +68,7 @@ func (g *gateways) Reconcile(ctx context.Context, request reconcile.Request) (re
 	case v == release && own:
 		return reconcile.Result{}, g.release(ctx, hub, &spokev1alpha1.InterconnectGateway{})
 	case (v == keep || v == older) && own:
-		return reconcile.Result{}, g.report(ctx, hub, copy, leaving)
+		return g.report(ctx, hub, copy, leaving)
 	default:
 		return reconcile.Result{}, g.apply(ctx, v, wanted)
 	}
@@ -94,17 +95,17 @@ func (g *gateways) localGateway(ctx context.Context, hub *spokev1alpha1.Intercon
 }
 
 // report writes what the cluster has, when it is something new.
-func (g *gateways) report(ctx context.Context, hub, copy *spokev1alpha1.InterconnectGateway, leaving leave.State) error {
+func (g *gateways) report(ctx context.Context, hub, copy *spokev1alpha1.InterconnectGateway, leaving leave.State) (reconcile.Result, error) {
 	var nodes corev1.NodeList
 	if err := g.spoke.List(ctx, &nodes); err != nil {
-		return fmt.Errorf("list Nodes: %w", err)
+		return reconcile.Result{}, fmt.Errorf("list Nodes: %w", err)
 	}
 	var routers spokev1alpha1.LocalRouterList
 	if err := g.spoke.List(ctx, &routers, client.InNamespace(local.Namespace)); err != nil {
-		return fmt.Errorf("list LocalRouters: %w", err)
+		return reconcile.Result{}, fmt.Errorf("list LocalRouters: %w", err)
 	}
 	if err := g.prune(ctx, copy, nodes.Items); err != nil {
-		return err
+		return reconcile.Result{}, err
 	}
 	before := hub.DeepCopy()
 	hub.Status = gatewayStatus(hub, copy, nodes.Items, routers.Items, g.reserved)
@@ -113,13 +114,21 @@ func (g *gateways) report(ctx context.Context, hub, copy *spokev1alpha1.Intercon
 	meta.SetStatusCondition(&hub.Status.Conditions, supported)
 	tellVersion(ctx, g.herald, supported)
 	sayLeaving(&hub.Status.Conditions, hub.Generation, leaving)
+	var result reconcile.Result
+	again, err := g.keeper.tell(ctx, hub, routers.Items)
+	if err != nil {
+		return result, err
+	}
+	if again {
+		result.RequeueAfter = answerRetry
+	}
 	if equality.Semantic.DeepEqual(before.Status, hub.Status) {
-		return nil
+		return result, nil
 	}
 	if err := g.hub.Status().Patch(ctx, hub, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("report status of InterconnectGateway %s to the hub: %w", hub.Name, err)
+		return result, fmt.Errorf("report status of InterconnectGateway %s to the hub: %w", hub.Name, err)
 	}
-	return nil
+	return result, nil
 }
 
 // prune takes out of the copy what nodes said that are none any more: they may have gone without taking it back.

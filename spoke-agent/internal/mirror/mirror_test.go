@@ -165,6 +165,7 @@ func TestMirror(t *testing.T) {
 	t.Run("StatusGoesUp", func(t *testing.T) { f.testStatusGoesUp(t) })
 	t.Run("TombstoneDeletes", func(t *testing.T) { f.testTombstoneDeletes(t) })
 	t.Run("AbsenceDoesNotDelete", func(t *testing.T) { f.testAbsenceDoesNotDelete(t) })
+	t.Run("Holds", func(t *testing.T) { f.testHolds(t) })
 	t.Run("HubAwayAndBack", func(t *testing.T) { f.testHubAwayAndBack(t) })
 	t.Run("RestartWithoutHub", func(t *testing.T) {
 		stop()

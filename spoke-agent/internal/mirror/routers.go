@@ -23,6 +23,7 @@ type routers struct {
 	copier
 	cluster string
 	leave   *leave.Reader
+	keeper  *keeper
 }
 
 // Reconcile copies one LocalRouter down, or takes its copy away, and reports its status up.
@@ -62,6 +63,8 @@ func (r *routers) Reconcile(ctx context.Context, request reconcile.Request) (rec
 			return reconcile.Result{}, err
 		}
 		return reconcile.Result{}, r.report(ctx, hub, routerStatus(hub, copy, nodes))
+	case create:
+		return reconcile.Result{}, r.keeper.unlessReleased(ctx, hub.Spec.VpcUID, func() error { return r.apply(ctx, v, wanted) })
 	default:
 		return reconcile.Result{}, r.apply(ctx, v, wanted)
 	}
