@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/federation/ipam"
 )
@@ -77,22 +78,33 @@ func (p *Planner) hasLetGo(e *entry) bool {
 func (p *Planner) free(orphans []*entry) {
 	p.freed, p.orphan, p.awaited = map[*entry]bool{}, map[*entry]bool{}, map[string][]string{}
 	asked := map[string][]string{}
+	ask := func(e *entry) {
+		if p.hasRouter(e.cluster, e.uid) {
+			return
+		}
+		asked[e.cluster] = append(asked[e.cluster], e.uid)
+		if p.answers(e.cluster) && !p.hasLetGo(e) {
+			p.awaited[e.uid] = append(p.awaited[e.uid], e.cluster)
+		}
+	}
 	linked := map[string]bool{} // the Vpcs that have links left
+	known := map[[2]string]bool{}
 	for _, e := range orphans {
 		p.orphan[e] = true
 		if e.kind != "Vpc" || e.cluster == "" {
 			continue
 		}
+		known[[2]string{e.uid, e.cluster}] = true
 		if p.lost(e) || !p.realizes(e) && p.hasLetGo(e) {
 			p.freed[e] = true
 			continue
 		}
 		linked[e.uid] = true
-		if !p.hasRouter(e.cluster, e.uid) { // the question stays until the link is free
-			asked[e.cluster] = append(asked[e.cluster], e.uid)
-			if _, says := p.holds.value.byCluster[e.cluster]; says && !p.hasLetGo(e) {
-				p.awaited[e.uid] = append(p.awaited[e.uid], e.cluster)
-			}
+		ask(e) // until the link is free
+	}
+	for _, e := range p.toldOf() { // whose links the ledgers may have lost
+		if !known[[2]string{e.uid, e.cluster}] {
+			ask(e)
 		}
 	}
 	for _, e := range orphans {
@@ -108,6 +120,31 @@ func (p *Planner) free(orphans []*entry) {
 		}
 	}
 	p.asked.set(newQuestions(asked))
+}
+
+// toldOf lists the links of Vpcs under deletion by what their statuses say.
+func (p *Planner) toldOf() []*entry {
+	var all []*entry
+	for _, n := range p.vpcs.sorted {
+		if n.obj.DeletionTimestamp == nil || !slices.Contains(n.obj.Finalizers, networkv1alpha1.Finalizer) {
+			continue
+		}
+		for _, c := range n.obj.Status.Clusters {
+			e := &entry{kind: "Vpc", object: n.key, cluster: string(c.Name), owner: owner{uid: string(n.obj.UID)}}
+			if link := prefixEntry(c.LinkCIDR); link != nil {
+				e.prefix = link.prefix
+			}
+			all = append(all, e)
+		}
+	}
+	return all
+}
+
+// answers is true for a cluster of the fleet whose agent says what it holds, or has not spoken yet. An older agent speaks, and does not say it.
+func (p *Planner) answers(cluster string) bool {
+	_, member := p.fleet.value.cluster(cluster)
+	g := p.gatewayOf(cluster)
+	return member && (g == nil || g.Status.Holds != nil || len(g.Status.Conditions) == 0)
 }
 
 // hasRouter is true when the hub has a Vpc's router in a cluster.
@@ -141,7 +178,7 @@ func newQuestions(asked map[string][]string) *questions {
 }
 
 // awaits lists the clusters that a Vpc under deletion waits for, besides those that have a router of it: they have a copy, or have not
-// said that they have none. Who never says what it has keeps its addresses, and the object may go.
+// said that they have none. An older agent, which never says it, keeps the addresses, and the object may go.
 func (p *Planner) awaits(uid string) []string {
 	all := slices.Clone(p.awaited[uid])
 	for _, cluster := range p.holds.value.holders[uid] {
@@ -225,6 +262,9 @@ func (p *Planner) heldStrays(add func(*entry)) {
 
 // toldStrays lists what the status of a Vpc says that it has.
 func (p *Planner) toldStrays(n *vpcNode, add func(*entry)) {
+	if n.obj.DeletionTimestamp != nil && !slices.Contains(n.obj.Finalizers, networkv1alpha1.Finalizer) {
+		return // it was let go, and what its status says is over
+	}
 	base, uid := "Vpc/"+string(n.key), string(n.obj.UID)
 	p.stray(owner{base, uid}, numberEntry(n.obj.Status.VNI), add)
 	for _, c := range n.obj.Status.Clusters {

@@ -25,6 +25,9 @@ var noRange vpcRange
 // rangeVpcs gives each Vpc that asks for one its range, the older one first. It comes before all else: what a Vpc may have is held against it.
 func (p *Planner) rangeVpcs(issuer *issuer) {
 	for _, n := range p.vpcs.sorted {
+		if n.obj.DeletionTimestamp != nil { // what was lost of it is kept from others for as long as it is known
+			issuer.begin()
+		}
 		if n.obj.Spec.CIDR == nil {
 			n.ranged.set(&noRange)
 			continue

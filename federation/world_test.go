@@ -88,6 +88,7 @@ func (w *world) write(o metav1.Object) {
 		if known {
 			o.ObjectMeta, o.Status = old.ObjectMeta, old.Status
 		}
+		o.Finalizers = []string{networkv1alpha1.Finalizer}
 		w.stamp(o, known, true)
 		w.vpcs[key] = o
 	case *networkv1alpha1.Subnet:
