@@ -9,6 +9,7 @@ import (
 
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
+	"github.com/tombolo-io/tombolo/hub/internal/controllers/address"
 	"github.com/tombolo-io/tombolo/hub/internal/controllers/join"
 	"github.com/tombolo-io/tombolo/hub/internal/controllers/membership"
 	"github.com/tombolo-io/tombolo/hub/internal/controllers/planning"
@@ -26,6 +27,7 @@ var All = []Controller{
 	{"planning", planning.Add},     // what people wrote → what each cluster is told, and the answer in statuses
 	{"membership", membership.Add}, // what the agent of each cluster may read and write; what clusters leave behind
 	{"join", join.Add},             // certificates for agents of clusters without OCM's agents
+	{"address", address.Add},       // ElasticIP → IPAddress
 }
 
 // Add registers all of them.

@@ -31,6 +31,21 @@ var (
 		Name: "tombolo_hub_objects",
 		Help: "Objects by kind and state, as of the newest plan.",
 	}, []string{"kind", "state"})
+	// PoolCapacity, PoolAllocated and PoolReleased are what each IPPool has, has handed out, and keeps in quarantine.
+	PoolCapacity = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "tombolo_hub_pool_capacity",
+		Help: "Addresses, or VNIs, of an IPPool.",
+	}, []string{"pool", "purpose"})
+	// PoolAllocated includes what is in quarantine.
+	PoolAllocated = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "tombolo_hub_pool_allocated",
+		Help: "Addresses, or VNIs, of an IPPool that are handed out, those in quarantine included.",
+	}, []string{"pool", "purpose"})
+	// PoolReleased counts entries, not addresses.
+	PoolReleased = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "tombolo_hub_pool_released",
+		Help: "Entries of an IPPool whose owner is gone, and that wait for clusters to let go.",
+	}, []string{"pool", "purpose"})
 	// JoinRequests counts the answers to agents that ask for a certificate.
 	JoinRequests = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tombolo_hub_join_requests_total",
@@ -39,5 +54,5 @@ var (
 )
 
 func init() {
-	crmetrics.Registry.MustRegister(PlanSeconds, Plans, Writes, Objects, JoinRequests)
+	crmetrics.Registry.MustRegister(PlanSeconds, Plans, Writes, Objects, PoolCapacity, PoolAllocated, PoolReleased, JoinRequests)
 }
