@@ -64,14 +64,26 @@ func (p *Planner) hasLetGo(e *entry) bool {
 	if c, _ := p.fleet.value.cluster(e.cluster); c.Gone || c.Left {
 		return true
 	}
-	g, holds := p.gatewayOf(e.cluster), p.holds.value.byCluster[e.cluster]
-	if g == nil || g.Status.Holds == nil || g.Status.HoldsGeneration != g.Generation || !slices.Contains(g.Spec.ReleasedVpcs, e.uid) {
-		return false
-	}
-	return !slices.ContainsFunc(holds, func(h spokev1alpha1.Hold) bool {
+	holds, answered := p.answer(e.cluster, e.uid)
+	return answered && !slices.ContainsFunc(holds, func(h spokev1alpha1.Hold) bool {
 		link, err := ipam.ParsePrefix(h.LinkCIDR)
 		return h.VpcUID == e.uid || err != nil || link.Overlaps(e.prefix)
 	})
+}
+
+// wasAsked is true when a cluster has been asked about a Vpc.
+func (p *Planner) wasAsked(cluster, uid string) bool {
+	g := p.gatewayOf(cluster)
+	return g != nil && slices.Contains(g.Spec.ReleasedVpcs, uid)
+}
+
+// answer is what a cluster has said that it holds, after it was asked about a Vpc.
+func (p *Planner) answer(cluster, uid string) (holds []spokev1alpha1.Hold, answered bool) {
+	g := p.gatewayOf(cluster)
+	if !p.wasAsked(cluster, uid) || g.Status.Holds == nil || g.Status.HoldsGeneration != g.Generation {
+		return nil, false
+	}
+	return *g.Status.Holds, true
 }
 
 // free finds the orphans that everybody has let go of, and what others still wait for.
@@ -79,7 +91,7 @@ func (p *Planner) free(orphans []*entry) {
 	p.freed, p.orphan, p.awaited = map[*entry]bool{}, map[*entry]bool{}, map[string][]string{}
 	asked := map[string][]string{}
 	ask := func(e *entry) {
-		if p.hasRouter(e.cluster, e.uid) {
+		if p.hasRouter(e.cluster, e.uid) && !p.wasAsked(e.cluster, e.uid) { // a question stands until it is answered by no
 			return
 		}
 		asked[e.cluster] = append(asked[e.cluster], e.uid)
@@ -201,7 +213,8 @@ func (p *Planner) carriers(n *vpcNode) []*spokev1alpha1.LocalRouter {
 		if p.fleet.value.unusable(cluster) != "" || slices.ContainsFunc(p.routersOf(n.key), func(r *routerNode) bool { return r.cluster == cluster }) {
 			continue
 		}
-		for _, h := range p.holds.value.byCluster[cluster] {
+		holds, _ := p.answer(cluster, uid) // before, its copy may be on its way out
+		for _, h := range holds {
 			if h.VpcUID == uid {
 				vpc := spokev1alpha1.VpcIdentity{Namespace: n.obj.Namespace, Name: n.obj.Name, VNI: h.VNI}
 				all = append(all, &spokev1alpha1.LocalRouter{
