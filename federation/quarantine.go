@@ -120,18 +120,19 @@ func (p *Planner) free(orphans []*entry) {
 		}
 	}
 	for _, e := range orphans {
-		switch {
-		case e.kind == "Vpc" && e.cluster != "":
-		case e.kind == "Vpc":
-			p.freed[e] = !linked[e.uid] && !p.realizes(e) && len(p.holds.value.holders[e.uid]) == 0
-		default:
-			p.freed[e] = p.lost(e) || !p.realizes(e)
-		}
-		if !p.freed[e] {
-			delete(p.freed, e)
+		if (e.kind != "Vpc" || e.cluster == "") && p.isFree(e, linked) {
+			p.freed[e] = true
 		}
 	}
 	p.asked.set(newQuestions(asked))
+}
+
+// isFree is true for an orphan that is no link when nobody has anything of it. linked are the Vpcs that have links left.
+func (p *Planner) isFree(e *entry, linked map[string]bool) bool {
+	if e.kind == "Vpc" {
+		return !linked[e.uid] && !p.realizes(e) && len(p.holds.value.holders[e.uid]) == 0
+	}
+	return p.lost(e) || !p.realizes(e)
 }
 
 // toldOf lists the links of Vpcs under deletion by what their statuses say.

@@ -71,13 +71,7 @@ func (p *Planner) deletions() []Deletion {
 		left[n.vpcKey] = append(left[n.vpcKey], leftover{cluster: n.cluster, because: because})
 	}
 	for _, v := range p.vpcs.sorted {
-		if v.view.value.deleting {
-			for _, cluster := range p.awaits(v.view.value.uid) {
-				if !slices.ContainsFunc(left[v.key], func(l leftover) bool { return l.cluster == cluster }) {
-					left[v.key] = append(left[v.key], leftover{cluster: cluster, because: becauseHeld(cluster)})
-				}
-			}
-		}
+		left[v.key] = p.withHeld(v, left[v.key])
 		over := &noLeftovers
 		if list := left[v.key]; len(list) > 0 {
 			over = &leftovers{list: list}
@@ -92,6 +86,19 @@ func (p *Planner) deletions() []Deletion {
 	}
 	slices.SortFunc(all, func(a, b Deletion) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Key, b.Key)) })
 	return all
+}
+
+// withHeld adds the clusters that a Vpc under deletion waits for without a router.
+func (p *Planner) withHeld(v *vpcNode, left []leftover) []leftover {
+	if !v.view.value.deleting {
+		return left
+	}
+	for _, cluster := range p.awaits(v.view.value.uid) {
+		if !slices.ContainsFunc(left, func(l leftover) bool { return l.cluster == cluster }) {
+			left = append(left, leftover{cluster: cluster, because: becauseHeld(cluster)})
+		}
+	}
+	return left
 }
 
 // departed says why a cluster's InterconnectGateway must go. Those of clusters that leave and may come back stay: they are what the hub
@@ -267,14 +274,19 @@ func (p *Planner) alive(e *entry) bool {
 		n := p.peerings.byKey[e.object]
 		return n != nil && string(n.obj.UID) == e.uid
 	case "IPPool":
-		n := p.pools.byKey[e.object]
-		if n == nil || string(n.obj.UID) != e.uid || n.view.value.parent != e.pool {
-			return false
-		}
-		return n.view.value.cut > 0 || slices.Contains(n.view.value.ranges, e.prefix)
+		return p.nests(e)
 	case "Import":
 		n := p.pools.byKey[Key(e.pool)]
 		return slices.ContainsFunc(n.view.value.imports, func(im networkv1alpha1.PoolImport) bool { return im.Value == e.value && im.Holder == string(e.object) })
 	}
 	return true
+}
+
+// nests is true when a pool still wants what it has in its parent.
+func (p *Planner) nests(e *entry) bool {
+	n := p.pools.byKey[e.object]
+	if n == nil || string(n.obj.UID) != e.uid || n.view.value.parent != e.pool {
+		return false
+	}
+	return n.view.value.cut > 0 || slices.Contains(n.view.value.ranges, e.prefix)
 }
