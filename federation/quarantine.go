@@ -89,17 +89,18 @@ func (p *Planner) answer(cluster, uid string) (holds []spokev1alpha1.Hold, answe
 // free finds the orphans that everybody has let go of, and what others still wait for.
 func (p *Planner) free(orphans []*entry) {
 	p.freed, p.orphan, p.awaited = map[*entry]bool{}, map[*entry]bool{}, map[string][]string{}
-	asked := map[string][]string{}
-	ask := func(e *entry) {
-		if p.hasRouter(e.cluster, e.uid) && !p.wasAsked(e.cluster, e.uid) { // a question stands until it is answered by no
-			return
-		}
-		asked[e.cluster] = append(asked[e.cluster], e.uid)
-		if p.answers(e.cluster) && !p.hasLetGo(e) {
-			p.awaited[e.uid] = append(p.awaited[e.uid], e.cluster)
+	linked, asked := p.freeLinks(orphans)
+	for _, e := range orphans {
+		if (e.kind != "Vpc" || e.cluster == "") && p.isFree(e, linked) {
+			p.freed[e] = true
 		}
 	}
-	linked := map[string]bool{} // the Vpcs that have links left
+	p.asked.set(newQuestions(asked))
+}
+
+// freeLinks does so for links, and finds the Vpcs that have links left and the questions that clusters are asked.
+func (p *Planner) freeLinks(orphans []*entry) (linked map[string]bool, asked map[string][]string) {
+	linked, asked = map[string]bool{}, map[string][]string{}
 	known := map[[2]string]bool{}
 	for _, e := range orphans {
 		p.orphan[e] = true
@@ -112,19 +113,25 @@ func (p *Planner) free(orphans []*entry) {
 			continue
 		}
 		linked[e.uid] = true
-		ask(e) // until the link is free
+		p.ask(e, asked) // until the link is free
 	}
 	for _, e := range p.toldOf() { // whose links the ledgers may have lost
 		if !known[[2]string{e.uid, e.cluster}] {
-			ask(e)
+			p.ask(e, asked)
 		}
 	}
-	for _, e := range orphans {
-		if (e.kind != "Vpc" || e.cluster == "") && p.isFree(e, linked) {
-			p.freed[e] = true
-		}
+	return linked, asked
+}
+
+// ask asks a cluster about the Vpc of a link that the hub has no router for, and notes that it is waited for.
+func (p *Planner) ask(e *entry, asked map[string][]string) {
+	if p.hasRouter(e.cluster, e.uid) && !p.wasAsked(e.cluster, e.uid) { // a question stands until it is answered by no
+		return
 	}
-	p.asked.set(newQuestions(asked))
+	asked[e.cluster] = append(asked[e.cluster], e.uid)
+	if p.answers(e.cluster) && !p.hasLetGo(e) {
+		p.awaited[e.uid] = append(p.awaited[e.uid], e.cluster)
+	}
 }
 
 // isFree is true for an orphan that is no link when nobody has anything of it. linked are the Vpcs that have links left.
