@@ -32,6 +32,8 @@ type columnTest struct {
 
 const (
 	accepted   = `{type: Accepted, status: "True", reason: Accepted, message: fine, lastTransitionTime: "2026-01-01T00:00:00Z"}`
+	available  = `{type: Available, status: "True", reason: NearlyExhausted, message: fine, lastTransitionTime: "2026-01-01T00:00:00Z"}`
+	allocated  = `{type: Allocated, status: "True", reason: Allocated, message: fine, lastTransitionTime: "2026-01-01T00:00:00Z"}`
 	programmed = `{type: Programmed, status: "False", reason: WaitingForClusters, message: west, lastTransitionTime: "2026-01-01T00:00:00Z"}`
 	dataPath   = `{type: DataPathReady, status: "False", reason: KernelTooOld, message: "gateway node n1: tcx needs Linux 6.6 or newer", lastTransitionTime: "2026-01-01T00:00:00Z"}`
 	verified   = `{type: Verified, status: Unknown, reason: Probing, message: "", lastTransitionTime: "2026-01-01T00:00:00Z"}`
@@ -40,10 +42,26 @@ const (
 var columnTests = map[string]columnTest{
 	"ippools": {
 		object: ipPoolRules.object,
-		status: `{allocated: 256, capacity: 16777216, conditions: [` + accepted + `]}`,
+		status: `{cidrs: [10.0.0.0/8], allocated: 256, capacity: 16777216, conditions: [` + accepted + `, ` + available + `]}`,
 		want: `
-NAME   PURPOSE  CIDRS           ALLOCATED  CAPACITY  ACCEPTED
-shown  Vpc      ["10.0.0.0/8"]  256        16777216  True
+NAME   PURPOSE  CIDRS           PARENT  ALLOCATED  CAPACITY  ACCEPTED  AVAILABLE
+shown  Vpc      ["10.0.0.0/8"]  <none>  256        16777216  True      NearlyExhausted
+`,
+	},
+	"elasticips": {
+		object: elasticIPRules.object,
+		status: `{address: 203.0.113.7, usedBy: NatGateway/shop/out, conditions: [` + allocated + `]}`,
+		want: `
+NAME   ADDRESS      POOL    USED BY              ALLOCATED  MESSAGE
+shown  203.0.113.7  public  NatGateway/shop/out  True       fine
+`,
+	},
+	"ipaddresses": {
+		object: ipAddressRules.object,
+		name:   "external.203-0-113-7",
+		want: `
+NAME                  ADDRESS      POOL    KIND       NAMESPACE  NAME
+external.203-0-113-7  203.0.113.7  public  ElasticIP  shop       web
 `,
 	},
 	"fleets": {
@@ -60,8 +78,8 @@ fleet  7      True    MassRemoval  <none>       0123abcd  kubectl tombolo confir
 		object: vpcRules.object,
 		status: `{vni: 100, clusters: [{name: east, programmed: true}, {name: west, programmed: false}], conditions: [` + accepted + `, ` + programmed + `]}`,
 		want: `
-NAME   VNI  CLUSTERS  ACCEPTED  PROGRAMMED  REALIZED                                                                MESSAGE
-shown  100  ["east"]  True      False       [{"name":"east","programmed":true},{"name":"west","programmed":false}]  fine
+NAME   VNI  CLUSTERS  CIDRS   ACCEPTED  PROGRAMMED  REALIZED                                                                MESSAGE
+shown  100  ["east"]  <none>  True      False       [{"name":"east","programmed":true},{"name":"west","programmed":false}]  fine
 `,
 	},
 	"subnets": {
@@ -111,8 +129,10 @@ func TestColumns(t *testing.T) {
 			if err := create(t, object); err != nil {
 				t.Fatalf("create: %v", err)
 			}
-			if err := hub.client.Status().Update(t.Context(), patch(t, object, "status: "+test.status)); err != nil {
-				t.Fatalf("update status: %v", err)
+			if test.status != "" {
+				if err := hub.client.Status().Update(t.Context(), patch(t, object, "status: "+test.status)); err != nil {
+					t.Fatalf("update status: %v", err)
+				}
 			}
 			path := "/apis/" + object.GetAPIVersion()
 			if namespace := object.GetNamespace(); namespace != "" {

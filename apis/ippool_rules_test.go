@@ -18,12 +18,13 @@ spec: {purpose: Vpc, cidrs: [10.0.0.0/8]}`,
 		boundRules("spec.vnis.first", "spec: {purpose: VNI, cidrs: null, vnis: {first: %d, last: 16777215}}", 1, 1<<24-1),
 		boundRules("spec.vnis.last", "spec: {purpose: VNI, cidrs: null, vnis: {first: 1, last: %d}}", 1, 1<<24-1),
 		conditionRules(),
+		poolRequestRules,
 		map[string]rule{
-			"purpose is one of three": {
+			"purpose is one of five": {
 				reason: "The hub takes addresses for one purpose from pools of that purpose only.",
 				accept: `spec: {purpose: Link}`,
 				refuse: `spec: {purpose: Pod}`,
-				says:   []string{`spec.purpose:`, `"Pod"`, `"Vpc", "Link", "VNI"`},
+				says:   []string{`spec.purpose:`, `"Pod"`, `"Vpc", "Link", "VNI", "External", "ServiceVIP"`},
 			},
 			"purpose VNI has numbers": {
 				reason: "A pool of numbers can't hand out addresses.",

@@ -43,7 +43,7 @@ type rule struct {
 // TestRules tries every rule, then that no constraint of the CRDs was left untried.
 func TestRules(t *testing.T) {
 	untried := constraints(t)
-	for _, kind := range []kindRules{ipPoolRules, vpcRules, subnetRules, peeringRules, fleetRules, gatewayRules, routerRules} {
+	for _, kind := range []kindRules{ipPoolRules, vpcRules, subnetRules, peeringRules, fleetRules, gatewayRules, routerRules, ipAddressRules, elasticIPRules} {
 		base := parse(t, kind.object)
 		for _, name := range slices.Sorted(maps.Keys(kind.rules)) {
 			r := kind.rules[name]

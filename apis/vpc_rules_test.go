@@ -28,6 +28,7 @@ spec: {clusters: {names: [east]}, cidrs: [10.0.0.0/16]}`,
 		clusterStatusRules("programmed: true"),
 		setRule("status.clusters[0].subnets", "status: {clusters: [{name: east, programmed: true, subnets: %s}]}", "10.0.0.0/24", "10.0.1.0/24"),
 		conditionRules(),
+		vpcCIDRRules,
 		map[string]rule{
 			"clusters are selected in one way": {
 				reason: "Names and a selector together could mean either's union or intersection.",

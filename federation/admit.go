@@ -15,6 +15,7 @@ import (
 
 type vpcNode struct {
 	tracked[*networkv1alpha1.Vpc]
+	ranged    cell[vpcRange]
 	view      cell[vpcView]
 	taken     cell[refusal]
 	admission cell[admission]
@@ -49,7 +50,10 @@ type vpcView struct {
 	generation      int64
 	deleting        bool
 	// settled is true when the hub had accepted the Vpc before.
-	settled    bool
+	settled bool
+	// field is where the CIDRs come from; fromPool is true when that is a pool.
+	field      string
+	fromPool   bool
 	cidrs      []netip.Prefix
 	cidrSet    ipam.Set
 	namespaces []string
@@ -69,7 +73,7 @@ type admission struct {
 }
 
 // readVpc reads the spec of a Vpc.
-func readVpc(o *networkv1alpha1.Vpc, f *fleet, links *linkRanges) *vpcView {
+func readVpc(o *networkv1alpha1.Vpc, f *fleet, links *linkRanges, r *vpcRange) *vpcView {
 	v := &vpcView{
 		namespace: o.Namespace, name: o.Name, uid: string(o.UID), generation: o.Generation,
 		deleting: o.DeletionTimestamp != nil, settled: wasUsable(o),
@@ -79,7 +83,14 @@ func readVpc(o *networkv1alpha1.Vpc, f *fleet, links *linkRanges) *vpcView {
 		v.namespaces = append(v.namespaces, string(n))
 	}
 	slices.Sort(v.namespaces)
-	v.cidrs, v.refused = readCIDRs("spec.cidrs", o.Spec.CIDRs)
+	v.field = "spec.cidrs"
+	v.cidrs, v.refused = readCIDRs(v.field, o.Spec.CIDRs)
+	if o.Spec.CIDR != nil {
+		v.field, v.fromPool, v.cidrs, v.refused = "spec.cidr", true, nil, r.refused
+		if r.prefix.IsValid() {
+			v.cidrs = []netip.Prefix{r.prefix}
+		}
+	}
 	v.cidrSet = ipam.NewSet(v.cidrs...)
 	if v.refused == nil {
 		v.refused = v.overlaps(links)
@@ -107,7 +118,7 @@ func (v *vpcView) overlaps(links *linkRanges) *refusal {
 	}
 	for _, p := range v.cidrs {
 		if q, holder, found := links.overlap(p); found {
-			return refuse(networkv1alpha1.ReasonOverlappingCIDRs, "spec.cidrs %s overlaps %s of %s: choose another range", p, q, holder)
+			return refuse(networkv1alpha1.ReasonOverlappingCIDRs, "%s %s overlaps %s of %s: choose another range", v.field, p, q, holder)
 		}
 	}
 	return nil
@@ -212,7 +223,7 @@ func (p *Planner) admitVpcs() {
 	views := make([]*vpcView, 0, len(p.vpcs.sorted))
 	inputs := make([]any, 0, len(p.vpcs.sorted))
 	for _, n := range p.vpcs.sorted {
-		v := n.view.get(func() *vpcView { return readVpc(n.obj, p.fleet.value, p.links.value) }, n.obj, p.fleet.value, p.links.value)
+		v := n.view.get(func() *vpcView { return readVpc(n.obj, p.fleet.value, p.links.value, n.ranged.value) }, n.obj, p.fleet.value, p.links.value, n.ranged.value)
 		views, inputs = append(views, v), append(inputs, v)
 	}
 	bound := p.bound.get(func() *boundNamespaces { return &boundNamespaces{refused: bindNamespaces(views)} }, inputs...)

@@ -70,7 +70,7 @@ func newRouted(routers []*routerNode) *clusterNames {
 }
 
 // newGateways makes one gateway for each cluster that may have something, and keeps those of clusters that are leaving.
-func newGateways(f *fleet, d *drains, version string, hub hubIdentity, links *linkRanges, p *pools, routed *clusterNames, existing []*gatewayNode, before *gatewaySet) *gatewaySet {
+func newGateways(f *fleet, d *drains, asked *questions, version string, hub hubIdentity, links *linkRanges, p *pools, routed *clusterNames, existing []*gatewayNode, before *gatewaySet) *gatewaySet {
 	a := newApprover(links, p, routed)
 	objects := map[string]*spokev1alpha1.InterconnectGateway{}
 	for _, g := range existing {
@@ -96,6 +96,7 @@ func newGateways(f *fleet, d *drains, version string, hub hubIdentity, links *li
 		}
 		g := newGateway(c, links)
 		g.Spec.Membership, g.Spec.AwaitedClusters, g.Spec.HubVersion = membership, awaited, version
+		g.Spec.ReleasedVpcs = asked.byCluster[c.Name]
 		g.Spec.Detached = c.Detached && membership != spokev1alpha1.MembershipMember
 		if membership != spokev1alpha1.MembershipDrained { // who has no way there needs no address there
 			a.judge(c, o, &g.Spec)
@@ -131,11 +132,11 @@ func newGateway(c Cluster, links *linkRanges) *spokev1alpha1.InterconnectGateway
 // makeGateways makes the gateways of all clusters.
 func (p *Planner) makeGateways() {
 	routed := p.routed.set(newRouted(p.routers.sorted))
-	inputs := []any{p.fleet.value, p.drains.value, p.version, p.hub, p.links.value, p.admitted.value, routed}
+	inputs := []any{p.fleet.value, p.drains.value, p.asked.value, p.version, p.hub, p.links.value, p.admitted.value, routed}
 	for _, g := range p.gateways.sorted {
 		inputs = append(inputs, g.obj)
 	}
 	p.gateway.get(func() *gatewaySet {
-		return newGateways(p.fleet.value, p.drains.value, p.version, p.hub, p.links.value, p.admitted.value, routed, p.gateways.sorted, p.gateway.value)
+		return newGateways(p.fleet.value, p.drains.value, p.asked.value, p.version, p.hub, p.links.value, p.admitted.value, routed, p.gateways.sorted, p.gateway.value)
 	}, inputs...)
 }

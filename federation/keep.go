@@ -10,7 +10,7 @@ import (
 )
 
 // openLedger brings the ledger to what is stored: without what the plan before handed out, and without the entries
-// whose owner is gone and that no cluster realizes.
+// whose owner is gone and that everybody has let go of.
 func (p *Planner) openLedger() {
 	p.ledger.rollBack(0)
 	for _, n := range p.pools.gone {
@@ -20,23 +20,20 @@ func (p *Planner) openLedger() {
 		p.exchange(n.applied, n.entries.value)
 		n.applied = n.entries.value
 	}
-	released := map[*entry]bool{}
-	for _, e := range p.orphans() {
-		if !p.realizes(e) {
-			released[e] = true
-		}
-	}
-	for e := range p.released {
-		if !released[e] {
+	p.exchange(p.applied, p.addressEntries.value)
+	p.applied = p.addressEntries.value
+	before := p.freed
+	p.free(p.orphans())
+	for e := range before {
+		if !p.freed[e] {
 			p.ledger.add(e)
 		}
 	}
-	for e := range released {
-		if !p.released[e] {
+	for e := range p.freed {
+		if !before[e] {
 			p.ledger.remove(e)
 		}
 	}
-	p.released = released
 }
 
 // exchange takes the entries of a pool for those that it had. Both are in order, so one walk finds the difference.
@@ -56,10 +53,10 @@ func (p *Planner) exchange(before, after *poolEntries) {
 		case len(old) > 0 && len(now) > 0 && old[0] == now[0]:
 			old, now = old[1:], now[1:]
 		case len(now) == 0 || len(old) > 0 && old[0].compare(now[0]) <= 0:
-			if !p.released[old[0]] {
+			if !p.freed[old[0]] {
 				p.ledger.remove(old[0])
 			}
-			delete(p.released, old[0])
+			delete(p.freed, old[0])
 			old = old[1:]
 		default:
 			p.ledger.add(now[0])
@@ -72,7 +69,7 @@ func (p *Planner) exchange(before, after *poolEntries) {
 func (p *Planner) orphans() []*entry {
 	inputs := []any{p.owners, p.fleet.value}
 	for _, n := range p.pools.sorted {
-		inputs = append(inputs, n.entries.value)
+		inputs = append(inputs, n.entries.value, n.view.value)
 	}
 	return p.orphaned.get(func() *poolEntries {
 		all := &poolEntries{}
@@ -134,6 +131,9 @@ func (p *Planner) holdings() []holding {
 		for _, c := range n.obj.Spec.CIDRs {
 			add(string(c), "Vpc "+string(n.key))
 		}
+		for _, c := range n.obj.Status.CIDRs {
+			add(c, "Vpc "+string(n.key))
+		}
 	}
 	for _, n := range p.subnets.sorted {
 		for _, c := range n.obj.Status.Clusters {
@@ -152,13 +152,13 @@ func (p *Planner) stockPools() {
 	for _, n := range p.pools.sorted {
 		inputs := []any{n.entries.value}
 		for _, e := range n.entries.value.list {
-			if len(p.released) > 0 && p.released[e] {
-				inputs = append(inputs, e)
+			if len(p.orphan) > 0 && p.orphan[e] {
+				inputs = append(inputs, e, p.freed[e])
 			}
 		}
 		for _, e := range fresh[n.obj.Name] {
 			inputs = append(inputs, e)
 		}
-		n.stock.get(func() *stock { return newStock(n.entries.value, p.released, fresh[n.obj.Name]) }, inputs...)
+		n.stock.get(func() *stock { return newStock(n.entries.value, p.orphan, p.freed, fresh[n.obj.Name]) }, inputs...)
 	}
 }

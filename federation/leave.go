@@ -138,11 +138,13 @@ func (p *Planner) staying(vpc Key) []*routerNode {
 	return all
 }
 
-// stayers are what stays of a Vpc and of its peers where clusters are leaving.
+// stayers are what stays of a Vpc and of its peers where clusters are leaving, and what carries a tombstone to a cluster.
 type stayers struct {
 	own []*spokev1alpha1.LocalRouter
 	// peers are the routers of active peers.
 	peers []*spokev1alpha1.LocalRouter
+	// carriers are made only to be deleted.
+	carriers []*spokev1alpha1.LocalRouter
 }
 
 // stayersOf finds them, and adds them to the inputs of what is made of them.
@@ -205,14 +207,13 @@ func joined(o, peer *spokev1alpha1.LocalRouter, l spokev1alpha1.LocalPeer) bool 
 		})
 }
 
-// ofGone is true for an entry of a cluster that is gone.
+// ofGone is true for an entry of a cluster that is gone, or has left for good.
 func (p *Planner) ofGone(e *entry) bool {
-	parts := strings.SplitN(e.name, "/", 4)
-	if len(parts) < 4 {
+	if e.cluster == "" {
 		return false
 	}
-	c, _ := p.fleet.value.cluster(parts[3])
-	return c.Gone
+	c, _ := p.fleet.value.cluster(e.cluster)
+	return departed(c) != ""
 }
 
 // lost is true when an entry is of a cluster that is gone, and nobody has a router or a way there any more.
@@ -220,8 +221,7 @@ func (p *Planner) lost(e *entry) bool {
 	if !p.ofGone(e) {
 		return false
 	}
-	cluster := e.name[strings.LastIndex(e.name, "/")+1:]
 	return !slices.ContainsFunc(p.routers.sorted, func(n *routerNode) bool {
-		return n.cluster == cluster || slices.ContainsFunc(n.obj.Spec.Remotes, func(r spokev1alpha1.Remote) bool { return r.Cluster == cluster })
+		return n.cluster == e.cluster || slices.ContainsFunc(n.obj.Spec.Remotes, func(r spokev1alpha1.Remote) bool { return r.Cluster == e.cluster })
 	})
 }

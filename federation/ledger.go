@@ -30,9 +30,14 @@ type entry struct {
 	prefix netip.Prefix
 	// number is the VNI; 0 is none.
 	number uint32
-	// kind and object that the owner's name begins with. Only stored entries have them.
-	kind   string
-	object Key
+	// domain is where the prefix is routed: no two entries of one domain overlap, unless one lies in the other by design.
+	domain string
+	// released is what was stored: the owner was gone already.
+	released bool
+	// kind, object and cluster are the parts of the owner's name. Only stored entries have them.
+	kind    string
+	object  Key
+	cluster string
 	// counts is true while the entry is in the Planner's ledger, for its owner.
 	counts bool
 }
@@ -52,7 +57,7 @@ func readEntries(pool *networkv1alpha1.IPPool, before *poolEntries) *poolEntries
 	next := 0
 	for _, a := range pool.Status.Allocations {
 		if next == len(known) || known[next].allocation() != a {
-			e := newEntry(pool.Name, a)
+			e := newEntry(pool, a)
 			i, found := slices.BinarySearchFunc(known, e, (*entry).compare)
 			if !found {
 				read.list = append(read.list, e)
@@ -68,21 +73,26 @@ func readEntries(pool *networkv1alpha1.IPPool, before *poolEntries) *poolEntries
 	return read
 }
 
-func newEntry(pool string, a networkv1alpha1.Allocation) *entry {
-	e := &entry{owner: owner{name: a.Owner, uid: a.UID}, pool: pool, value: a.Value}
+func newEntry(pool *networkv1alpha1.IPPool, a networkv1alpha1.Allocation) *entry {
+	e := &entry{owner: owner{name: a.Owner, uid: a.UID}, pool: pool.Name, domain: domainOf(&pool.Spec), value: a.Value, released: a.Released}
 	if p, err := ipam.ParsePrefix(a.Value); err == nil {
 		e.prefix = p
 	} else if n, err := strconv.ParseUint(a.Value, 10, 24); err == nil {
 		e.number = uint32(n)
 	}
-	if parts := strings.SplitN(a.Owner, "/", 4); len(parts) >= 3 {
+	switch parts := strings.SplitN(a.Owner, "/", 4); len(parts) {
+	case 2:
+		e.kind, e.object = parts[0], Key(parts[1])
+	case 3:
 		e.kind, e.object = parts[0], joinKey(parts[1], parts[2])
+	case 4:
+		e.kind, e.object, e.cluster = parts[0], joinKey(parts[1], parts[2]), parts[3]
 	}
 	return e
 }
 
 func (e *entry) allocation() networkv1alpha1.Allocation {
-	return networkv1alpha1.Allocation{Value: e.value, Owner: e.name, UID: e.uid}
+	return networkv1alpha1.Allocation{Value: e.value, Owner: e.name, UID: e.uid, Released: e.released}
 }
 
 // compare orders by value; what can't be read comes first.
@@ -105,14 +115,23 @@ func (e *entry) size() int64 {
 // ledger is the entries of all pools: those that were stored and stay, and those of this plan.
 type ledger struct {
 	byOwner map[owner][]*entry
-	space   *ipam.Space
+	// spaces by routing domain; "" is that of Vpcs and links.
+	spaces  map[string]*ipam.Space
 	numbers *ipam.Numbers
 	// fresh are the entries of this plan.
 	fresh []*entry
 }
 
 func newLedger() *ledger {
-	return &ledger{byOwner: map[owner][]*entry{}, space: ipam.NewSpace(), numbers: ipam.NewNumbers()}
+	return &ledger{byOwner: map[owner][]*entry{}, spaces: map[string]*ipam.Space{}, numbers: ipam.NewNumbers()}
+}
+
+// space of a routing domain.
+func (l *ledger) space(domain string) *ipam.Space {
+	if l.spaces[domain] == nil {
+		l.spaces[domain] = ipam.NewSpace()
+	}
+	return l.spaces[domain]
 }
 
 // prefix finds the prefix of an owner. Of several, which only a hand can have made, it is always the same.
@@ -132,14 +151,28 @@ func first(entries []*entry, match func(*entry) bool) *entry {
 	return nil
 }
 
-// isFree is true when nobody has an entry's value.
-func (l *ledger) isFree(e *entry) bool {
+// isFree is true when nobody has an entry's value, but for the blocks that it is to lie in.
+func (l *ledger) isFree(e *entry, inside []netip.Prefix) (free bool) {
 	if e.prefix.IsValid() {
-		_, free := l.space.Find(ipam.Request{Bits: e.prefix.Bits(), From: []netip.Prefix{e.prefix}})
+		space := l.space(e.domain)
+		space.Inside(inside, func() {
+			_, free = space.Find(ipam.Request{Bits: e.prefix.Bits(), From: []netip.Prefix{e.prefix}})
+		})
 		return free
 	}
-	_, free := l.numbers.Find(e.number, e.number)
+	_, free = l.numbers.Find(e.number, e.number)
 	return free
+}
+
+// find looks for a prefix of a pool that nobody has.
+func (l *ledger) find(pool *poolView, r ipam.Request) (p netip.Prefix, found bool) {
+	r.From = pool.ranges
+	if pool.exclude.Len() > 0 {
+		r.Avoid = append(slices.Clone(r.Avoid), pool.exclude)
+	}
+	space := l.space(pool.domain)
+	space.Inside(pool.inside, func() { p, found = space.Find(r) })
+	return p, found
 }
 
 // add takes an entry's value. An entry of no pool only keeps its value from others.
@@ -152,7 +185,7 @@ func (l *ledger) add(e *entry) {
 		e.counts = true
 	}
 	if e.prefix.IsValid() {
-		l.space.Reserve(e.prefix)
+		l.space(e.domain).Reserve(e.prefix)
 	} else if e.number > 0 {
 		l.numbers.Reserve(e.number)
 	}
@@ -168,7 +201,7 @@ func (l *ledger) remove(e *entry) {
 		l.byOwner[e.owner] = entries
 	}
 	if e.prefix.IsValid() {
-		l.space.Release(e.prefix)
+		l.space(e.domain).Release(e.prefix)
 	} else if e.number > 0 {
 		l.numbers.Release(e.number)
 	}
@@ -185,9 +218,9 @@ func (l *ledger) rollBack(mark int) {
 // takePrefix hands out a prefix from the first pool that has one. nil: none has.
 func (l *ledger) takePrefix(from []*poolView, o owner, bits func(*poolView) int, r ipam.Request) *entry {
 	for _, pool := range from {
-		r.From, r.Bits = pool.ranges, bits(pool)
-		if p, ok := l.space.Find(r); ok {
-			return l.take(&entry{owner: o, pool: pool.name, value: p.String(), prefix: p})
+		r.Bits = bits(pool)
+		if p, ok := l.find(pool, r); ok {
+			return l.take(&entry{owner: o, pool: pool.name, domain: pool.domain, value: p.String(), prefix: p})
 		}
 	}
 	return nil
@@ -212,17 +245,32 @@ func (l *ledger) take(e *entry) *entry {
 // stock is what of a pool's entries counts in this plan.
 type stock struct {
 	list []*entry
+	// allocated is how much of the pool they are: what lies in another one counts once.
+	allocated int64
 }
 
-// stock is the stored entries without the released ones and with the fresh ones, in order of value.
-func newStock(stored *poolEntries, released map[*entry]bool, fresh []*entry) *stock {
+// stock is the stored entries without the freed ones and with the fresh ones, in order of value. What orphans have is marked.
+func newStock(stored *poolEntries, orphaned, freed map[*entry]bool, fresh []*entry) *stock {
 	s := &stock{list: make([]*entry, 0, len(stored.list)+len(fresh))}
 	for _, e := range stored.list {
-		if !released[e] {
-			s.list = append(s.list, e)
+		if freed[e] {
+			continue
 		}
+		if e.released != orphaned[e] {
+			e = new(*e)
+			e.released, e.counts = !e.released, false
+		}
+		s.list = append(s.list, e)
 	}
 	s.list = append(s.list, fresh...)
 	slices.SortFunc(s.list, (*entry).compare)
+	var around netip.Prefix
+	for _, e := range s.list {
+		if e.prefix.IsValid() && around.IsValid() && around.Overlaps(e.prefix) {
+			continue // a wider prefix comes before those in it
+		}
+		s.allocated += e.size()
+		around = e.prefix
+	}
 	return s
 }

@@ -205,7 +205,7 @@ func (b *builder) prefix(v *subnetView, need linkNeed, placed []placement) (p ne
 		return e.prefix, misfit{crowded: b.reserved.keepsOut(v.field(), e.prefix, need.cluster)}
 	}
 	pool := b.issuer.pools.named(v.request.Name)
-	if refused := pool.serves(v.request); refused != nil {
+	if refused := pool.serves(v.request, "spec.fromPool.name", "spec.fromPool.prefixLength"); refused != nil {
 		return p, misfit{refused: refused}
 	}
 	bits := int(cmp.Or(v.request.PrefixLength, pool.lengths.Default))
@@ -218,7 +218,7 @@ func (b *builder) prefix(v *subnetView, need linkNeed, placed []placement) (p ne
 		request.Avoid = append(request.Avoid, *m.claims, ipam.NewSet(prefixesOf(b.added[m])...))
 	}
 	take := func(r ipam.Request) *entry {
-		return b.issuer.ledger.takePrefix([]*poolView{pool.poolView}, need.owner, func(*poolView) int { return bits }, r)
+		return b.issuer.ledger.takePrefix([]*poolView{n.ranged.value.within(pool.poolView)}, need.owner, func(*poolView) int { return bits }, r)
 	}
 	around := request
 	around.Avoid = append(slices.Clone(request.Avoid), b.reserved.byCluster[need.cluster])
@@ -230,7 +230,7 @@ func (b *builder) prefix(v *subnetView, need linkNeed, placed []placement) (p ne
 	if e == nil {
 		within := ""
 		if len(n.admission.value.cidrs) > 0 {
-			within = " inside the Vpc's spec.cidrs " + strings.Join(texts(n.admission.value.cidrs), ", ")
+			within = " inside the Vpc's " + n.admission.value.field + " " + strings.Join(texts(n.admission.value.cidrs), ", ")
 		}
 		return p, misfit{unallocated: refuse(networkv1alpha1.ReasonPoolExhausted, "a /%d in cluster %q is asked of IPPool %q, which has none left%s: add a range to its spec.cidrs, or ask for less", bits, need.cluster, v.request.Name, within)}
 	}
@@ -238,20 +238,20 @@ func (b *builder) prefix(v *subnetView, need linkNeed, placed []placement) (p ne
 }
 
 // serves says why a pool can't be asked.
-func (p *admittedPool) serves(r *networkv1alpha1.PoolRequest) *refusal {
+func (p *admittedPool) serves(r *networkv1alpha1.PoolRequest, field, length string) *refusal {
 	switch {
 	case p == nil:
-		return refuse(networkv1alpha1.ReasonPoolNotFound, "spec.fromPool.name %q does not exist: make this IPPool, or name another", r.Name)
+		return refuse(networkv1alpha1.ReasonPoolNotFound, "%s %q does not exist: make this IPPool, or name another", field, r.Name)
 	case p.purpose != networkv1alpha1.PurposeVpc:
-		return refuse(networkv1alpha1.ReasonPoolNotFound, "spec.fromPool.name %q is an IPPool for %s: name one of purpose Vpc", r.Name, p.purpose)
+		return refuse(networkv1alpha1.ReasonPoolNotFound, "%s %q is an IPPool for %s: name one of purpose Vpc", field, r.Name, p.purpose)
 	case p.deleting:
-		return refuse(networkv1alpha1.ReasonPoolNotFound, "spec.fromPool.name %q is being deleted: name another IPPool", r.Name)
+		return refuse(networkv1alpha1.ReasonPoolNotFound, "%s %q is being deleted: name another IPPool", field, r.Name)
 	case p.refused != nil:
-		return refuse(networkv1alpha1.ReasonPoolNotFound, "spec.fromPool.name %q is not accepted: %s", r.Name, p.refused.message)
+		return refuse(networkv1alpha1.ReasonPoolNotFound, "%s %q is not accepted: %s", field, r.Name, p.refused.message)
 	}
 	bits := cmp.Or(r.PrefixLength, p.lengths.Default)
 	if longest := min(p.lengths.Max, smallestSubnetBits); bits < p.lengths.Min || bits > longest {
-		return refuse(networkv1alpha1.ReasonInvalid, "spec.fromPool.prefixLength %d is not handed out by IPPool %q: choose %d to %d", bits, r.Name, p.lengths.Min, longest)
+		return refuse(networkv1alpha1.ReasonInvalid, "%s %d is not handed out by IPPool %q: choose %d to %d", length, bits, r.Name, p.lengths.Min, longest)
 	}
 	return nil
 }

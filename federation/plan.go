@@ -44,10 +44,18 @@ type Planner struct {
 
 	encryption cell[encryption]
 
-	ledger *ledger
-	// released are the stored entries that count no more.
-	released map[*entry]bool
+	addresses      store[*networkv1alpha1.IPAddress, addressNode, *addressNode]
+	addressEntries cell[poolEntries]
+	applied        *poolEntries
+
+	ledger   *ledger
 	orphaned cell[poolEntries]
+	// orphan are the stored entries whose owner is gone, and freed those of them that everybody has let go of.
+	orphan, freed map[*entry]bool
+	holds         cell[holdings]
+	// awaited are the clusters that have not said that they have nothing of a Vpc, by its UID; asked is what they are asked.
+	awaited map[string][]string
+	asked   cell[questions]
 	// carried is another pointer whenever a distributed router carries something else; astray is what of all that the
 	// ledger does not have.
 	carried *int
@@ -55,7 +63,8 @@ type Planner struct {
 	// owners is another pointer whenever the set of objects that own entries may be another.
 	owners *int
 	// routersByVpc is made when it is needed, and again when a router is new or gone.
-	routersByVpc map[Key][]*routerNode
+	routersByVpc     map[Key][]*routerNode
+	routersByCluster map[string][]*routerNode
 
 	out shelves
 	// held is what the newest plan holds back, handed what its Result has, and wasHeld whether the one before held something back.
@@ -87,10 +96,12 @@ func (p *Planner) Plan(s Snapshot) (Result, Changes) {
 	p.read(&s)     // what is new, other or gone
 	p.findDrains() // how far the leaving clusters are
 
-	p.admitPools() // ranges that may be handed out
+	p.readPools()  // what they have, and what is in their ledgers
 	p.openLedger() // what was handed out and stays so
+	p.admitPools() // ranges that may be handed out
 	issuer := newIssuer(p.ledger, p.admitted.value, p.recover)
 
+	p.rangeVpcs(issuer)   // CIDRs from pools
 	p.admitVpcs()         // against the fleet and each other
 	p.addressVpcs(issuer) // VNIs and links
 
@@ -121,11 +132,14 @@ func (p *Planner) read(s *Snapshot) {
 	subnets := p.subnets.sync(s.Subnets, (*subnetNode).read, func(a, b *subnetNode) int { return a.older(&b.tracked) })
 	peerings := p.peerings.sync(s.Peerings, (*peeringNode).read, comparePeerings)
 	p.pools.sync(s.Pools, func(*poolNode) {}, func(a, b *poolNode) int { return a.older(&b.tracked) })
+	p.addresses.sync(s.Addresses, func(*addressNode) {}, func(a, b *addressNode) int { return a.older(&b.tracked) })
 	p.routers.sync(s.Routers, p.readRouter, func(a, b *routerNode) int { return a.older(&b.tracked) })
+	p.routersByCluster = nil
 	if len(p.routers.gone) > 0 || p.carried == nil {
 		p.routersByVpc, p.carried = nil, new(int)
 	}
 	p.gateways.sync(s.Gateways, func(*gatewayNode) {}, func(a, b *gatewayNode) int { return a.older(&b.tracked) })
+	p.holds.set(readHolds(p.gateways.sorted))
 	if vpcs || subnets || peerings || p.owners == nil {
 		p.owners = new(int)
 	}

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -25,6 +26,8 @@ const (
 	subnetBits = 24
 	// smallestSubnetBits is the longest prefix that has room for a gateway and pods.
 	smallestSubnetBits = 29
+	// warnPercent is the share of a pool from which on it warns, when it names none.
+	warnPercent = 90
 	// maxVNI is the largest VXLAN network identifier (RFC 7348: 24 bits).
 	maxVNI = 1<<24 - 1
 )
@@ -54,19 +57,36 @@ type poolView struct {
 	// first and last VNI.
 	first, last uint32
 	lengths     networkv1alpha1.PrefixLengths
-	invalid     *refusal
+	uid         string
+	// domain is where its addresses are routed.
+	domain string
+	// parent is the pool that it is nested in, and cut the length of its range there; 0 when it names its ranges.
+	parent string
+	cut    int
+	// inside are the blocks in other ledgers that its ranges lie in.
+	inside []netip.Prefix
+	// exclude is never handed out.
+	exclude ipam.Set
+	imports []networkv1alpha1.PoolImport
+	// warn is the share, in percent, from which on it warns.
+	warn    int64
+	invalid *refusal
 }
 
 // admittedPool is a pool that may hand out, unless refused.
 type admittedPool struct {
 	*poolView
 	refused *refusal
+	// keeps is true for a refused pool that stays where it is: others may not come in its place.
+	keeps bool
 }
 
 // pools is the verdict on all pools.
 type pools struct {
 	// all in the order in which they hand out: settled before new, older before younger.
 	all []admittedPool
+	// grants are the entries that this verdict adds to ledgers: what is nested, and imports.
+	grants []entry
 }
 
 // linkRanges are the prefixes that links are taken from, and links outside of them: nothing else may lie there.
@@ -110,19 +130,45 @@ func readPool(o *networkv1alpha1.IPPool) *poolView {
 	v := &poolView{
 		name: o.Name, created: o.CreationTimestamp.Unix(), generation: o.Generation, purpose: o.Spec.Purpose,
 		deleting: o.DeletionTimestamp != nil, settled: isTrue(o.Status.Conditions, networkv1alpha1.ConditionAccepted, o.Generation),
+		uid: string(o.UID), domain: domainOf(&o.Spec), imports: o.Spec.Imports, warn: int64(cmp.Or(o.Spec.WarnPercent, warnPercent)),
 	}
 	if o.Spec.Purpose == networkv1alpha1.PurposeVNI {
 		v.invalid = v.readVNIs(o.Spec.VNIs)
 		return v
 	}
+	if o.Spec.Parent != nil {
+		v.parent, v.cut = o.Spec.Parent.Name, int(o.Spec.Parent.PrefixLength)
+	}
 	v.ranges, v.invalid = readCIDRs("spec.cidrs", o.Spec.CIDRs)
-	if v.invalid == nil && len(v.ranges) == 0 {
+	if v.invalid == nil && len(v.ranges) == 0 && v.cut == 0 {
 		v.invalid = refuse(networkv1alpha1.ReasonInvalid, "spec.cidrs is empty: add the ranges that may be handed out")
 	}
 	if v.invalid == nil {
 		v.invalid = v.readLengths(o.Spec.PrefixLengths)
 	}
+	if v.invalid == nil {
+		v.invalid = v.readExcluded(o.Spec.Exclude)
+	}
 	return v
+}
+
+// readExcluded reads spec.exclude.
+func (v *poolView) readExcluded(ranges []networkv1alpha1.IPRange) *refusal {
+	var all []netip.Prefix
+	for _, r := range ranges {
+		first, last, err := ipam.ParseRange(string(r))
+		if err != nil {
+			return refuse(networkv1alpha1.ReasonInvalid, "spec.exclude: %v", err)
+		}
+		all = append(all, ipam.Between(first, last)...)
+	}
+	v.exclude = ipam.NewSet(all...)
+	return nil
+}
+
+// single is true for pools of single addresses.
+func (v *poolView) single() bool {
+	return v.purpose == networkv1alpha1.PurposeExternal || v.purpose == networkv1alpha1.PurposeServiceVIP
 }
 
 func (v *poolView) readVNIs(r *networkv1alpha1.VNIRange) *refusal {
@@ -138,6 +184,8 @@ func (v *poolView) readVNIs(r *networkv1alpha1.VNIRange) *refusal {
 
 func (v *poolView) readLengths(l *networkv1alpha1.PrefixLengths) *refusal {
 	switch {
+	case v.single():
+		v.lengths = networkv1alpha1.PrefixLengths{Min: 32, Max: 32, Default: 32}
 	case l == nil && v.purpose == networkv1alpha1.PurposeLink:
 		v.lengths = networkv1alpha1.PrefixLengths{Min: 8, Max: 30, Default: linkBits}
 	case l == nil:
@@ -150,59 +198,10 @@ func (v *poolView) readLengths(l *networkv1alpha1.PrefixLengths) *refusal {
 	return nil
 }
 
-// admitPools decides which pools may hand out: what overlaps, the younger one may not.
-func admitPools(views []*poolView, taken func() []holding) *pools {
-	order := slices.SortedFunc(slices.Values(views), func(a, b *poolView) int {
-		return cmp.Or(cmpTrueFirst(a.settled, b.settled), cmp.Compare(a.created, b.created), cmp.Compare(a.name, b.name))
-	})
-	p := &pools{}
-	for _, v := range order {
-		refused := v.invalid
-		if refused == nil {
-			refused = v.overlapsPools(p.all)
-		}
-		if refused == nil && v.purpose == networkv1alpha1.PurposeLink && !v.settled {
-			refused = v.overlapsHoldings(taken())
-		}
-		p.all = append(p.all, admittedPool{poolView: v, refused: refused})
-	}
-	return p
-}
-
-// overlapsPools compares a pool with those before it, and with itself.
-func (v *poolView) overlapsPools(before []admittedPool) *refusal {
-	if a, b, found := ipam.OwnOverlap(v.ranges); found {
-		return refuse(networkv1alpha1.ReasonOverlappingCIDRs, "spec.cidrs %s and %s overlap: remove one of them", a, b)
-	}
-	for _, other := range before {
-		if other.invalid != nil || other.refused != nil {
-			continue
-		}
-		if v.purpose == networkv1alpha1.PurposeVNI && other.purpose == v.purpose && v.first <= other.last && other.first <= v.last {
-			return refuse(networkv1alpha1.ReasonOverlappingCIDRs, "spec.vnis %d to %d overlaps %d to %d of IPPool %q: choose another range", v.first, v.last, other.first, other.last, other.name)
-		}
-		if a, b, found := ipam.FirstOverlap(ipam.NewSet(v.ranges...), ipam.NewSet(other.ranges...)); found {
-			return refuse(networkv1alpha1.ReasonOverlappingCIDRs, "spec.cidrs %s overlaps %s of IPPool %q: choose another range", a, b, other.name)
-		}
-	}
-	return nil
-}
-
 // holding is a prefix that is in use, and by whom.
 type holding struct {
 	prefix netip.Prefix
 	holder string
-}
-
-// overlapsHoldings keeps a new link range away from what is in use already: otherwise one pool could switch off a fleet.
-func (v *poolView) overlapsHoldings(taken []holding) *refusal {
-	ranges := ipam.NewSet(v.ranges...)
-	for _, h := range taken {
-		if q, found := ranges.Overlap(h.prefix); found {
-			return refuse(networkv1alpha1.ReasonOverlappingCIDRs, "spec.cidrs %s overlaps %s of %s: choose another range", q, h.prefix, h.holder)
-		}
-	}
-	return nil
 }
 
 // linkRanges are the ranges of all pools of links, of refused ones those that something is handed out of, and the
@@ -220,13 +219,18 @@ func (p *pools) linkRanges(handedOut func(pool string, r netip.Prefix) bool, inU
 		}
 	}
 	l.set = ipam.NewSet(slices.Collect(maps.Keys(l.holder))...)
-	l.ranges, l.cidrs = l.set.Prefixes(), texts(l.set.Prefixes())
+	for _, r := range l.set.Prefixes() {
+		if around, _ := l.set.Around(r); around == r { // what is nested is routed with what it lies in
+			l.ranges = append(l.ranges, r)
+		}
+	}
+	l.cidrs = texts(l.ranges)
 	for _, h := range inUse {
 		if _, inside := l.set.Around(h.prefix); !inside && l.holder[h.prefix] == "" {
 			l.holder[h.prefix] = h.holder
 		}
 	}
-	if len(l.holder) > len(l.ranges) {
+	if len(l.holder) > l.set.Len() {
 		l.set = ipam.NewSet(slices.Collect(maps.Keys(l.holder))...)
 	}
 	return l
@@ -288,21 +292,53 @@ func texts(prefixes []netip.Prefix) []string {
 	return all
 }
 
-// admitPools reads the pools and their ledgers, and decides which may hand out.
-func (p *Planner) admitPools() {
-	var views []*poolView
-	var inputs []any
-	unsettled := false
+// readPools reads the pools, their ledgers, and the single addresses.
+func (p *Planner) readPools() {
 	for _, n := range p.pools.sorted {
 		n.view.get(func() *poolView { return readPool(n.obj) }, n.obj)
 		n.entries.get(func() *poolEntries { return readEntries(n.obj, n.entries.value) }, n.obj)
-		views, inputs = append(views, n.view.value), append(inputs, n.view.value)
+	}
+	inputs := make([]any, 0, len(p.addresses.sorted))
+	for _, n := range p.addresses.sorted {
+		n.entry.get(func() *entry { return addressEntry(n.obj) }, n.obj)
+		inputs = append(inputs, n.entry.value)
+	}
+	p.addressEntries.get(func() *poolEntries {
+		all := &poolEntries{}
+		for _, n := range p.addresses.sorted {
+			if n.entry.value.prefix.IsValid() {
+				all.list = append(all.list, n.entry.value)
+			}
+		}
+		slices.SortFunc(all.list, (*entry).compare)
+		return all
+	}, inputs...)
+}
+
+// admitPools decides which may hand out, and takes what they need themselves.
+func (p *Planner) admitPools() {
+	inputs, unsettled := []any{p.addressEntries.value}, false
+	for _, n := range p.pools.sorted {
+		inputs = append(inputs, n.view.value, n.entries.value)
 		unsettled = unsettled || !n.view.value.settled
+	}
+	for _, n := range p.pools.sorted {
+		for _, e := range n.entries.value.list {
+			if len(p.freed) > 0 && p.freed[e] {
+				inputs = append(inputs, e)
+			}
+		}
 	}
 	if unsettled {
 		inputs = append(inputs, p.owners)
 	}
-	p.admitted.get(func() *pools { return admitPools(views, p.holdings) }, inputs...)
+	judged := false
+	p.admitted.get(func() *pools { judged = true; return p.judgePools() }, inputs...)
+	if !judged {
+		for _, grant := range p.admitted.value.grants {
+			p.ledger.take(&grant)
+		}
+	}
 	inputs = append(inputs[:0], p.admitted.value, p.carried)
 	for _, n := range p.pools.sorted {
 		inputs = append(inputs, n.entries.value)
@@ -313,4 +349,21 @@ func (p *Planner) admitPools() {
 		inputs = append(inputs, g.obj)
 	}
 	p.reserved.get(func() *reservedRanges { return readReserved(p.gateways.sorted) }, inputs...)
+}
+
+// addressNode is an address that was handed out singly.
+type addressNode struct {
+	tracked[*networkv1alpha1.IPAddress]
+	entry cell[entry]
+}
+
+// addressEntry keeps a single address from everybody else. Its domain is the first part of its name; its pool is the entry's object.
+func addressEntry(o *networkv1alpha1.IPAddress) *entry {
+	domain, _, _ := strings.Cut(o.Name, ".")
+	who := o.Spec.Owner
+	e := &entry{owner: owner{name: who.Kind + "/" + string(joinKey(who.Namespace, who.Name)), uid: who.UID}, domain: domain, kind: "IPAddress", object: Key(o.Spec.Pool), value: string(o.Spec.Address)}
+	if addr, err := ipam.ParseAddr(string(o.Spec.Address)); err == nil {
+		e.prefix = netip.PrefixFrom(addr, 32)
+	}
+	return e
 }

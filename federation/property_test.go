@@ -163,11 +163,11 @@ func checkLedgers(t *rapid.T, w *world, r Result) {
 	}
 }
 
-// owns is true when the owner of an allocation exists, or some router of the Vpc still does, in a cluster that is not gone for good.
+// owns is true when the owner of an allocation exists, or some router of the Vpc still does, in a cluster that is not gone for good, and has not left for good.
 func (w *world) owns(a networkv1alpha1.Allocation) bool {
 	parts := strings.Split(a.Owner, "/")
 	key := Key(parts[1] + "/" + parts[2])
-	if len(parts) > 3 && w.clusters[parts[3]].Gone {
+	if len(parts) > 3 && departed(w.clusters[parts[3]]) != "" {
 		return false
 	}
 	switch parts[0] {

@@ -4,7 +4,6 @@
 package federation
 
 import (
-	"net/netip"
 	"slices"
 	"strconv"
 
@@ -19,17 +18,28 @@ import (
 // recover takes what is in use and not in the ledger. It runs before anything new is handed out. Who has another value
 // already, or carries what somebody else has, only keeps this one from others.
 func (p *Planner) recover() {
-	inputs := []any{p.carried, p.owners, p.admitted.value}
+	inputs := []any{p.carried, p.owners, p.admitted.value, p.holds.value, p.fleet.value}
 	for _, n := range p.pools.sorted {
 		inputs = append(inputs, n.entries.value)
 	}
+	for e := range p.orphan {
+		if p.freed[e] {
+			inputs = append(inputs, len(p.freed))
+			break
+		}
+	}
 	for _, stray := range p.astray.get(p.strays, inputs...).list {
 		e := *stray
-		if len(p.ledger.byOwner[e.owner]) == 0 && p.ledger.isFree(&e) {
-			e.pool = p.poolOf(&e)
+		if pool := p.poolOf(&e); pool != nil && e.name != "" && !p.hasOne(&e) && p.ledger.isFree(&e, p.insideOf(&e, pool)) {
+			e.pool = pool.name
 		}
 		p.ledger.take(&e)
 	}
+}
+
+// hasOne is true when the owner of a stray has something of its kind.
+func (p *Planner) hasOne(e *entry) bool {
+	return e.prefix.IsValid() && p.ledger.prefix(e.owner) != nil || e.number > 0 && p.ledger.vni(e.owner) != nil
 }
 
 // strays lists what routers carry and the ledger does not have for their owner.
@@ -42,6 +52,7 @@ func (p *Planner) strays() *poolEntries {
 			found.list = append(found.list, e)
 		}
 	}
+	p.rangeStrays(add)
 	for _, n := range p.routers.sorted {
 		p.carriedBy(n, add)
 	}
@@ -50,6 +61,7 @@ func (p *Planner) strays() *poolEntries {
 			p.carriedOf(n, add)
 		}
 	}
+	p.heldStrays(add)
 	return found
 }
 
@@ -96,19 +108,19 @@ func (p *Planner) carriedOf(n *subnetNode, add func(*entry)) {
 	}
 }
 
-// poolOf finds the pool that a value is from; empty when no accepted pool has it.
-func (p *Planner) poolOf(e *entry) string {
+// poolOf finds the innermost pool that a value is from; nil when no accepted pool has it.
+func (p *Planner) poolOf(e *entry) (found *poolView) {
 	for _, pool := range p.admitted.value.all {
-		if pool.refused != nil {
+		if pool.refused != nil || pool.domain != "" {
 			continue
 		}
 		in := pool.purpose == networkv1alpha1.PurposeVNI && pool.first <= e.number && e.number <= pool.last
 		if e.prefix.IsValid() {
-			in = slices.ContainsFunc(pool.ranges, func(r netip.Prefix) bool { return r.Bits() <= e.prefix.Bits() && r.Contains(e.prefix.Addr()) })
+			in = contains(pool.ranges, e.prefix)
 		}
-		if in {
-			return pool.name
+		if in && (found == nil || len(pool.inside) > len(found.inside)) {
+			found = pool.poolView
 		}
 	}
-	return ""
+	return found
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 )
 
@@ -70,6 +71,7 @@ func (p *Planner) deletions() []Deletion {
 		left[n.vpcKey] = append(left[n.vpcKey], leftover{cluster: n.cluster, because: because})
 	}
 	for _, v := range p.vpcs.sorted {
+		left[v.key] = p.withHeld(v, left[v.key])
 		over := &noLeftovers
 		if list := left[v.key]; len(list) > 0 {
 			over = &leftovers{list: list}
@@ -84,6 +86,19 @@ func (p *Planner) deletions() []Deletion {
 	}
 	slices.SortFunc(all, func(a, b Deletion) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Key, b.Key)) })
 	return all
+}
+
+// withHeld adds the clusters that a Vpc under deletion waits for without a router.
+func (p *Planner) withHeld(v *vpcNode, left []leftover) []leftover {
+	if !v.view.value.deleting {
+		return left
+	}
+	for _, cluster := range p.awaits(v.view.value.uid) {
+		if !slices.ContainsFunc(left, func(l leftover) bool { return l.cluster == cluster }) {
+			left = append(left, leftover{cluster: cluster, because: becauseHeld(cluster)})
+		}
+	}
+	return left
 }
 
 // departed says why a cluster's InterconnectGateway must go. Those of clusters that leave and may come back stay: they are what the hub
@@ -113,7 +128,7 @@ func (p *Planner) routersOf(vpc Key) []*routerNode {
 func (p *Planner) forgotten() []ObjectRef {
 	var all []ObjectRef
 	for _, n := range p.vpcs.sorted {
-		if n.view.value.deleting && !p.realizes(&entry{owner: owner{uid: n.view.value.uid}, kind: "Vpc", object: n.key}) {
+		if n.view.value.deleting && !p.hasRouters(n.key, n.view.value.uid) && len(p.awaits(n.view.value.uid)) == 0 {
 			all = append(all, ObjectRef{Kind: "Vpc", Key: n.key})
 		}
 	}
@@ -136,6 +151,9 @@ func (n *routerNode) synced() bool { return n.realized.value.synced }
 
 // forgotSubnet is true when no router of the Vpc or of its peers has anything of a subnet.
 func (p *Planner) forgotSubnet(n *subnetNode) bool {
+	if n.vpc != nil && p.leftSomewhere(n.vpc) {
+		return false
+	}
 	for _, r := range p.routersOf(n.vpcKey) {
 		has := slices.ContainsFunc(r.obj.Spec.Subnets, func(s spokev1alpha1.RouterSubnet) bool { return s.Name == n.obj.Name })
 		if has || r.desired != nil && !r.synced() {
@@ -156,6 +174,9 @@ func (p *Planner) forgotSubnet(n *subnetNode) bool {
 // forgotPeer is true when no router of a Vpc has anything of a peer that it no longer peers with.
 func (p *Planner) forgotPeer(vpc Key, peer *vpcNode, peerKey Key) bool {
 	joined := false
+	if v := p.vpcs.byKey[vpc]; v != nil && p.leftSomewhere(v) {
+		return false
+	}
 	if v := p.vpcs.byKey[vpc]; v != nil && peer != nil {
 		joined = slices.ContainsFunc(v.pairs, func(pair pair) bool { return pair.active && pair.other == peer })
 	}
@@ -176,13 +197,14 @@ func mentions(spec *spokev1alpha1.LocalRouterSpec, vpc Key) bool {
 
 // realizes is true when some distributed router still realizes what an owner was given.
 func (p *Planner) realizes(e *entry) bool {
-	if p.lost(e) {
-		return false
-	}
 	switch e.kind {
 	case "Vpc":
-		return slices.ContainsFunc(p.routersOf(e.object), func(n *routerNode) bool { return !n.succeeds(e.uid) }) ||
-			slices.ContainsFunc(p.routers.sorted, func(n *routerNode) bool { return n.obj.Spec.VpcUID == e.uid })
+		return p.hasRouters(e.object, e.uid) || p.behind(e.object)
+	case "IPPool": // what is handed out of a pool stays in it
+		return slices.ContainsFunc(p.entriesOf(string(e.object)), func(in *entry) bool { return in.prefix.IsValid() && in.prefix.Overlaps(e.prefix) }) ||
+			slices.ContainsFunc(p.addressEntries.value.list, func(in *entry) bool { return in.object == e.object && in.prefix.Overlaps(e.prefix) })
+	case "Import":
+		return false
 	case "Subnet":
 		namespace, _, _ := strings.Cut(string(e.object), "/")
 		return slices.ContainsFunc(p.routers.sorted, func(n *routerNode) bool { return n.hasSubnet(namespace, e.value) })
@@ -190,6 +212,25 @@ func (p *Planner) realizes(e *entry) bool {
 		return slices.ContainsFunc(p.routers.sorted, func(n *routerNode) bool { return n.hasPeerLink(e.prefix) })
 	}
 	return true
+}
+
+// hasRouters is true when some router realizes a Vpc.
+func (p *Planner) hasRouters(vpc Key, uid string) bool {
+	return slices.ContainsFunc(p.routersOf(vpc), func(n *routerNode) bool { return !n.succeeds(uid) }) ||
+		slices.ContainsFunc(p.routers.sorted, func(n *routerNode) bool { return n.obj.Spec.VpcUID == uid })
+}
+
+// leftSomewhere is true when a cluster may have something of a Vpc under deletion that the hub has no router for.
+func (p *Planner) leftSomewhere(n *vpcNode) bool {
+	return n.obj.DeletionTimestamp != nil && len(p.awaits(string(n.obj.UID))) > 0
+}
+
+// entriesOf lists the stored entries of a pool.
+func (p *Planner) entriesOf(pool string) []*entry {
+	if n := p.pools.byKey[Key(pool)]; n != nil {
+		return n.entries.value.list
+	}
+	return nil
 }
 
 // succeeds is true when a router belongs to a younger Vpc of the same name, and the cluster has nothing of the former one.
@@ -232,6 +273,20 @@ func (p *Planner) alive(e *entry) bool {
 	case "VpcPeering":
 		n := p.peerings.byKey[e.object]
 		return n != nil && string(n.obj.UID) == e.uid
+	case "IPPool":
+		return p.nests(e)
+	case "Import":
+		n := p.pools.byKey[Key(e.pool)]
+		return slices.ContainsFunc(n.view.value.imports, func(im networkv1alpha1.PoolImport) bool { return im.Value == e.value && im.Holder == string(e.object) })
 	}
 	return true
+}
+
+// nests is true when a pool still wants what it has in its parent.
+func (p *Planner) nests(e *entry) bool {
+	n := p.pools.byKey[e.object]
+	if n == nil || string(n.obj.UID) != e.uid || n.view.value.parent != e.pool {
+		return false
+	}
+	return n.view.value.cut > 0 || slices.Contains(n.view.value.ranges, e.prefix)
 }

@@ -12,6 +12,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 )
 
@@ -31,12 +32,15 @@ func render(r Result) string {
 	for key, s := range inOrder(r.Pools) {
 		fmt.Fprintf(&b, "pool %s: %d of %d\n", key, s.Allocated, s.Capacity)
 		for _, a := range s.Allocations {
-			fmt.Fprintf(&b, "  %s  %s\n", a.Value, a.Owner)
+			fmt.Fprintf(&b, "  %s  %s%s\n", a.Value, a.Owner, either(a.Released, " released", ""))
 		}
 		renderConditions(&b, s.Conditions)
 	}
 	for key, s := range inOrder(r.Vpcs) {
 		fmt.Fprintf(&b, "vpc %s: vni %d\n", key, s.VNI)
+		if len(s.CIDRs) > 0 {
+			fmt.Fprintf(&b, "  %s\n", strings.Join(s.CIDRs, " "))
+		}
 		for _, c := range s.Clusters {
 			line := fmt.Sprintf("  %s: link %s", c.Name, cmp.Or(c.LinkCIDR, "none"))
 			if len(c.Subnets) > 0 {
@@ -83,6 +87,9 @@ func render(r Result) string {
 		for _, n := range o.Spec.Nodes {
 			fmt.Fprintf(&b, "  node %s %s\n", n.Node, n.Address)
 		}
+		if len(o.Spec.ReleasedVpcs) > 0 {
+			fmt.Fprintf(&b, "  asked about %s\n", strings.Join(o.Spec.ReleasedVpcs, " "))
+		}
 		for _, r := range o.Spec.Refused {
 			fmt.Fprintf(&b, "  refused %s %s, %s: %s\n", r.Node, r.Address, r.Reason, r.Message)
 		}
@@ -123,7 +130,7 @@ func renderRouter(b *strings.Builder, key Key, s *spokev1alpha1.LocalRouterSpec)
 func renderConditions(b *strings.Builder, conditions []metav1.Condition) {
 	for _, c := range conditions {
 		if c.Status == metav1.ConditionTrue {
-			fmt.Fprintf(b, "  %s\n", c.Type)
+			fmt.Fprintf(b, "  %s%s\n", c.Type, either(c.Reason == networkv1alpha1.ReasonNearlyExhausted, ", "+c.Reason+": "+c.Message, ""))
 		} else {
 			fmt.Fprintf(b, "  not %s, %s: %s\n", c.Type, c.Reason, c.Message)
 		}

@@ -15,8 +15,8 @@ import (
 func (p *Planner) report() {
 	for _, n := range p.pools.sorted {
 		pool, s := p.admitted.value.named(n.obj.Name), n.stock.value
-		room := p.room(pool)
-		n.status.get(func() *networkv1alpha1.IPPoolStatus { return poolStatus(pool, s, room) }, pool, s, room)
+		room, singles := p.room(pool), p.singles(n.key)
+		n.status.get(func() *networkv1alpha1.IPPoolStatus { return poolStatus(pool, s, singles, room) }, pool, s, singles, room)
 	}
 	for _, n := range p.vpcs.sorted {
 		a, address, t, r, left := n.admission.value, n.address.value, n.territory.value, n.realization.value, n.leftovers.value
@@ -50,13 +50,23 @@ func (n *peeringNode) report(e *encryption, scratch []any) []any {
 	return inputs
 }
 
+// singles is how many addresses of a pool are handed out singly.
+func (p *Planner) singles(pool Key) (n int64) {
+	for _, e := range p.addressEntries.value.list {
+		if e.object == pool {
+			n++
+		}
+	}
+	return n
+}
+
 // room is true when a pool has at least one more of what it hands out by default.
 func (p *Planner) room(pool *admittedPool) bool {
 	if pool.purpose == networkv1alpha1.PurposeVNI {
 		_, ok := p.ledger.numbers.Find(pool.first, pool.last)
 		return ok
 	}
-	_, ok := p.ledger.space.Find(ipam.Request{Bits: int(pool.lengths.Default), From: pool.ranges})
+	_, ok := p.ledger.find(pool.poolView, ipam.Request{Bits: int(pool.lengths.Default)})
 	return ok
 }
 

@@ -109,6 +109,10 @@ func newRouters(f *footprint, peers []peerOf, links *linkRanges, stay stayers, b
 		set.add(stay.remain(o, f, peers), before)
 		set.staying++
 	}
+	for _, o := range stay.carriers {
+		set.add(o, before)
+		set.staying++
+	}
 	return set
 }
 
@@ -234,6 +238,10 @@ func (p *Planner) makeRouters() {
 			}
 		}
 		stay := p.stayersOf(n, &inputs)
+		stay.carriers = p.carriers(n)
+		for _, c := range stay.carriers {
+			inputs = append(inputs, c.Namespace, c.Spec.LinkCIDR, c.Spec.Vpc.VNI)
+		}
 		n.routers.get(func() *routerSet { return newRouters(n.footprint.value, n.peers(), links, stay, n.routers.value) }, inputs...)
 		p.inputs = inputs
 	}

@@ -27,6 +27,9 @@ type Snapshot struct {
 	Subnets  []*networkv1alpha1.Subnet
 	Peerings []*networkv1alpha1.VpcPeering
 
+	// Addresses that were handed out singly.
+	Addresses []*networkv1alpha1.IPAddress
+
 	// What was distributed before, in the clusters' namespaces on the hub, with what the clusters have realized of it.
 	Routers  []*spokev1alpha1.LocalRouter
 	Gateways []*spokev1alpha1.InterconnectGateway

@@ -61,6 +61,9 @@ func (c *chain) accept(r *refusal) {
 // vpcStatus is the status of a Vpc.
 func vpcStatus(a *admission, address *vpcAddress, t *territory, r *realization, left *leftovers, f *footprint, e *encryption) *networkv1alpha1.VpcStatus {
 	s := &networkv1alpha1.VpcStatus{VNI: address.vni}
+	if a.usable || a.fromPool {
+		s.CIDRs = texts(a.cidrs)
+	}
 	var waiting waits
 	for _, cluster := range clustersOfVpc(a, r) {
 		c := newVpcCluster(cluster, address)
@@ -188,11 +191,10 @@ func subnetStatus(v *subnetView, verdict *subnetVerdict, r *realization) *networ
 }
 
 // poolStatus is the status of a pool.
-func poolStatus(pool *admittedPool, s *stock, room bool) *networkv1alpha1.IPPoolStatus {
-	status := &networkv1alpha1.IPPoolStatus{}
+func poolStatus(pool *admittedPool, s *stock, singles int64, room bool) *networkv1alpha1.IPPoolStatus {
+	status := &networkv1alpha1.IPPoolStatus{CIDRs: texts(pool.ranges), Allocated: s.allocated + singles}
 	for _, e := range s.list {
 		status.Allocations = append(status.Allocations, e.allocation())
-		status.Allocated += e.size()
 	}
 	unit := "/" + fmt.Sprint(pool.lengths.Default)
 	if pool.purpose == networkv1alpha1.PurposeVNI {
@@ -214,7 +216,12 @@ func poolStatus(pool *admittedPool, s *stock, room bool) *networkv1alpha1.IPPool
 	if !room {
 		exhausted = refuse(networkv1alpha1.ReasonPoolExhausted, "no %s is left: add a range, or make another IPPool of purpose %s", unit, pool.purpose)
 	}
-	c.add(networkv1alpha1.ConditionAvailable, exhausted, networkv1alpha1.ReasonAvailable, "there is room for another "+unit)
+	reason, message := networkv1alpha1.ReasonAvailable, "there is room for another "+unit
+	if status.Capacity > 0 && status.Allocated*100 >= pool.warn*status.Capacity {
+		reason = networkv1alpha1.ReasonNearlyExhausted
+		message = fmt.Sprintf("%d of %d are handed out, which is %d %% or more: add a range, or make another IPPool of purpose %s", status.Allocated, status.Capacity, pool.warn, pool.purpose)
+	}
+	c.add(networkv1alpha1.ConditionAvailable, exhausted, reason, message)
 	status.Conditions = c.conditions
 	return status
 }

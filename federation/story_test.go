@@ -35,6 +35,9 @@ var update = flag.Bool("update", false, "write what was planned into the stories
 //	kind: Delete     of, name: a person deletes this object
 //	kind: Hub        uid, epoch, restoredEpoch: which hub plans from now on, and when
 //	kind: Confirm    somebody confirms what was held back, or doubted, in the step before
+//	kind: Vanish     clusters: the LocalRouters there go at once, without their clusters' consent, as when the CRD is deleted and made again
+//	kind: Older      clusters: the agents there are older, and never say what they hold
+//	kind: Ledger     name, allocations: a pool is restored with this ledger
 func TestStories(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -137,6 +140,7 @@ type act struct {
 	UID           string                           `json:"uid"`
 	Epoch         int64                            `json:"epoch"`
 	RestoredEpoch int64                            `json:"restoredEpoch"`
+	Allocations   []networkv1alpha1.Allocation     `json:"allocations"`
 	Of            string                           `json:"of"`
 	Name          Key                              `json:"name"`
 }
@@ -168,6 +172,20 @@ func (w *world) play(t *testing.T, step []byte) {
 			w.placements[string(keyOf(&a.Metadata))] = a.Clusters
 		case "Report":
 			w.report(a)
+		case "IPAddress":
+			write(t, w, doc, new(networkv1alpha1.IPAddress))
+		case "Vanish":
+			for key, o := range inOrder(w.routers) {
+				if slices.Contains(a.Clusters, o.Namespace) {
+					delete(w.routers, key)
+				}
+			}
+		case "Older":
+			for _, cluster := range a.Clusters {
+				w.agent(cluster).older = true
+			}
+		case "Ledger":
+			change(w, w.pools, a.Name, func(o *networkv1alpha1.IPPool) { o.Status.Allocations = a.Allocations })
 		case "Realize":
 			for _, cluster := range a.Clusters {
 				w.realize(cluster)

@@ -184,7 +184,7 @@ func (v *subnetView) readExcluded(ranges []networkv1alpha1.IPRange) *refusal {
 // keepsClear holds a prefix against its Vpc's CIDRs and the link ranges.
 func keepsClear(field string, p netip.Prefix, a *admission, links *linkRanges) *refusal {
 	if len(a.cidrs) > 0 && !slices.ContainsFunc(a.cidrs, func(c netip.Prefix) bool { return c.Bits() <= p.Bits() && c.Contains(p.Addr()) }) {
-		return refuse(networkv1alpha1.ReasonOutsideVpc, "%s %s is outside spec.cidrs %s of Vpc %s: choose a CIDR inside, or widen the Vpc", field, p, strings.Join(texts(a.cidrs), ", "), a.key())
+		return refuse(networkv1alpha1.ReasonOutsideVpc, "%s %s is outside %s %s of Vpc %s: choose a CIDR inside, or widen the Vpc", field, p, a.field, strings.Join(texts(a.cidrs), ", "), a.key())
 	}
 	if q, holder, found := links.overlap(p); found {
 		return refuse(networkv1alpha1.ReasonOverlappingCIDRs, "%s %s overlaps %s of %s: choose another CIDR", field, p, q, holder)

@@ -31,6 +31,8 @@ type world struct {
 	hub        Hub
 	brake      Brake
 	last       Result
+	addresses  map[Key]*networkv1alpha1.IPAddress
+	agents     map[string]*agent
 	version    int
 	clock      int64
 }
@@ -41,6 +43,7 @@ func newWorld() *world {
 		pools: map[Key]*networkv1alpha1.IPPool{}, vpcs: map[Key]*networkv1alpha1.Vpc{},
 		subnets: map[Key]*networkv1alpha1.Subnet{}, peerings: map[Key]*networkv1alpha1.VpcPeering{},
 		routers: map[Key]*spokev1alpha1.LocalRouter{}, gateways: map[Key]*spokev1alpha1.InterconnectGateway{},
+		addresses: map[Key]*networkv1alpha1.IPAddress{}, agents: map[string]*agent{},
 	}
 }
 
@@ -52,6 +55,7 @@ func (w *world) snapshot() Snapshot {
 		Pools: slices.Collect(maps.Values(w.pools)), Vpcs: slices.Collect(maps.Values(w.vpcs)),
 		Subnets: slices.Collect(maps.Values(w.subnets)), Peerings: slices.Collect(maps.Values(w.peerings)),
 		Routers: slices.Collect(maps.Values(w.routers)), Gateways: slices.Collect(maps.Values(w.gateways)),
+		Addresses: slices.Collect(maps.Values(w.addresses)),
 	}
 }
 
@@ -87,6 +91,7 @@ func (w *world) write(o metav1.Object) {
 		if known {
 			o.ObjectMeta, o.Status = old.ObjectMeta, old.Status
 		}
+		o.Finalizers = []string{networkv1alpha1.Finalizer}
 		w.stamp(o, known, true)
 		w.vpcs[key] = o
 	case *networkv1alpha1.Subnet:
@@ -103,6 +108,9 @@ func (w *world) write(o metav1.Object) {
 		}
 		w.stamp(o, known, true)
 		w.peerings[key] = o
+	case *networkv1alpha1.IPAddress:
+		w.stamp(o, false, false)
+		w.addresses[key] = o
 	default:
 		panic(fmt.Sprintf("write %T", o))
 	}
@@ -120,6 +128,9 @@ func (w *world) delete(kind string, key Key) bool {
 		return change(w, w.peerings, key, func(o *networkv1alpha1.VpcPeering) { o.DeletionTimestamp = &now })
 	case "IPPool":
 		delete(w.pools, key)
+		return true
+	case "IPAddress":
+		delete(w.addresses, key)
 		return true
 	case "Cluster":
 		delete(w.clusters, string(key))
@@ -211,6 +222,7 @@ func (w *world) remove(r Result) {
 		if cluster, _, _ := strings.Cut(string(d.Key), "/"); w.clusters[cluster].Gone || w.clusters[cluster].Left { // nobody else would
 			delete(w.routers, d.Key)
 			delete(w.gateways, d.Key)
+			delete(w.agents, cluster)
 		}
 	}
 	for _, o := range r.Released {
@@ -227,10 +239,13 @@ func (w *world) remove(r Result) {
 
 // realize lets a cluster do all that it was told. Its probes are answered as they would be if the network worked.
 func (w *world) realize(cluster string) {
+	a := w.agent(cluster)
+	a.sync(w)
 	for key, o := range inOrder(w.routers) {
-		if o.Namespace == cluster && o.DeletionTimestamp != nil {
+		if o.Namespace == cluster && a.apply(w, o) && o.DeletionTimestamp != nil {
 			delete(w.routers, key)
-		} else if o.Namespace == cluster {
+			delete(a.seen, key)
+		} else if o.Namespace == cluster && o.DeletionTimestamp == nil && a.copies[key].VpcUID == o.Spec.VpcUID {
 			change(w, w.routers, key, func(o *spokev1alpha1.LocalRouter) {
 				o.Status.ObservedGeneration = o.Generation
 				o.Status.Conditions = []metav1.Condition{{Type: spokev1alpha1.ConditionProgrammed, Status: metav1.ConditionTrue, Reason: "Programmed", ObservedGeneration: o.Generation}}
@@ -242,6 +257,7 @@ func (w *world) realize(cluster string) {
 			change(w, w.routers, key, w.probeAll)
 		}
 	}
+	a.say(w)
 	for key, o := range w.gateways {
 		switch {
 		case o.Namespace == cluster && o.DeletionTimestamp != nil:

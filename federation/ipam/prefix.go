@@ -62,6 +62,11 @@ func Last(p netip.Prefix) netip.Addr {
 	return toAddr(toUint(p.Addr()) + uint32(Size(p)-1))
 }
 
+// Between is the fewest prefixes that together are the addresses from first to last.
+func Between(first, last netip.Addr) []netip.Prefix {
+	return Cover(toUint(first), toUint(last))
+}
+
 // Size is how many addresses a prefix has.
 func Size(p netip.Prefix) int64 {
 	return int64(1) << (32 - p.Bits())

@@ -49,9 +49,39 @@ func (s *Space) Reserve(p netip.Prefix) {
 	s.change(0, 0, toUint(p.Addr()), p.Bits(), 1)
 }
 
-// Release gives back one reservation of exactly this prefix; without one it does nothing.
-func (s *Space) Release(p netip.Prefix) {
+// Release gives back one reservation of exactly this prefix; without one it does nothing and returns false.
+func (s *Space) Release(p netip.Prefix) bool {
+	i, found := s.at(p)
+	if !found || s.nodes[i].taken == 0 {
+		return false
+	}
 	s.change(0, 0, toUint(p.Addr()), p.Bits(), -1)
+	return true
+}
+
+// Inside calls do as if the blocks were not taken themselves: what lies in them is looked for, and not what they lie in.
+func (s *Space) Inside(blocks []netip.Prefix, do func()) {
+	var lifted []netip.Prefix
+	for _, b := range blocks {
+		if s.Release(b) {
+			lifted = append(lifted, b)
+		}
+	}
+	do()
+	for _, b := range lifted {
+		s.Reserve(b)
+	}
+}
+
+// at finds the node of exactly this prefix.
+func (s *Space) at(p netip.Prefix) (i int32, found bool) {
+	addr := toUint(p.Addr())
+	for depth := range p.Bits() {
+		if i = s.nodes[i].child[addr>>(31-depth)&1]; i == 0 {
+			return 0, false
+		}
+	}
+	return i, true
 }
 
 // Find looks for the first free prefix that meets the request, and takes nothing.

@@ -16,7 +16,7 @@ const (
 	// ConditionEncrypted (Vpc, VpcPeering): between all clusters that must encrypt, the gateways can. It is there only when
 	// a cluster concerned wants encryption. While it is False nothing is sent between the clusters that the message names.
 	ConditionEncrypted = "Encrypted"
-	// ConditionAvailable (IPPool): there is room left.
+	// ConditionAvailable (IPPool): there is room left. Its reason NearlyExhausted warns before there is none.
 	ConditionAvailable = "Available"
 	// ConditionFrozen (Fleet): the hub holds something back until somebody confirms it. It is the one condition that is False when all is well.
 	ConditionFrozen = "Frozen"
@@ -56,6 +56,12 @@ const (
 	ReasonPoolNotFound = "PoolNotFound"
 	// ReasonPoolExhausted: the pool has no room for what is asked.
 	ReasonPoolExhausted = "PoolExhausted"
+	// ReasonNearlyExhausted: the pool has room, and less than spec.warnPercent leaves.
+	ReasonNearlyExhausted = "NearlyExhausted"
+	// ReasonOutsidePool: a range or an address lies outside of its pool; the message names both.
+	ReasonOutsidePool = "OutsidePool"
+	// ReasonInUse: what is asked for, or was taken out of a pool, is somebody else's; the message names the holder.
+	ReasonInUse = "InUse"
 	// ReasonAllocated: all addresses are in a ledger.
 	ReasonAllocated = "Allocated"
 	// ReasonProgrammed: every cluster has realized it.

@@ -20,6 +20,8 @@ func AddToScheme(s *runtime.Scheme) error {
 		&Subnet{}, &SubnetList{},
 		&VpcPeering{}, &VpcPeeringList{},
 		&Fleet{}, &FleetList{},
+		&IPAddress{}, &IPAddressList{},
+		&ElasticIP{}, &ElasticIPList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil

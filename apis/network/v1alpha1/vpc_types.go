@@ -45,6 +45,9 @@ const (
 )
 
 // VpcSpec is an isolated address space over one or more clusters.
+//
+// +kubebuilder:validation:XValidation:rule="!(has(self.cidr) && has(self.cidrs))",message="set spec.cidr or spec.cidrs, not both"
+// +kubebuilder:validation:XValidation:rule="has(self.cidr) == has(oldSelf.cidr) && (!has(self.cidr) || self.cidr == oldSelf.cidr)",message="spec.cidr can't be changed: make another Vpc"
 type VpcSpec struct {
 	// Clusters that the Vpc lives in.
 	Clusters ClusterSelection `json:"clusters"`
@@ -56,6 +59,10 @@ type VpcSpec struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	CIDRs []CIDR `json:"cidrs,omitempty"`
+
+	// CIDR takes the Vpc's range from a pool instead: status.cidrs has it. Subnets that ask the same pool get theirs inside it. It can't be changed.
+	// +optional
+	CIDR *VpcCIDR `json:"cidr,omitempty"`
 
 	// Namespaces whose pods join the Vpc's default Subnet without an annotation, in every cluster of the Vpc.
 	// The Vpc's own namespace may be named freely; another one must consent with the annotation tombolo.io/vpc.
@@ -73,11 +80,28 @@ type VpcSpec struct {
 	PeeringDecisions []PeeringDecision `json:"peeringDecisions,omitempty"`
 }
 
+// VpcCIDR asks an IPPool for the range of a Vpc.
+type VpcCIDR struct {
+	// FromPool is the name of an IPPool of purpose Vpc.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	FromPool string `json:"fromPool"`
+	// PrefixLength of the range in bits. Unset: the pool's default.
+	// +optional
+	// +kubebuilder:validation:Minimum=8
+	// +kubebuilder:validation:Maximum=29
+	PrefixLength int32 `json:"prefixLength,omitempty"`
+}
+
 // VpcStatus is what the hub has decided and the clusters have realized.
 type VpcStatus struct {
 	// VNI of the Vpc: packets for it carry this VXLAN network identifier between clusters.
 	// +optional
 	VNI int32 `json:"vni,omitempty"`
+	// CIDRs of the Vpc: those of the spec, or what spec.cidr got from its pool.
+	// +optional
+	// +listType=set
+	CIDRs []string `json:"cidrs,omitempty"`
 	// Clusters of the Vpc and how far each has come.
 	// +optional
 	// +listType=map
@@ -115,6 +139,7 @@ type VpcCluster struct {
 // +kubebuilder:resource:categories=tombolo
 // +kubebuilder:printcolumn:name="VNI",type=integer,JSONPath=`.status.vni`
 // +kubebuilder:printcolumn:name="Clusters",type=string,JSONPath=`.spec.clusters.names`
+// +kubebuilder:printcolumn:name="CIDRs",type=string,priority=1,JSONPath=`.status.cidrs`
 // +kubebuilder:printcolumn:name="Accepted",type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].status`
 // +kubebuilder:printcolumn:name="Programmed",type=string,JSONPath=`.status.conditions[?(@.type=="Programmed")].status`
 // +kubebuilder:printcolumn:name="Realized",type=string,priority=1,JSONPath=`.status.clusters`

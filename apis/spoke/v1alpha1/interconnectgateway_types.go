@@ -89,6 +89,12 @@ type InterconnectGatewaySpec struct {
 	// +listMapKey=node
 	// +kubebuilder:validation:MaxItems=1024
 	Nodes []ClusterNode `json:"nodes,omitempty"`
+	// ReleasedVpcs are the UIDs of Vpcs whose addresses in this cluster wait for it: the hub has no LocalRouter of them any more. The cluster makes no
+	// copy of them, and status.holds says whether one is left.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=1024
+	ReleasedVpcs []string `json:"releasedVpcs,omitempty"`
 	// Refused is what the cluster reports and the hub has not approved, and why. Of more than 16 the first are told.
 	// +optional
 	// +listType=atomic
@@ -109,6 +115,24 @@ type HubIdentity struct {
 	// later replaces copies of earlier epochs whatever their generation.
 	// +optional
 	RestoredEpoch int64 `json:"restoredEpoch,omitempty"`
+}
+
+// MaxReleased is how many Vpcs a cluster is asked about at a time; the others wait for their turn.
+const MaxReleased = 1024
+
+// MaxHolds is how many Vpcs a cluster can say that it holds. One that has more says nothing, and nothing that it was given is free.
+const MaxHolds = 4096
+
+// Hold is what a cluster has of a Vpc, whatever the hub says.
+type Hold struct {
+	// VpcUID is the UID of the Vpc.
+	// +kubebuilder:validation:MaxLength=64
+	VpcUID string `json:"vpcUID"`
+	// VNI of the Vpc.
+	VNI int32 `json:"vni"`
+	// LinkCIDR of the Vpc in this cluster.
+	// +kubebuilder:validation:MaxLength=43
+	LinkCIDR string `json:"linkCIDR"`
 }
 
 // RefusedReport is an endpoint, node or key that the hub has not approved.
@@ -214,6 +238,15 @@ type InterconnectGatewayStatus struct {
 	// +kubebuilder:validation:MaxItems=4096
 	// +kubebuilder:validation:items:MaxLength=64
 	ReservedCIDRs []string `json:"reservedCIDRs,omitempty"`
+	// Holds is what the cluster has copies of, in order of UID; no list at all when it has never said, or has more than 4096. What is in it is kept from
+	// everybody else.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=4096
+	Holds *[]Hold `json:"holds,omitempty"`
+	// HoldsGeneration is the generation of the hub's object that the cluster had seen when it looked what it holds.
+	// +optional
+	HoldsGeneration int64 `json:"holdsGeneration,omitempty"`
 	// Gateways are the nodes that are labelled as gateways, and what each of them can and can't do.
 	// +optional
 	// +listType=map

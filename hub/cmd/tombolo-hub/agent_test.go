@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -66,7 +67,7 @@ func (a *agent) realize(ctx context.Context) error {
 	}
 	for i := range gateways.Items {
 		g := &gateways.Items[i]
-		errs = append(errs, a.answer(ctx, g, g.Status.ObservedGeneration, func() {
+		errs = append(errs, a.hold(ctx, g, routers.Items), a.answer(ctx, g, g.Status.ObservedGeneration, func() {
 			g.Status.ObservedGeneration = g.Generation
 			g.Status.Endpoints = []spokev1alpha1.ReportedEndpoint{{Node: "gw", Address: "192.0.2.1"}}
 			programmed(&g.Status.Conditions, g.Generation)
@@ -86,6 +87,20 @@ func (a *agent) answer(ctx context.Context, object client.Object, observed int64
 	}
 	realize()
 	return a.client.Status().Patch(ctx, object, client.MergeFrom(old))
+}
+
+// hold tells what the cluster has, in answer to the newest question.
+func (a *agent) hold(ctx context.Context, g *spokev1alpha1.InterconnectGateway, routers []spokev1alpha1.LocalRouter) error {
+	holds := []spokev1alpha1.Hold{}
+	for i := range routers {
+		holds = append(holds, spokev1alpha1.Hold{VpcUID: routers[i].Spec.VpcUID, VNI: routers[i].Spec.Vpc.VNI, LinkCIDR: routers[i].Spec.LinkCIDR})
+	}
+	if g.DeletionTimestamp != nil || g.Status.Holds != nil && slices.Equal(*g.Status.Holds, holds) && g.Status.HoldsGeneration == g.Generation {
+		return nil
+	}
+	old := g.DeepCopy()
+	g.Status.Holds, g.Status.HoldsGeneration = &holds, g.Generation
+	return a.client.Status().Patch(ctx, g, client.MergeFrom(old))
 }
 
 func (a *agent) router(r *spokev1alpha1.LocalRouter) {

@@ -13,6 +13,7 @@ import (
 	"github.com/tombolo-io/tombolo/hub/internal/cli/confirm"
 	"github.com/tombolo-io/tombolo/hub/internal/cli/diagnose"
 	"github.com/tombolo-io/tombolo/hub/internal/cli/gather"
+	"github.com/tombolo-io/tombolo/hub/internal/cli/ipam"
 	"github.com/tombolo-io/tombolo/hub/internal/cli/join"
 	"github.com/tombolo-io/tombolo/hub/internal/cli/leave"
 	"github.com/tombolo-io/tombolo/hub/internal/cli/status"
@@ -44,6 +45,7 @@ func Command(streams genericiooptions.IOStreams) *cobra.Command {
 	root.AddCommand(
 		status.Command(streams, flags),
 		join.Command(streams, flags),
+		ipam.Command(streams, flags),
 		diagnose.Command(streams, flags),
 		leave.Command(streams, flags, clusterNames(flags)),
 		confirm.Command(streams, flags),

@@ -9,6 +9,7 @@ import (
 
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
+	"github.com/tombolo-io/tombolo/hub/internal/controllers/address"
 	"github.com/tombolo-io/tombolo/hub/internal/controllers/heartbeat"
 	"github.com/tombolo-io/tombolo/hub/internal/controllers/join"
 	"github.com/tombolo-io/tombolo/hub/internal/controllers/membership"
@@ -28,6 +29,7 @@ var All = []Controller{
 	{"membership", membership.Add}, // what the agent of each cluster may read and write; what clusters leave behind
 	{"join", join.Add},             // certificates for agents of clusters without OCM's agents
 	{"heartbeat", heartbeat.Add},   // which agents are silent
+	{"address", address.Add},       // ElasticIP → IPAddress
 }
 
 // Add registers all of them.

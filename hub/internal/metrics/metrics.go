@@ -36,6 +36,21 @@ var (
 		Name: "tombolo_hub_frozen",
 		Help: "1 while the hub holds removals back (MassRemoval), or everything (WentBack, ForeignHub), until somebody confirms; by reason.",
 	}, []string{"reason"})
+	// PoolCapacity, PoolAllocated and PoolReleased are what each IPPool has, has handed out, and keeps in quarantine.
+	PoolCapacity = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "tombolo_hub_pool_capacity",
+		Help: "Addresses, or VNIs, of an IPPool.",
+	}, []string{"pool", "purpose"})
+	// PoolAllocated includes what is in quarantine.
+	PoolAllocated = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "tombolo_hub_pool_allocated",
+		Help: "Addresses, or VNIs, of an IPPool that are handed out, those in quarantine included.",
+	}, []string{"pool", "purpose"})
+	// PoolReleased counts entries, not addresses.
+	PoolReleased = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "tombolo_hub_pool_released",
+		Help: "Entries of an IPPool whose owner is gone, and that wait for clusters to let go.",
+	}, []string{"pool", "purpose"})
 	// JoinRequests counts the answers to agents that ask for a certificate.
 	JoinRequests = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tombolo_hub_join_requests_total",
@@ -49,5 +64,5 @@ var (
 )
 
 func init() {
-	crmetrics.Registry.MustRegister(PlanSeconds, Plans, Writes, Objects, Frozen, JoinRequests, AgentAlive)
+	crmetrics.Registry.MustRegister(PlanSeconds, Plans, Writes, Objects, PoolCapacity, PoolAllocated, PoolReleased, Frozen, JoinRequests, AgentAlive)
 }

@@ -137,6 +137,9 @@ func (k *kind) fresh() string {
 	if k.plural == "customresourcedefinitions" {
 		return "news.example.com"
 	}
+	if k.plural == "ipaddresses" { // the name is the address
+		return "new.203-0-113-7"
+	}
 	return "new"
 }
 

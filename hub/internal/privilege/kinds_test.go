@@ -79,6 +79,9 @@ var kinds = byPlural(
 		spec: field{"spec.default", true}, status: field{"status.clusters", []any{map[string]any{"name": "east", "cidr": "10.0.0.0/24", "gateway": "10.0.0.1"}}}},
 	&kind{plural: "vpcpeerings", apiVersion: "network.tombolo.io/v1alpha1", name: "VpcPeering", body: "spec: {vpc: a, peerVpc: {name: b}}",
 		status: field{"status.state", "Active"}},
+	&kind{plural: "ipaddresses", apiVersion: "network.tombolo.io/v1alpha1", name: "IPAddress", cluster: true,
+		body: "spec: {address: 203.0.113.7, pool: public, owner: {kind: ElasticIP, namespace: shop, name: web, uid: u}}", names: []string{"one.203-0-113-7", "two.203-0-113-7"}},
+	&kind{plural: "elasticips", apiVersion: "network.tombolo.io/v1alpha1", name: "ElasticIP", body: "spec: {pool: public}", status: field{"status.address", "203.0.113.7"}},
 	&kind{plural: "interconnectgateways", apiVersion: "spoke.tombolo.io/v1alpha1", name: "InterconnectGateway", body: "spec: {cluster: east, encapsulation: VXLAN, port: 4789}",
 		spec: field{"spec.port", int64(4790)}, status: field{"status.endpoints", []any{map[string]any{"node": "n", "address": "192.0.2.66"}}}, names: []string{"(place)", "west"}},
 	&kind{plural: "localrouters", apiVersion: "spoke.tombolo.io/v1alpha1", name: "LocalRouter", body: "spec: {vpc: {namespace: shop, name: a, vni: 4097}, vpcUID: u, linkCIDR: 100.64.0.0/29}",
@@ -200,7 +203,7 @@ func TestEveryKindHasRows(t *testing.T) {
 				t.Errorf("%s has a subresource scale: the matrix takes it for one that nobody serves", d.Name)
 			}
 		}
-		if k.status.path == "" {
+		if k.status.path == "" && d.Spec.Versions[0].Subresources != nil {
 			t.Errorf("%s has no field of its status in kinds_test.go", d.Name)
 		}
 	}

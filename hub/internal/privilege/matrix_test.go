@@ -92,7 +92,7 @@ func outcome(ctx context.Context, as dynamic.Interface, c cell, now *unstructure
 
 // unserved is true for what no API server of a custom resource does.
 func (c cell) unserved() bool {
-	return c.sub == "scale" || c.sub == "finalizers" || c.verb == "patch strategic"
+	return c.sub == "status" && c.kind.ours() && c.kind.status.path == "" || c.sub == "scale" || c.sub == "finalizers" || c.verb == "patch strategic"
 }
 
 func objectKey(c cell) string { return c.kind.plural + " " + c.place + "/" + c.name }

@@ -149,7 +149,8 @@ func (r *Reader) readWritten(ctx context.Context, state *State) error {
 		subnets  networkv1alpha1.SubnetList
 		peerings networkv1alpha1.VpcPeeringList
 	)
-	for _, list := range []client.ObjectList{&fleets, &pools, &vpcs, &subnets, &peerings} {
+	var addresses networkv1alpha1.IPAddressList
+	for _, list := range []client.ObjectList{&fleets, &pools, &vpcs, &subnets, &peerings, &addresses} {
 		if err := r.list(ctx, list); err != nil {
 			return err
 		}
@@ -170,6 +171,7 @@ func (r *Reader) readWritten(ctx context.Context, state *State) error {
 	state.Subnets = byKey(state.Snapshot.Subnets)
 	state.Snapshot.Peerings = pointers(peerings.Items)
 	state.Peerings = byKey(state.Snapshot.Peerings)
+	state.Snapshot.Addresses = pointers(addresses.Items)
 	return nil
 }
 

@@ -32,6 +32,7 @@ type gateways struct {
 	reserved []string
 	herald   *herald.Herald
 	leave    *leave.Reader
+	keeper   *keeper
 }
 
 // Reconcile copies one InterconnectGateway down, or takes its copy away; of the own one it also reports the status.
@@ -72,7 +73,7 @@ func (g *gateways) Reconcile(ctx context.Context, request reconcile.Request) (re
 	case foreign:
 		return reconcile.Result{}, g.refuse(ctx, hub, copy)
 	case keep, older:
-		return reconcile.Result{}, g.report(ctx, hub, copy, v, leaving)
+		return g.report(ctx, hub, copy, v, leaving)
 	default:
 		return reconcile.Result{}, g.apply(ctx, v, wanted)
 	}
@@ -151,29 +152,29 @@ func (g *gateways) note(ctx context.Context, copy *spokev1alpha1.InterconnectGat
 }
 
 // report writes what the cluster has, when it is something new.
-func (g *gateways) report(ctx context.Context, hub, copy *spokev1alpha1.InterconnectGateway, v verdict, leaving leave.State) error {
+func (g *gateways) report(ctx context.Context, hub, copy *spokev1alpha1.InterconnectGateway, v verdict, leaving leave.State) (reconcile.Result, error) {
 	var nodes corev1.NodeList
 	if err := g.spoke.List(ctx, &nodes); err != nil {
-		return fmt.Errorf("list Nodes: %w", err)
+		return reconcile.Result{}, fmt.Errorf("list Nodes: %w", err)
 	}
 	var routers spokev1alpha1.LocalRouterList
 	if err := g.spoke.List(ctx, &routers, client.InNamespace(local.Namespace)); err != nil {
-		return fmt.Errorf("list LocalRouters: %w", err)
+		return reconcile.Result{}, fmt.Errorf("list LocalRouters: %w", err)
 	}
 	var copies spokev1alpha1.InterconnectGatewayList
 	if err := g.spoke.List(ctx, &copies, client.InNamespace(local.Namespace)); err != nil {
-		return fmt.Errorf("list InterconnectGateways: %w", err)
+		return reconcile.Result{}, fmt.Errorf("list InterconnectGateways: %w", err)
 	}
 	var said spokev1alpha1.LocalRouterList
 	if err := g.hub.List(ctx, &said, client.InNamespace(g.cluster)); err != nil {
-		return fmt.Errorf("list LocalRouters of the hub: %w", err)
+		return reconcile.Result{}, fmt.Errorf("list LocalRouters of the hub: %w", err)
 	}
 	if err := g.prune(ctx, copy, nodes.Items); err != nil {
-		return err
+		return reconcile.Result{}, err
 	}
 	trusted := hubTrusted(hub, copy, v, said.Items)
 	if err := g.note(ctx, copy, trusted); err != nil {
-		return err
+		return reconcile.Result{}, err
 	}
 	sayTrust(ctx, g.herald, trusted)
 	before := hub.DeepCopy()
@@ -185,16 +186,24 @@ func (g *gateways) report(ctx context.Context, hub, copy *spokev1alpha1.Intercon
 	meta.SetStatusCondition(&hub.Status.Conditions, supported)
 	tellVersion(ctx, g.herald, supported)
 	sayLeaving(&hub.Status.Conditions, hub.Generation, leaving)
+	var result reconcile.Result
+	again, err := g.keeper.tell(ctx, hub, routers.Items)
+	if err != nil {
+		return result, err
+	}
+	if again {
+		result.RequeueAfter = answerRetry
+	}
 	hub.Status.Bound()
 	if equality.Semantic.DeepEqual(before.Status, hub.Status) {
-		return nil
+		return result, nil
 	}
 	// The hub writes a condition of its own into the same list, so the version that was read counts. A newer one comes by itself.
-	err := g.hub.Status().Patch(ctx, hub, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+	err = g.hub.Status().Patch(ctx, hub, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
 	if client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) {
-		return fmt.Errorf("report status of InterconnectGateway %s to the hub: %w", hub.Name, err)
+		return result, fmt.Errorf("report status of InterconnectGateway %s to the hub: %w", hub.Name, err)
 	}
-	return nil
+	return result, nil
 }
 
 // prune takes out of the copy what nodes said that are none any more: they may have gone without taking it back.

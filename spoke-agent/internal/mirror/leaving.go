@@ -48,6 +48,7 @@ func (g *gateways) depart(ctx context.Context, hub *spokev1alpha1.InterconnectGa
 	sayLeaving(&hub.Status.Conditions, hub.Generation, s)
 	if s.Cluster { // there is nobody any more who would take what is sent here
 		hub.Status.Endpoints, hub.Status.Nodes, hub.Status.Gateways, hub.Status.Tunnels = nil, nil, nil, nil
+		hub.Status.Holds = &[]spokev1alpha1.Hold{}
 	}
 	if !equality.Semantic.DeepEqual(before.Status, hub.Status) {
 		if err := g.hub.Status().Patch(ctx, hub, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {

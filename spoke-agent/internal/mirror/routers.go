@@ -28,6 +28,7 @@ type routers struct {
 	copier
 	cluster string
 	leave   *leave.Reader
+	keeper  *keeper
 }
 
 // Reconcile copies one LocalRouter down, or takes its copy away, and reports its status up.
@@ -86,6 +87,8 @@ func (r *routers) act(ctx context.Context, hub, copy, wanted *spokev1alpha1.Loca
 			return reconcile.Result{}, err
 		}
 		return reconcile.Result{}, r.report(ctx, hub, routerStatus(hub, copy, nodes))
+	case create:
+		return reconcile.Result{}, r.keeper.unlessReleased(ctx, hub.Spec.VpcUID, func() error { return r.apply(ctx, v, wanted) })
 	default:
 		err := r.apply(ctx, v, wanted)
 		if apierrors.IsInvalid(err) || apierrors.IsRequestEntityTooLargeError(err) {

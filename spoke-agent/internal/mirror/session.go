@@ -42,8 +42,9 @@ func (m *Mirror) run(ctx context.Context, hub cluster.Cluster, conn *connection)
 	}
 	name := &claim{hub: hub.GetClient(), cluster: m.Cluster, id: id, herald: m.Herald}
 	c := copier{hub: hub.GetClient(), spoke: m.Spoke.GetClient(), live: m.Spoke.GetAPIReader(), hubLive: hub.GetAPIReader(), joined: joined}
-	routers := &routers{copier: c, cluster: m.Cluster, leave: m.Leave}
-	gateways := &gateways{copier: c, cluster: m.Cluster, id: id, reserved: m.ReservedCIDRs, herald: m.Herald, leave: m.Leave}
+	keeper := &keeper{copier: c, cluster: m.Cluster}
+	routers := &routers{copier: c, cluster: m.Cluster, leave: m.Leave, keeper: keeper}
+	gateways := &gateways{copier: c, cluster: m.Cluster, id: id, reserved: m.ReservedCIDRs, herald: m.Herald, leave: m.Leave, keeper: keeper}
 	allHubRouters := everything(hub.GetClient(), func() client.ObjectList { return &spokev1alpha1.LocalRouterList{} }, client.InNamespace(m.Cluster))
 	allHubGateways := everything(hub.GetClient(), func() client.ObjectList { return &spokev1alpha1.InterconnectGatewayList{} })
 

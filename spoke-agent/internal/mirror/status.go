@@ -145,6 +145,7 @@ func gatewayStatus(hub, copy *spokev1alpha1.InterconnectGateway, nodes []corev1.
 		ReservedCIDRs:      reportReserved(nodes, reserved),
 		Gateways:           saidBy(labelled, copy.Status.Gateways, nodeOf),
 		Tunnels:            saidBy(approved(hub), copy.Status.Tunnels, func(t spokev1alpha1.Tunnel) string { return t.Node }),
+		HoldsGeneration:    hub.Status.HoldsGeneration,
 		Conditions:         slices.Clone(hub.Status.Conditions),
 	}
 	programmed := metav1.Condition{Type: spokev1alpha1.ConditionProgrammed, Status: metav1.ConditionTrue, ObservedGeneration: hub.Generation, Reason: spokev1alpha1.ReasonProgrammed}

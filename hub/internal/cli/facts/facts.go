@@ -71,10 +71,12 @@ type Facts struct {
 	// Fleets is the hub's own Fleet.
 	Fleets []networkv1alpha1.Fleet
 	// What people write on the hub.
-	Pools    []networkv1alpha1.IPPool
-	Vpcs     []networkv1alpha1.Vpc
-	Subnets  []networkv1alpha1.Subnet
-	Peerings []networkv1alpha1.VpcPeering
+	Pools []networkv1alpha1.IPPool
+	// Addresses that are handed out singly.
+	Addresses []networkv1alpha1.IPAddress
+	Vpcs      []networkv1alpha1.Vpc
+	Subnets   []networkv1alpha1.Subnet
+	Peerings  []networkv1alpha1.VpcPeering
 
 	// What the hub tells clusters (on the hub), or the copies of it (in a cluster).
 	Routers  []spokev1alpha1.LocalRouter

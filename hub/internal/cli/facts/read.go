@@ -138,6 +138,7 @@ func (r *reading) hub(ctx context.Context) {
 	together(
 		func() { list(ctx, r, "fleets", &networkv1alpha1.FleetList{}, &f.Fleets) },
 		func() { list(ctx, r, "ippools", &networkv1alpha1.IPPoolList{}, &f.Pools) },
+		func() { list(ctx, r, "ipaddresses", &networkv1alpha1.IPAddressList{}, &f.Addresses) },
 		func() { list(ctx, r, "vpcs", &networkv1alpha1.VpcList{}, &f.Vpcs) },
 		func() { list(ctx, r, "subnets", &networkv1alpha1.SubnetList{}, &f.Subnets) },
 		func() { list(ctx, r, "vpcpeerings", &networkv1alpha1.VpcPeeringList{}, &f.Peerings) },

@@ -62,14 +62,12 @@ func (c *Controller) release(ctx context.Context, cluster *clusterv1.ManagedClus
 		}
 		return distribute.Abandon(ctx, c.client, objects)
 	}
-	if cluster.Annotations[networkv1alpha1.AnnotationGone] == "true" {
-		held, err := c.reader.Held(ctx, cluster.Name)
-		if err != nil {
-			return err
-		}
-		if len(held) > 0 { // the next plan gives it back
-			return &stale.Error{Err: fmt.Errorf("pools still hold %s for cluster %s", strings.Join(held, ", "), cluster.Name)}
-		}
+	held, err := c.reader.Held(ctx, cluster.Name)
+	if err != nil {
+		return err
+	}
+	if len(held) > 0 { // the next plan gives it back: once the cluster is out of the fleet, nobody could say that it has let go
+		return &stale.Error{Err: fmt.Errorf("pools still hold %s for cluster %s", strings.Join(held, ", "), cluster.Name)}
 	}
 	free := cluster.DeepCopy()
 	controllerutil.RemoveFinalizer(free, networkv1alpha1.DrainFinalizer)

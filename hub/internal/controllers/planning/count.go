@@ -18,6 +18,7 @@ import (
 func count(state *snapshot.State, result *federation.Result) {
 	type label struct{ kind, state string }
 	counts := map[label]int{}
+	countPools(state, result)
 	for _, s := range result.Pools {
 		counts[label{"IPPool", met(s.Conditions, networkv1alpha1.ConditionAvailable, "Available", "Exhausted")}]++
 	}
@@ -39,6 +40,29 @@ func count(state *snapshot.State, result *federation.Result) {
 	metrics.Objects.Reset()
 	for l, n := range counts {
 		metrics.Objects.WithLabelValues(l.kind, l.state).Set(float64(n))
+	}
+}
+
+// countPools sets the gauges of what pools have and have handed out.
+func countPools(state *snapshot.State, result *federation.Result) {
+	metrics.PoolCapacity.Reset()
+	metrics.PoolAllocated.Reset()
+	metrics.PoolReleased.Reset()
+	for key, s := range result.Pools {
+		pool, found := state.Pools[key]
+		if !found {
+			continue
+		}
+		released := 0
+		for _, a := range s.Allocations {
+			if a.Released {
+				released++
+			}
+		}
+		labels := []string{string(key), string(pool.Spec.Purpose)}
+		metrics.PoolCapacity.WithLabelValues(labels...).Set(float64(s.Capacity))
+		metrics.PoolAllocated.WithLabelValues(labels...).Set(float64(s.Allocated))
+		metrics.PoolReleased.WithLabelValues(labels...).Set(float64(released))
 	}
 }
 

@@ -45,6 +45,7 @@ func sources(c cache.Cache, ledgers *ledger.Store) []source.TypedSource[Key] {
 		on(c, &networkv1alpha1.Subnet{}, asked),
 		on(c, &networkv1alpha1.VpcPeering{}, asked),
 		on(c, &networkv1alpha1.IPPool{}, func(_, pool *networkv1alpha1.IPPool) bool { return !ledgers.Wrote(pool) }),
+		on(c, &networkv1alpha1.IPAddress{}, func(_, _ *networkv1alpha1.IPAddress) bool { return false }), // its spec does not change
 		on(c, &spokev1alpha1.LocalRouter{}, changed[*spokev1alpha1.LocalRouter]),
 		on(c, &spokev1alpha1.InterconnectGateway{}, told),
 		on(c, &clusterv1.ManagedCluster{}, membership),
