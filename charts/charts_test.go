@@ -106,7 +106,7 @@ func TestCRDs(t *testing.T) {
 		reason, chart, values string
 		want                  []string
 	}{
-		"Hub":   {"the hub has all of ours", Hub, `{}`, []string{"fleets.network", "ippools.network", "subnets.network", "vpcpeerings.network", "vpcs.network", "interconnectgateways.spoke", "localrouters.spoke"}},
+		"Hub":   {"the hub has all of ours", Hub, `{}`, []string{"elasticips.network", "fleets.network", "ipaddresses.network", "ippools.network", "subnets.network", "vpcpeerings.network", "vpcs.network", "interconnectgateways.spoke", "localrouters.spoke"}},
 		"OCM":   {"and those that it reads", Hub, `{ocmCRDs: {install: true}, crds: {install: false}}`, []string{"managedclusters.cluster.", "placements.cluster.", "placementdecisions.cluster."}},
 		"Agent": {"a cluster needs the copies", SpokeAgent, `{clusterName: east}`, []string{"interconnectgateways.spoke", "localrouters.spoke"}},
 		"None":  {"somebody else does it", SpokeAgent, `{clusterName: east, crds: {install: false}}`, nil},
