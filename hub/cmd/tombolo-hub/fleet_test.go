@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -55,6 +56,7 @@ func clean(t testing.TB) {
 			&networkv1alpha1.VpcPeeringList{}, &networkv1alpha1.SubnetList{}, &networkv1alpha1.VpcList{}, &networkv1alpha1.IPPoolList{}, &networkv1alpha1.FleetList{},
 			&spokev1alpha1.LocalRouterList{}, &spokev1alpha1.InterconnectGatewayList{},
 			&clusterv1beta1.PlacementList{}, &clusterv1beta1.PlacementDecisionList{}, &clusterv1.ManagedClusterList{}, &rbacv1.RoleBindingList{}, &rbacv1.ClusterRoleBindingList{},
+			&coordinationv1.LeaseList{},
 		} {
 			n, err := removeAll(t, list)
 			if err != nil {
@@ -75,6 +77,8 @@ func removeAll(t testing.TB, list client.ObjectList) (int, error) {
 	switch list.(type) {
 	case *rbacv1.RoleBindingList, *rbacv1.ClusterRoleBindingList:
 		options = append(options, client.MatchingLabels{"app.kubernetes.io/managed-by": "tombolo-hub"})
+	case *coordinationv1.LeaseList: // the agents', which nobody collects here when their owner is gone
+		options = append(options, client.MatchingFields{"metadata.name": spokev1alpha1.LeaseName})
 	}
 	if err := admin.List(t.Context(), list, options...); err != nil {
 		return 0, err

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/netip"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -71,6 +72,7 @@ func openNode(o options.Node, log logr.Logger) node {
 			if err != nil {
 				return nil, err // not a nil *Fastpath in an interface
 			}
+			go debug.FreeOSMemory() // what it took to read, relocate and load them is of no more use
 			return programs, nil
 		}),
 		prober: probe.New(log.WithName("probe")),
