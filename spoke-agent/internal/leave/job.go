@@ -63,7 +63,8 @@ func (j *Job) Run(ctx context.Context) error {
 			v = seen
 			if v.state.Controller {
 				fmt.Fprintln(j.Out, "Nothing of Tombolo is left in this cluster.")
-				return errors.Join(j.forget(ctx), j.rest(v))
+				j.rest(v)
+				return j.forget(ctx)
 			}
 		}
 		if now := j.progress(v, err); now != said || time.Since(at) > repeat {
@@ -224,14 +225,13 @@ func (j *Job) forget(ctx context.Context) error {
 }
 
 // rest says what --force leaves behind.
-func (j *Job) rest(v view) error {
+func (j *Job) rest(v view) {
 	if !v.state.Force {
-		return nil
+		return
 	}
 	if _, notReady := v.state.Awaited(v.nodes); len(notReady) > 0 {
 		fmt.Fprintf(j.Out, "On these nodes, which are not Ready, everything is left: %s. Reboot or delete them.\n", strings.Join(notReady, ", "))
 	}
 	fmt.Fprintln(j.Out, "The hub may not know that this cluster has left: other clusters may send here for as long. When the hub does not hear of it "+
 		"by itself, on the hub: kubectl tombolo leave NAME --gone")
-	return nil
 }
