@@ -144,7 +144,7 @@ func guard(b *Brake, losses []*loss, earlier []*loss, all weight, objects int) *
 		gone = gone.plus(l.weight)
 		touched[pastKey{l.kind, l.key}] = true
 	}
-	if len(losses) == 0 || len(touched) <= freeObjects || !now.plus(gone).exceeds(percent, all.plus(gone)) {
+	if len(losses) == 0 || !now.plus(gone).counting(touched).exceeds(percent, all.plus(gone)) {
 		return nil
 	}
 	r := &Removal{
@@ -163,6 +163,23 @@ func guard(b *Brake, losses []*loss, earlier []*loss, all weight, objects int) *
 	r.Digest = digest(r.Items)
 	r.Held = !granted && r.Digest != b.Confirmed
 	return r
+}
+
+// counting leaves out what few objects have lost: many routers that lose a way each say nothing of one gateway that is replaced.
+func (w weight) counting(touched map[pastKey]bool) weight {
+	routers := 0
+	for key := range touched {
+		if key.kind == kindRouter {
+			routers++
+		}
+	}
+	if routers <= freeObjects {
+		w.routers, w.ways = 0, 0
+	}
+	if len(touched)-routers <= freeObjects {
+		w.gateways, w.endpoints = 0, 0
+	}
+	return w
 }
 
 // digest of a set of words.

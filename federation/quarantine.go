@@ -268,6 +268,9 @@ func (p *Planner) heldStrays(add func(*entry)) {
 		p.toldStrays(n, add)
 	}
 	for _, g := range p.gateways.sorted {
+		if c, _ := p.fleet.value.cluster(g.obj.Name); departed(c) != "" {
+			continue // somebody has said that it holds nothing any more
+		}
 		for _, h := range p.holds.value.byCluster[g.obj.Name] {
 			base := ""
 			if key, known := byUID[h.VpcUID]; known {

@@ -87,8 +87,7 @@ func (a *agent) watch(ctx context.Context, path string, handle func(kind string,
 			a.watching.Add(-1)
 		}
 		if err != nil && ctx.Err() == nil {
-			var gone *goneError
-			if errors.As(err, &gone) {
+			if _, gone := errors.AsType[*goneError](err); gone {
 				version = ""
 			}
 			time.Sleep(time.Duration(500+rand.IntN(1000)) * time.Millisecond)

@@ -152,7 +152,7 @@ func (b *bench) startAgents(ctx context.Context) error {
 	for _, a := range b.agents {
 		go a.run(ctx, b.directory)
 	}
-	if _, err := b.watching(ctx, setupTimeout); err != nil {
+	if err := b.watching(ctx, setupTimeout); err != nil {
 		return err
 	}
 	return each(ctx, b.spokes, func(ctx context.Context, i int) error {
@@ -161,9 +161,8 @@ func (b *bench) startAgents(ctx context.Context) error {
 }
 
 // watching waits until all agents have all that they watch.
-func (b *bench) watching(ctx context.Context, within time.Duration) (time.Duration, error) {
-	begin := time.Now()
-	err := retry(ctx, within, func() error {
+func (b *bench) watching(ctx context.Context, within time.Duration) error {
+	return retry(ctx, within, func() error {
 		for _, a := range b.agents {
 			if !a.ready() {
 				return fmt.Errorf("the agent of %s does not watch", a.cluster)
@@ -171,7 +170,6 @@ func (b *bench) watching(ctx context.Context, within time.Duration) (time.Durati
 		}
 		return nil
 	})
-	return time.Since(begin), err
 }
 
 func retry(ctx context.Context, within time.Duration, try func() error) error {

@@ -310,7 +310,7 @@ func (b *bench) restart(ctx context.Context, r *report) error {
 		}
 		landed <- err
 	}()
-	if _, err := b.watching(ctx, setupTimeout); err != nil {
+	if err := b.watching(ctx, setupTimeout); err != nil {
 		return err
 	}
 	result.AllBack = time.Since(ready).Seconds()

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -101,9 +102,7 @@ func programs(ctx context.Context, dir string) (binaries.Set, error) {
 		if err != nil {
 			return nil, err
 		}
-		for name, path := range built {
-			set[name] = path
-		}
+		maps.Copy(set, built)
 	}
 	return set, nil
 }

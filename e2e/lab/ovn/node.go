@@ -24,6 +24,8 @@ const (
 	// PhysicalBridge carries the encapsulation address on its local port:
 	// tunnels in userspace look up their route to a bridge, not to a kernel device.
 	PhysicalBridge = "br-phy"
+	// bridgeTimeout bounds the wait for its interface.
+	bridgeTimeout = 30 * time.Second
 )
 
 // NodeOptions says where a node's Open vSwitch and ovn-controller run.
@@ -119,11 +121,30 @@ func (n *NodeOVS) addBridges(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := n.bridged(ctx); err != nil {
+		return err
+	}
 	// replace and up change nothing when they are so already.
 	if _, err := netns.Exec(ctx, n.NetNS, "ip", "address", "replace", n.EncapIP.String(), "dev", PhysicalBridge); err != nil {
 		return err
 	}
 	return netns.LinkUp(n.NetNS, PhysicalBridge)
+}
+
+// bridged waits for the bridge's interface. When the database has the bridge from before, there is no change that ovs-vsctl would wait for, and
+// ovs-vswitchd may still be about to make it.
+func (n *NodeOVS) bridged(ctx context.Context) error {
+	for begin := time.Now(); ; {
+		_, err := netns.Exec(ctx, n.NetNS, "ip", "link", "show", "dev", PhysicalBridge)
+		if err == nil || time.Since(begin) > bridgeTimeout {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // startController waits for both: after a restart the chassis is there before

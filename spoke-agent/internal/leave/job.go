@@ -63,7 +63,8 @@ func (j *Job) Run(ctx context.Context) error {
 			v = seen
 			if v.state.Controller {
 				fmt.Fprintln(j.Out, "Nothing of Tombolo is left in this cluster.")
-				return errors.Join(j.forget(ctx), j.rest(v))
+				j.rest(v)
+				return j.forget(ctx)
 			}
 		}
 		if now := j.progress(v, err); now != said || time.Since(at) > repeat {
@@ -177,10 +178,12 @@ func (j *Job) late(v view, cause error) error {
 	why := ""
 	switch {
 	case !v.state.Clean && v.own != nil && len(v.own.Spec.AwaitedClusters) > 0:
-		why = fmt.Sprintf("clusters %s have not said that they have no way here any more: let their agents reach the hub, or say that they are gone "+
+		why = fmt.Sprintf("clusters %s have not said that they have no way here any more: look on the hub whether it holds that back until somebody "+
+			"confirms (kubectl tombolo status, kubectl tombolo confirm), let their agents reach the hub, or, when they are gone for good, say so "+
 			"(on the hub: kubectl tombolo leave NAME --gone), or %s; %s", strings.Join(v.own.Spec.AwaitedClusters, ", "), force, cancel)
 	case !v.state.Clean:
-		why = "the hub has not said that this cluster is drained: look at the log of deployment/tombolo-agent-controller, let it reach the hub, " +
+		why = "the hub has not said that this cluster is drained: look on the hub whether it holds that back until somebody confirms (kubectl tombolo " +
+			"status, kubectl tombolo confirm), look at the log of deployment/tombolo-agent-controller, let it reach the hub, " +
 			"or " + force + "; " + cancel
 	case len(notReady) > 0 && !v.state.Force:
 		why = fmt.Sprintf("nodes %s are not Ready and can't clean up: repair them, delete their Node objects, or let what is there stay on them and %s",
@@ -224,14 +227,13 @@ func (j *Job) forget(ctx context.Context) error {
 }
 
 // rest says what --force leaves behind.
-func (j *Job) rest(v view) error {
+func (j *Job) rest(v view) {
 	if !v.state.Force {
-		return nil
+		return
 	}
 	if _, notReady := v.state.Awaited(v.nodes); len(notReady) > 0 {
 		fmt.Fprintf(j.Out, "On these nodes, which are not Ready, everything is left: %s. Reboot or delete them.\n", strings.Join(notReady, ", "))
 	}
 	fmt.Fprintln(j.Out, "The hub may not know that this cluster has left: other clusters may send here for as long. When the hub does not hear of it "+
 		"by itself, on the hub: kubectl tombolo leave NAME --gone")
-	return nil
 }

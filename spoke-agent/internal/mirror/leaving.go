@@ -51,7 +51,9 @@ func (g *gateways) depart(ctx context.Context, hub *spokev1alpha1.InterconnectGa
 		hub.Status.Holds = &[]spokev1alpha1.Hold{}
 	}
 	if !equality.Semantic.DeepEqual(before.Status, hub.Status) {
-		if err := g.hub.Status().Patch(ctx, hub, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
+		// Of the newest version, for this is the last word.
+		patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+		if err := g.hub.Status().Patch(ctx, hub, patch); client.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("tell the hub that the cluster leaves: %w", err)
 		}
 	}

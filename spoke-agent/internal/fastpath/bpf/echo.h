@@ -15,7 +15,8 @@
 #define ECHO_ASKING 2
 
 // answer sends a request back where it came from, as it came and never longer. What is no request, such as an answer,
-// is dropped, so nothing is sent back twice; so are requests while the node is quiet. UDP's checksum stays what it was: its words only change places.
+// is dropped, so nothing is sent back twice; so are requests while the node is quiet. UDP's checksum stays what it was:
+// its words only change places.
 static __always_inline int answer(struct __sk_buff *skb, struct outer *o, const struct underlay *underlay)
 {
 	__u8 *asked = &o->inner.h_dest[ETH_ALEN - 1], *asking = &o->inner.h_source[ETH_ALEN - 1];
