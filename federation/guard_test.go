@@ -333,3 +333,41 @@ func TestRouterLoss(t *testing.T) {
 		})
 	}
 }
+
+// TestGuardCountsByKind: what many objects of one kind have lost says nothing of a few of the other.
+func TestGuardCountsByKind(t *testing.T) {
+	routers := func(n, ways int) []*loss {
+		var all []*loss
+		for i := range n {
+			all = append(all, &loss{kind: kindRouter, key: Key(fmt.Sprintf("c/%d", i)), weight: weight{ways: ways}})
+		}
+		return all
+	}
+	gateways := func(n, endpoints int) []*loss {
+		var all []*loss
+		for i := range n {
+			all = append(all, &loss{kind: kindGateway, key: Key(fmt.Sprintf("c%d/c%d", i, i)), weight: weight{endpoints: endpoints}})
+		}
+		return all
+	}
+	all := weight{routers: 100, ways: 100, gateways: 20, endpoints: 6}
+	for name, test := range map[string]struct {
+		reason        string
+		losses, since []*loss
+		held          bool
+	}{
+		"OneGatewayAfterManyRouters": {"a gateway that is replaced after a peering was deleted", gateways(1, 2), routers(11, 1), false},
+		"ManyRouters":                {"a quarter of all ways, of more than ten routers", routers(25, 1), nil, true},
+		"InSmallSteps":               {"the same in two steps", routers(9, 1), routers(25, 1), true},
+		"FewRouters":                 {"ten objects go without a question", routers(10, 10), nil, false},
+		"ManyGateways":               {"of eleven gateways most of what others send to", gateways(11, 2), nil, true},
+		"RoutersBesideOneGateway":    {"routers are held for what they lose themselves", append(routers(25, 1), gateways(1, 1)...), nil, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := guard(&Brake{}, test.losses, test.since, all, 120)
+			if held := r != nil && r.Held; held != test.held {
+				t.Errorf("%s: held is %v: %+v", test.reason, held, r)
+			}
+		})
+	}
+}

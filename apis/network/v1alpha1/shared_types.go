@@ -74,4 +74,6 @@ const (
 	// DrainFinalizer on an OCM ManagedCluster holds it until nobody has a way to the cluster and its agent has said that nothing of Tombolo
 	// is left there.
 	DrainFinalizer = "network.tombolo.io/drain"
+	// AddressFinalizer holds an ElasticIP until its address was given back.
+	AddressFinalizer = "network.tombolo.io/address"
 )

@@ -21,12 +21,13 @@ const maxNamed = 5
 
 // inventory is what the hub cluster has of Tombolo that a finalizer may hold.
 type inventory struct {
-	peerings []networkv1alpha1.VpcPeering
-	subnets  []networkv1alpha1.Subnet
-	vpcs     []networkv1alpha1.Vpc
-	routers  []spokev1alpha1.LocalRouter
-	gateways []spokev1alpha1.InterconnectGateway
-	clusters []clusterv1.ManagedCluster
+	peerings  []networkv1alpha1.VpcPeering
+	subnets   []networkv1alpha1.Subnet
+	vpcs      []networkv1alpha1.Vpc
+	addresses []networkv1alpha1.ElasticIP
+	routers   []spokev1alpha1.LocalRouter
+	gateways  []spokev1alpha1.InterconnectGateway
+	clusters  []clusterv1.ManagedCluster
 }
 
 // standing says what needs the hub, each with the cure; nothing when it can go.
@@ -46,6 +47,7 @@ func (i *inventory) standing() []string {
 	say("VpcPeerings", keys(i.peerings), "delete them")
 	say("Subnets", keys(i.subnets), "delete them")
 	say("Vpcs", keys(i.vpcs), "delete them")
+	say("ElasticIPs", keys(i.addresses), "delete them")
 	say("clusters with an agent", i.members(), "let each leave by helm uninstall tombolo-spoke-agent there, or by kubectl tombolo leave NAME; of one that is lost say kubectl tombolo leave NAME --gone")
 	say("LocalRouters", keys(i.routers), "the hub withdraws them when the above has gone: wait, and try again")
 	return all
@@ -81,6 +83,7 @@ func (i *inventory) held() []client.Object {
 	all = append(all, holding(i.peerings)...)
 	all = append(all, holding(i.subnets)...)
 	all = append(all, holding(i.vpcs)...)
+	all = append(all, holding(i.addresses)...)
 	all = append(all, holding(i.routers)...)
 	all = append(all, holding(i.gateways)...)
 	return append(all, holding(i.clusters)...)
@@ -100,5 +103,5 @@ func holding[T any, O interface {
 }
 
 func ours(finalizer string) bool {
-	return finalizer == networkv1alpha1.Finalizer || finalizer == networkv1alpha1.DrainFinalizer || finalizer == spokev1alpha1.Finalizer
+	return finalizer == networkv1alpha1.Finalizer || finalizer == networkv1alpha1.AddressFinalizer || finalizer == networkv1alpha1.DrainFinalizer || finalizer == spokev1alpha1.Finalizer
 }

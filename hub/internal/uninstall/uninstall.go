@@ -91,20 +91,21 @@ func (j *Job) check(ctx context.Context) error {
 // look lists what finalizers may hold. In namespace tombolo-system are the copies of an agent, if the hub cluster is a member itself.
 func (j *Job) look(ctx context.Context) (*inventory, error) {
 	var (
-		peerings networkv1alpha1.VpcPeeringList
-		subnets  networkv1alpha1.SubnetList
-		vpcs     networkv1alpha1.VpcList
-		routers  spokev1alpha1.LocalRouterList
-		gateways spokev1alpha1.InterconnectGatewayList
-		clusters clusterv1.ManagedClusterList
+		peerings  networkv1alpha1.VpcPeeringList
+		subnets   networkv1alpha1.SubnetList
+		vpcs      networkv1alpha1.VpcList
+		addresses networkv1alpha1.ElasticIPList
+		routers   spokev1alpha1.LocalRouterList
+		gateways  spokev1alpha1.InterconnectGatewayList
+		clusters  clusterv1.ManagedClusterList
 	)
-	for _, list := range []client.ObjectList{&peerings, &subnets, &vpcs, &routers, &gateways, &clusters} {
+	for _, list := range []client.ObjectList{&peerings, &subnets, &vpcs, &addresses, &routers, &gateways, &clusters} {
 		if err := j.Client.List(ctx, list); err != nil && !meta.IsNoMatchError(err) { // a kind that is not there has no objects
 			return nil, fmt.Errorf("list %T: %w", list, err)
 		}
 	}
 	return &inventory{
-		peerings: peerings.Items, subnets: subnets.Items, vpcs: vpcs.Items, clusters: clusters.Items,
+		peerings: peerings.Items, subnets: subnets.Items, vpcs: vpcs.Items, addresses: addresses.Items, clusters: clusters.Items,
 		routers:  slices.DeleteFunc(routers.Items, func(r spokev1alpha1.LocalRouter) bool { return r.Namespace == charts.Namespace }),
 		gateways: slices.DeleteFunc(gateways.Items, func(g spokev1alpha1.InterconnectGateway) bool { return g.Namespace == charts.Namespace }),
 	}, nil

@@ -29,8 +29,6 @@ import (
 )
 
 const (
-	// Finalizer holds an ElasticIP until its address was given back.
-	Finalizer = "network.tombolo.io/address"
 	// usePrefix begins the finalizers of those who use an ElasticIP.
 	usePrefix = "network.tombolo.io/"
 	// labelOwner on an IPAddress is the UID of its owner, to find it by.
@@ -66,7 +64,7 @@ func (c *Controller) Reconcile(ctx context.Context, request reconcile.Request) (
 
 // allocate gives an ElasticIP an address if it has none, and says so.
 func (c *Controller) allocate(ctx context.Context, eip *networkv1alpha1.ElasticIP) error {
-	if meta.IsStatusConditionTrue(eip.Status.Conditions, networkv1alpha1.ConditionAllocated) && controllerutil.ContainsFinalizer(eip, Finalizer) {
+	if meta.IsStatusConditionTrue(eip.Status.Conditions, networkv1alpha1.ConditionAllocated) && controllerutil.ContainsFinalizer(eip, networkv1alpha1.AddressFinalizer) {
 		return nil
 	}
 	if err := c.hold(ctx, eip); err != nil {
@@ -94,7 +92,7 @@ func (c *Controller) allocate(ctx context.Context, eip *networkv1alpha1.ElasticI
 // hold puts the finalizer on before anything is taken.
 func (c *Controller) hold(ctx context.Context, eip *networkv1alpha1.ElasticIP) error {
 	before := eip.DeepCopy()
-	if !controllerutil.AddFinalizer(eip, Finalizer) {
+	if !controllerutil.AddFinalizer(eip, networkv1alpha1.AddressFinalizer) {
 		return nil
 	}
 	if err := c.client.Patch(ctx, eip, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
@@ -230,8 +228,8 @@ func describe(o *networkv1alpha1.IPAddress) string {
 
 // release gives the address of an ElasticIP under deletion back, when nobody uses it: who does says so in status.usedBy, or holds it by a finalizer.
 func (c *Controller) release(ctx context.Context, eip *networkv1alpha1.ElasticIP) error {
-	used := eip.Status.UsedBy != "" || slices.ContainsFunc(eip.Finalizers, func(f string) bool { return f != Finalizer && strings.HasPrefix(f, usePrefix) })
-	if used || !controllerutil.ContainsFinalizer(eip, Finalizer) {
+	used := eip.Status.UsedBy != "" || slices.ContainsFunc(eip.Finalizers, func(f string) bool { return f != networkv1alpha1.AddressFinalizer && strings.HasPrefix(f, usePrefix) })
+	if used || !controllerutil.ContainsFinalizer(eip, networkv1alpha1.AddressFinalizer) {
 		return nil
 	}
 	own, err := c.owned(ctx, eip)
@@ -244,7 +242,7 @@ func (c *Controller) release(ctx context.Context, eip *networkv1alpha1.ElasticIP
 		}
 	}
 	before := eip.DeepCopy()
-	controllerutil.RemoveFinalizer(eip, Finalizer)
+	controllerutil.RemoveFinalizer(eip, networkv1alpha1.AddressFinalizer)
 	if err := c.client.Patch(ctx, eip, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("release ElasticIP %s/%s: %w", eip.Namespace, eip.Name, stale.Wrap(err))
 	}

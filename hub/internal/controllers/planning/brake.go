@@ -33,6 +33,9 @@ func (p *past) since(s *federation.Snapshot, now time.Time) federation.Past {
 	return p.then
 }
 
+// ends is how long the window still lasts.
+func (p *past) ends(now time.Time) time.Duration { return max(time.Second, window-now.Sub(p.began)) }
+
 // grant remembers what is confirmed while it is being carried out. When all of it is, what has gone by it counts no more.
 func (c *Controller) grant(removal *federation.Removal) {
 	switch {

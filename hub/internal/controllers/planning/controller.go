@@ -98,7 +98,11 @@ func (c *Controller) Reconcile(ctx context.Context, _ Key) (reconcile.Result, er
 		return again(ctx, false, err)
 	}
 	more, err := c.tell(ctx, state, &result, changes)
-	return again(ctx, more, err)
+	next, err := again(ctx, more, err)
+	if held := result.Removal != nil && result.Removal.Held && result.Removal.Earlier > 0; held && err == nil && next.IsZero() {
+		next.RequeueAfter = c.past.ends(time.Now()) // what went before may not count any more then, and nothing else would wake this
+	}
+	return next, err
 }
 
 // look waits for the cache to show what the pass before has written.
