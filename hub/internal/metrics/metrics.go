@@ -36,7 +36,7 @@ var (
 		Name: "tombolo_hub_frozen",
 		Help: "1 while the hub holds removals back (MassRemoval), or everything (WentBack, ForeignHub), until somebody confirms; by reason.",
 	}, []string{"reason"})
-	// PoolCapacity, PoolAllocated and PoolReleased are what each IPPool has, has handed out, and keeps in quarantine.
+	// PoolCapacity is what each IPPool has.
 	PoolCapacity = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "tombolo_hub_pool_capacity",
 		Help: "Addresses, or VNIs, of an IPPool.",
