@@ -89,13 +89,13 @@ spec: {vpc: vpc-1, peerVpc: {name: vpc-2}}
 `
 
 // settle waits for the agents to be at rest: what they needed to load programs and fill caches is given back to the machine. When they
-// don't come to what they should have, it is what they have after half a minute that counts.
+// don't come to what they should have, it is what they have after a minute that counts.
 func settle(ctx context.Context) (err error) {
 	for begin := time.Now(); ; time.Sleep(time.Second) {
 		if atRest, err = fleet.Footprints(ctx); err != nil {
 			return err
 		}
-		if !slices.ContainsFunc(atRest, tooLarge) || time.Since(begin) > 30*time.Second {
+		if !slices.ContainsFunc(atRest, tooLarge) || time.Since(begin) > time.Minute {
 			return nil
 		}
 	}
