@@ -8,7 +8,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -17,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tombolo-io/tombolo/e2e/bench/result"
 	"github.com/tombolo-io/tombolo/e2e/lab"
 	"github.com/tombolo-io/tombolo/e2e/story"
 )
@@ -74,7 +74,7 @@ func run(ctx context.Context, dir string, rounds int, out string) error {
 			return err
 		}
 	}
-	return write(summarize(samples), out)
+	return result.Write(summarize(samples), out)
 }
 
 // start brings up two clusters with a pod in each, not yet peered.
@@ -106,17 +106,4 @@ func summarize(samples []float64) report {
 	sorted := slices.Sorted(slices.Values(samples))
 	at := func(q float64) float64 { return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))] }
 	return report{Rounds: len(samples), P50: at(0.50), P99: at(0.99), Max: sorted[len(sorted)-1], Samples: samples}
-}
-
-func write(r report, out string) error {
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	text = append(text, '\n')
-	if out == "" {
-		_, err = os.Stdout.Write(text)
-		return err
-	}
-	return os.WriteFile(out, text, 0o644)
 }

@@ -39,8 +39,9 @@ type agent struct {
 
 // newAgent has the identity that the hub gives to a cluster, and a connection of its own.
 func (b *bench) newAgent(cluster string) (*agent, error) {
-	group := "system:open-cluster-management:cluster:" + cluster + ":addon:tombolo"
-	pair, err := b.servers.plane.CA().Client(group+":agent:tombolo-agent", []string{group, "system:open-cluster-management:addon:tombolo"})
+	// With the group of the add-on's agents everywhere, as OCM's registration gives it.
+	groups := []string{spokev1alpha1.AgentGroup(cluster), "system:open-cluster-management:addon:tombolo"}
+	pair, err := b.servers.plane.CA().Client(spokev1alpha1.AgentUser(cluster), groups)
 	if err != nil {
 		return nil, err
 	}

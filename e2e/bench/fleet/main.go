@@ -10,7 +10,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -21,6 +20,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/tombolo-io/tombolo/e2e/bench/result"
 )
 
 // options of a run.
@@ -151,7 +152,7 @@ func run(ctx context.Context, o options) error {
 			return err
 		}
 	}
-	return write(r, o.out)
+	return result.Write(r, o.out)
 }
 
 func readLine(path string) string {
@@ -160,17 +161,4 @@ func readLine(path string) string {
 		return err.Error()
 	}
 	return strings.TrimSpace(string(text))
-}
-
-func write(r report, out string) error {
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	text = append(text, '\n')
-	if out == "" {
-		_, err = os.Stdout.Write(text)
-		return err
-	}
-	return os.WriteFile(out, text, 0o644)
 }

@@ -19,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tombolo-io/tombolo/e2e/bench/result"
 	"github.com/tombolo-io/tombolo/e2e/lab"
 	"github.com/tombolo-io/tombolo/e2e/lab/ovn"
 	"github.com/tombolo-io/tombolo/e2e/lab/probe"
@@ -75,7 +76,7 @@ func run(ctx context.Context, dir string, rounds int, out string) error {
 			samples[v.name] = append(samples[v.name], s)
 		}
 	}
-	return write(summarize(samples), out)
+	return result.Write(summarize(samples), out)
 }
 
 // pair is two pods in two clusters.
@@ -249,17 +250,4 @@ func (p *pair) podtool(ctx context.Context, report any, command ...string) error
 		return fmt.Errorf("read podtool's report: %w (%q)", err, out)
 	}
 	return nil
-}
-
-func write(r report, out string) error {
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	text = append(text, '\n')
-	if out == "" {
-		_, err = os.Stdout.Write(text)
-		return err
-	}
-	return os.WriteFile(out, text, 0o644)
 }
