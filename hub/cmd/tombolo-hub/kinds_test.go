@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -182,11 +183,11 @@ func installCRDs(t *testing.T, definitions envtest.CRDInstallOptions) {
 	}
 }
 
-// noCRD waits until it is gone.
+// noCRD waits until it is gone: its objects go first, and a busy API server takes its time for that.
 func noCRD(t *testing.T, name string) {
 	t.Helper()
 	ctx := context.WithoutCancel(t.Context())
-	eventually(t, "CRD "+name+" is gone", func() error {
+	within(t, 3*time.Minute, "CRD "+name+" is gone", func() error {
 		err := admin.Get(ctx, client.ObjectKey{Name: name}, &apiextensionsv1.CustomResourceDefinition{})
 		if err == nil {
 			return errors.New("it is there")

@@ -150,7 +150,7 @@ func (h *hub) get(ctx context.Context, url string, line func(string)) error {
 func (h *hub) settle() {
 	h.t.Helper()
 	last, since := h.count("tombolo_hub_plan_total"), time.Now()
-	for deadline := time.Now().Add(20 * time.Second); time.Since(since) < 500*time.Millisecond; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Since(since) < 500*time.Millisecond; time.Sleep(50 * time.Millisecond) {
 		if plans := h.count("tombolo_hub_plan_total"); plans != last {
 			last, since = plans, time.Now()
 		}
@@ -173,7 +173,7 @@ func freeAddress(t testing.TB) string {
 // eventually asks again until there is no error.
 func eventually(t testing.TB, reason string, check func() error) {
 	t.Helper()
-	within(t, 20*time.Second, reason, check)
+	within(t, time.Minute, reason, check)
 }
 
 func within(t testing.TB, limit time.Duration, reason string, check func() error) {

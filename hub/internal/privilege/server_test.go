@@ -284,7 +284,7 @@ func (i identity) open(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if _, err = c.Resource(kinds["secrets"].resource()).List(t.Context(), metav1.ListOptions{}); err == nil {
 			return
 		}

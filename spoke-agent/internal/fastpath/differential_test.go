@@ -125,7 +125,7 @@ func (d *differential) warm(t *testing.T, o *oracle) {
 	t.Helper()
 	frame := ethernet(gatewayMAC, routerMAC, 0x0800, ip4{ttl: 64, protocol: udp, src: "10.1.1.2", dst: "10.1.2.2", payload: udpDatagram(1, 2, nil)}.bytes())
 	arrived := 0
-	for deadline := time.Now().Add(20 * time.Second); arrived == 0 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); arrived == 0 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if err := d.pods[0].send([][]byte{frame}); err != nil {
 			t.Fatal(err)
 		}
@@ -186,7 +186,7 @@ func (d *differential) pass(t *testing.T, o *oracle, first, packets uint32) {
 
 // collect waits until all has arrived that must.
 func (d *differential) collect(t *testing.T, o *oracle, flights []flight, missing int) {
-	for deadline := time.Now().Add(30 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		missing -= d.look(t, o, flights)
 		if missing == 0 || t.Failed() {
 			return

@@ -97,7 +97,7 @@ func (x *transit) testForged(t *testing.T) {
 		return ""
 	}
 	problem := wantDrops()
-	for deadline := time.Now().Add(30 * time.Second); problem != "" && time.Now().Before(deadline); problem = wantDrops() {
+	for deadline := time.Now().Add(time.Minute); problem != "" && time.Now().Before(deadline); problem = wantDrops() {
 		time.Sleep(20 * time.Millisecond)
 	}
 	if problem != "" {
@@ -262,7 +262,7 @@ func (x *transit) crossing(t *testing.T, packets [][]byte) map[uint16][]byte {
 		for receive() {
 		}
 	}
-	for deadline := time.Now().Add(20 * time.Second); len(got) < len(packets) && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); len(got) < len(packets) && time.Now().Before(deadline); {
 		if !receive() {
 			time.Sleep(time.Millisecond)
 		}

@@ -293,7 +293,7 @@ func monitored(t *testing.T, ns *linktest.Namespace, f func()) string {
 	}
 	// It has begun when it tells of a route of ours, and has told all when it tells of a later one.
 	tell := func(address string) {
-		for deadline := time.Now().Add(20 * time.Second); !strings.Contains(out.String(), address); time.Sleep(20 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); !strings.Contains(out.String(), address); time.Sleep(20 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("ip monitor does not tell of %s: %s", address, out.String())
 			}

@@ -86,7 +86,7 @@ func startMemory(t *testing.T) *memory {
 	socket := filepath.Join(dir, "sock")
 	go func() { _ = s.Serve("unix", socket) }()
 	t.Cleanup(s.Close)
-	for deadline := time.Now().Add(10 * time.Second); !s.Ready() && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); !s.Ready() && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 	m := &memory{endpoint: "unix:" + socket}
@@ -173,8 +173,8 @@ func setAll(t *testing.T, n *Northbound, want int, routers ...Router) map[string
 		}
 		select {
 		case <-n.Changed():
-		case <-time.After(10 * time.Second):
-			t.Fatalf("waited 10 s for %d addresses, have %v", want, slices.Sorted(maps.Keys(report.Ports)))
+		case <-time.After(time.Minute):
+			t.Fatalf("waited a minute for %d addresses, have %v", want, slices.Sorted(maps.Keys(report.Ports)))
 		}
 	}
 }
