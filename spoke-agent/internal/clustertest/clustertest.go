@@ -136,12 +136,12 @@ func (c *Cluster) Kubeconfig(tb testing.TB) string {
 func Eventually(tb testing.TB, what string, check func(context.Context) error) {
 	tb.Helper()
 	var err error
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if err = check(tb.Context()); err == nil {
 			return
 		}
 	}
-	tb.Fatalf("%s: not within 20 s: %v", what, err)
+	tb.Fatalf("%s: not within a minute: %v", what, err)
 }
 
 // line is a TCP forwarder that can be cut.
