@@ -17,7 +17,7 @@ import (
 // KillNode ends all that runs on a node at once and without a word, and takes its network namespace away with all interfaces: a machine
 // that lost its power. What is on its disks stays. ReviveNode brings it back.
 func (l *Lab) KillNode(ctx context.Context, cluster, name string) error {
-	n, err := l.nodeOf(cluster, name)
+	_, n, err := l.nodeOf(cluster, name)
 	if err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func (l *Lab) KillNode(ctx context.Context, cluster, name string) error {
 
 // ReviveNode starts a node that KillNode has ended, with new interfaces; of one that was never ended it starts what does not run.
 func (l *Lab) ReviveNode(ctx context.Context, cluster, name string) error {
-	n, err := l.nodeOf(cluster, name)
+	_, n, err := l.nodeOf(cluster, name)
 	if err != nil {
 		return err
 	}
@@ -56,22 +56,19 @@ func (l *Lab) ReviveNode(ctx context.Context, cluster, name string) error {
 	return l.StartNode(ctx, cluster, name)
 }
 
-func (l *Lab) nodeOf(cluster, name string) (*Node, error) {
+func (l *Lab) nodeOf(cluster, name string) (*Cluster, *Node, error) {
 	c, err := l.Cluster(cluster)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return c.Node(name)
+	n, err := c.Node(name)
+	return c, n, err
 }
 
 // LoseGeneve drops what a node and the other nodes of its cluster send each other in OVN's tunnels, on the way, as a firewall between them would;
 // PassGeneve ends that. All other packets pass.
 func (l *Lab) LoseGeneve(ctx context.Context, cluster, name string) error {
-	c, err := l.Cluster(cluster)
-	if err != nil {
-		return err
-	}
-	n, err := c.Node(name)
+	c, n, err := l.nodeOf(cluster, name)
 	if err != nil {
 		return err
 	}
