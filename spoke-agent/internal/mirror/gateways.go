@@ -179,7 +179,7 @@ func (g *gateways) report(ctx context.Context, hub, copy *spokev1alpha1.Intercon
 	sayTrust(ctx, g.herald, trusted)
 	before := hub.DeepCopy()
 	hub.Status = gatewayStatus(hub, copy, nodes.Items, routers.Items, g.reserved)
-	hub.Status.ClusterID, hub.Status.AgentVersion = g.id, version.Version
+	hub.Status.ClusterID, hub.Status.AgentVersion, hub.Status.HoldsVersion = g.id, version.Version, version.Version
 	hub.Status.ObservedEpoch = observedEpoch(before, copies.Items, routers.Items)
 	meta.SetStatusCondition(&hub.Status.Conditions, trusted)
 	supported := versionSupported(hub)
