@@ -150,8 +150,9 @@ func newHub(config *rest.Config, spoke cluster.Cluster, name string, conn *conne
 		o.MapperProvider = func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return staticMapper(), nil }
 		o.Cache.ByObject = map[client.Object]cache.ByObject{
 			&spokev1alpha1.LocalRouter{}:         {Namespaces: map[string]cache.Config{name: {}}},
-			&spokev1alpha1.InterconnectGateway{}: {},
+			&spokev1alpha1.InterconnectGateway{}: {Transform: withoutOthers(name)},
 		}
+		o.Cache.DefaultTransform = cache.TransformStripManagedFields()
 		o.Cache.DefaultWatchErrorHandler = func(_ context.Context, r *toolscache.Reflector, err error) {
 			if conn.up() && !errors.Is(err, context.Canceled) {
 				conn.log.Info("The hub refuses a watch", "kind", r.TypeDescription(), "error", err.Error())
