@@ -51,6 +51,7 @@ spec: {cluster: east, encapsulation: VXLAN, port: 4789}`,
 		lengthRule("spec.hubVersion", "spec: {hubVersion: %q}", 64),
 		lengthRule("spec.hub.uid", "spec: {hub: {uid: %q}}", 64),
 		lengthRule("status.agentVersion", "status: {agentVersion: %q}", 64),
+		lengthRule("status.holdsVersion", "status: {holdsVersion: %q}", 64),
 		lengthRule("status.clusterID", "status: {clusterID: %q}", 64),
 		map[string]rule{
 			"membership is Member, Draining or Drained": {

@@ -14,8 +14,10 @@ import (
 // agent is what a cluster has: its view of the hub, which may be late, and its copies. It keeps the rules of spoke-agent/internal/mirror.
 type agent struct {
 	cluster string
-	// older agents do not say what they hold.
+	// older agents do not say what they hold. They may have been newer before: then what was said stays.
 	older bool
+	// wasOlder is true when it was an older one at some time.
+	wasOlder bool
 	// seen is the agent's view of the hub's routers.
 	seen map[Key]*spokev1alpha1.LocalRouter
 	// copies by the key of the hub's object.
@@ -28,6 +30,9 @@ func (w *world) agent(cluster string) *agent {
 	}
 	return w.agents[cluster]
 }
+
+// Versions of the agents.
+const olderAgent, newerAgent = "0.1.0", "0.2.0"
 
 // sync lets the agent see the hub as it is.
 func (a *agent) sync(w *world) {
@@ -66,7 +71,13 @@ func (a *agent) asked(w *world, uid string) bool {
 func (a *agent) say(w *world) {
 	key := joinKey(a.cluster, a.cluster)
 	g := w.gateways[key]
-	if a.older || g == nil {
+	if g == nil {
+		return
+	}
+	if a.older {
+		if g.Status.Holds != nil && g.Status.AgentVersion != olderAgent { // it was rolled back, and knows nothing of what was said before
+			change(w, w.gateways, key, func(o *spokev1alpha1.InterconnectGateway) { o.Status.AgentVersion = olderAgent })
+		}
 		return
 	}
 	holds := []spokev1alpha1.Hold{}
@@ -80,10 +91,11 @@ func (a *agent) say(w *world) {
 			generation = g.Status.HoldsGeneration
 		}
 	}
-	if g.Status.Holds != nil && reflect.DeepEqual(*g.Status.Holds, holds) && g.Status.HoldsGeneration == generation {
+	if g.Status.Holds != nil && reflect.DeepEqual(*g.Status.Holds, holds) && g.Status.HoldsGeneration == generation && g.Status.AgentVersion == newerAgent {
 		return
 	}
 	change(w, w.gateways, key, func(o *spokev1alpha1.InterconnectGateway) {
 		o.Status.Holds, o.Status.HoldsGeneration = &holds, generation
+		o.Status.AgentVersion, o.Status.HoldsVersion = newerAgent, newerAgent
 	})
 }

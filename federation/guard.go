@@ -37,7 +37,8 @@ type Brake struct {
 	MaxRemovalPercent int32
 	// Confirmed is the digest that an administrator has confirmed: of a Removal, or of a Doubt.
 	Confirmed string
-	// Granted are the Items of a confirmed Removal that is being carried out: a pass may not do all of it, and the rest has another digest.
+	// Granted is what was confirmed and is being carried out, Removal.Granted of the plan before: a pass may not do all of it. It is not asked about again,
+	// whatever else is lost in the meantime.
 	Granted map[string]bool
 	// Past is what was distributed a while ago. What has gone since then counts too, or a removal in small steps would never be one.
 	Past Past
@@ -78,6 +79,10 @@ type weight struct {
 	routers, ways, gateways, endpoints int
 }
 
+func (w weight) minus(v weight) weight {
+	return weight{w.routers - v.routers, w.ways - v.ways, w.gateways - v.gateways, w.endpoints - v.endpoints}
+}
+
 func (w weight) plus(v weight) weight {
 	return weight{w.routers + v.routers, w.ways + v.ways, w.gateways + v.gateways, w.endpoints + v.endpoints}
 }
@@ -114,8 +119,11 @@ type Removal struct {
 	Digest string
 	// Held is true while nobody has confirmed it: nothing of it is in the Result.
 	Held bool
-	// Items of it, for Brake.Granted.
+	// Items of it, when it is held; who confirms the digest grants these.
 	Items map[string]bool
+	// Granted is what was confirmed, now or before, and is in the Result, for Brake.Granted.
+	Granted map[string]bool
+	granted []*loss
 	// Objects that go or lose something now, of all.
 	Objects, TotalObjects int
 	// Routers and Gateways that go; Ways (remotes, peers, subnets, routes of routers) and Endpoints (with nodes) that go or shrink. Each of all.
@@ -128,12 +136,55 @@ type Removal struct {
 	Examples []string
 }
 
+// After is what is distributed when all that was granted has gone.
+func (r *Removal) After(s *Snapshot) Past {
+	past := Remember(s)
+	for _, l := range r.granted {
+		k := pastKey{l.kind, l.key}
+		if left := past[k].minus(l.weight); left.routers+left.gateways > 0 {
+			past[k] = left
+		} else {
+			delete(past, k)
+		}
+	}
+	return past
+}
+
 // guard judges the losses of a plan. What is distributed weighs all, in that many objects.
 func guard(b *Brake, losses []*loss, earlier []*loss, all weight, objects int) *Removal {
-	percent := int(b.MaxRemovalPercent)
-	if percent == 0 {
-		percent = defaultRemovalPercent
+	r := &Removal{Items: map[string]bool{}, Granted: map[string]bool{}, TotalObjects: objects, Percent: int(b.MaxRemovalPercent)}
+	if r.Percent == 0 {
+		r.Percent = defaultRemovalPercent
 	}
+	var fresh []*loss
+	for _, l := range losses {
+		if b.Granted[l.item()] {
+			r.grant(l)
+			all = all.minus(l.weight)
+		} else {
+			fresh = append(fresh, l)
+		}
+	}
+	r.weigh(fresh, earlier, all)
+	if r.Held && r.Digest == b.Confirmed {
+		for _, l := range fresh {
+			r.grant(l)
+		}
+		r.Held = false
+	}
+	if !r.Held && len(r.granted) == 0 {
+		return nil
+	}
+	return r
+}
+
+func (r *Removal) grant(l *loss) {
+	r.granted = append(r.granted, l)
+	r.Granted[l.item()] = true
+}
+
+// weigh holds what nobody has confirmed when it is too much, with what has gone earlier.
+func (r *Removal) weigh(losses, earlier []*loss, all weight) {
 	now, gone := weight{}, weight{}
 	touched := map[pastKey]bool{}
 	for _, l := range losses {
@@ -144,25 +195,19 @@ func guard(b *Brake, losses []*loss, earlier []*loss, all weight, objects int) *
 		gone = gone.plus(l.weight)
 		touched[pastKey{l.kind, l.key}] = true
 	}
-	if len(losses) == 0 || !now.plus(gone).counting(touched).exceeds(percent, all.plus(gone)) {
-		return nil
+	if len(losses) == 0 || !now.plus(gone).counting(touched).exceeds(r.Percent, all.plus(gone)) {
+		return
 	}
-	r := &Removal{
-		Items: make(map[string]bool, len(losses)), Objects: len(losses), TotalObjects: objects, Earlier: len(touched) - len(losses), Percent: percent,
-		Routers: now.routers, TotalRouters: all.routers, Ways: now.ways, TotalWays: all.ways,
-		Gateways: now.gateways, TotalGateways: all.gateways, Endpoints: now.endpoints, TotalEndpoints: all.endpoints,
-	}
-	granted := true
+	r.Held, r.Objects, r.Earlier = true, len(losses), len(touched)-len(losses)
+	r.Routers, r.TotalRouters, r.Ways, r.TotalWays = now.routers, all.routers, now.ways, all.ways
+	r.Gateways, r.TotalGateways, r.Endpoints, r.TotalEndpoints = now.gateways, all.gateways, now.endpoints, all.endpoints
 	for _, l := range losses {
 		r.Items[l.item()] = true
-		granted = granted && b.Granted[l.item()]
 		if len(r.Examples) < maxExamples {
 			r.Examples = append(r.Examples, clip(fmt.Sprintf("%s %s: %s", l.kind, l.key, l.because), maxMessage))
 		}
 	}
 	r.Digest = digest(r.Items)
-	r.Held = !granted && r.Digest != b.Confirmed
-	return r
 }
 
 // counting leaves out what few objects have lost: many routers that lose a way each say nothing of one gateway that is replaced.

@@ -30,6 +30,9 @@ func (p *Planner) brake(b *Brake, deletions []Deletion) *Removal {
 	}
 	p.held = withheld{routers: map[Key]bool{}, gateways: map[Key]bool{}}
 	for _, l := range losses {
+		if r.Granted[l.item()] {
+			continue
+		}
 		if l.kind == kindRouter {
 			p.held.routers[l.key] = true
 		} else {

@@ -11,6 +11,7 @@ import (
 
 	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/apis/version"
 	"github.com/tombolo-io/tombolo/federation/ipam"
 )
 
@@ -80,7 +81,7 @@ func (p *Planner) wasAsked(cluster, uid string) bool {
 // answer is what a cluster has said that it holds, after it was asked about a Vpc.
 func (p *Planner) answer(cluster, uid string) (holds []spokev1alpha1.Hold, answered bool) {
 	g := p.gatewayOf(cluster)
-	if !p.wasAsked(cluster, uid) || g.Status.Holds == nil || g.Status.HoldsGeneration != g.Generation {
+	if !p.wasAsked(cluster, uid) || g.Status.Holds == nil || g.Status.HoldsGeneration != g.Generation || outdated(g) {
 		return nil, false
 	}
 	return *g.Status.Holds, true
@@ -164,7 +165,13 @@ func (p *Planner) toldOf() []*entry {
 func (p *Planner) answers(cluster string) bool {
 	_, member := p.fleet.value.cluster(cluster)
 	g := p.gatewayOf(cluster)
-	return member && (g == nil || g.Status.Holds != nil || len(g.Status.Conditions) == 0)
+	return member && (g == nil || g.Status.Holds != nil && !outdated(g) || len(g.Status.Conditions) == 0)
+}
+
+// outdated is true for what an agent has said before it was rolled back to a version that does not say what it holds. Nobody knows whether it is still so:
+// what is in it stays kept from others, no absence from it frees anything, and no Vpc waits for a word that will not come.
+func outdated(g *spokev1alpha1.InterconnectGateway) bool {
+	return version.Older(g.Status.AgentVersion, g.Status.HoldsVersion)
 }
 
 // hasRouter is true when the hub has a Vpc's router in a cluster.
@@ -198,11 +205,11 @@ func newQuestions(asked map[string][]string) *questions {
 }
 
 // awaits lists the clusters that a Vpc under deletion waits for, besides those that have a router of it: they have a copy, or have not
-// said that they have none. An older agent, which never says it, keeps the addresses, and the object may go.
+// said that they have none. An older agent, which does not say it, keeps the addresses, and the object may go.
 func (p *Planner) awaits(uid string) []string {
 	all := slices.Clone(p.awaited[uid])
 	for _, cluster := range p.holds.value.holders[uid] {
-		if c, _ := p.fleet.value.cluster(cluster); c.Name != "" && !c.Gone && !c.Left {
+		if c, _ := p.fleet.value.cluster(cluster); c.Name != "" && !c.Gone && !c.Left && !outdated(p.gatewayOf(cluster)) {
 			all = append(all, cluster)
 		}
 	}

@@ -46,7 +46,9 @@ func newHistory(t *rapid.T) *history {
 	h.write(&networkv1alpha1.IPPool{ObjectMeta: metav1.ObjectMeta{Name: "ranges"}, Spec: networkv1alpha1.IPPoolSpec{Purpose: networkv1alpha1.PurposeVpc, CIDRs: []networkv1alpha1.CIDR{"10.0.0.0/21"}}})
 	for _, c := range someClusters[:3] {
 		h.clusters[c] = Cluster{Name: c, Accepted: true}
-		h.agent(c).older = h.restores == 0 && rapid.IntRange(0, 3).Draw(t, "older") == 0
+		if h.restores == 0 && rapid.IntRange(0, 3).Draw(t, "older") == 0 {
+			h.agent(c).older, h.agent(c).wasOlder = true, true
+		}
 	}
 	h.plan()
 	return h
@@ -61,6 +63,7 @@ var happenings = []func(*history, *rapid.T){
 	(*history).randomLateness, (*history).randomLateness, (*history).randomLateness,
 	(*history).randomVanish,
 	(*history).randomRestore,
+	(*history).randomRollback,
 	(*history).randomMembership,
 }
 
@@ -150,6 +153,13 @@ func (h *history) randomRestore(t *rapid.T) {
 	}
 }
 
+// randomRollback replaces an agent by an older one, or the other way round.
+func (h *history) randomRollback(t *rapid.T) {
+	if c := rapid.SampledFrom(someClusters[:3]).Draw(t, "replaced"); h.restores == 0 && h.agents[c] != nil {
+		h.agents[c].older, h.agents[c].wasOlder = !h.agents[c].older, true
+	}
+}
+
 // randomMembership lets a cluster leave in order, or be lost and declared gone, or come back as a new one.
 func (h *history) randomMembership(t *rapid.T) {
 	name := rapid.SampledFrom(someClusters[:3]).Draw(t, "member")
@@ -229,10 +239,10 @@ func (h *history) quiet(t *rapid.T) {
 	for round := range 15 {
 		for _, c := range someClusters[:3] {
 			if a := h.agent(c); !h.clusters[c].Gone && !h.clusters[c].Left {
-				if a.older { // an older agent keeps no Vpc waiting, so a copy may have lost its tombstone: an administrator takes it away
+				if a.wasOlder { // an older agent keeps no Vpc waiting, so a copy may have lost its tombstone: an administrator takes it away
 					clear(a.copies)
 				}
-				a.older = false
+				a.older, a.wasOlder = false, false
 				h.realize(c)
 				h.leave(c)
 			}

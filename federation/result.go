@@ -34,7 +34,7 @@ type Result struct {
 	// Released are objects under deletion that no cluster realizes any more: their finalizer may go.
 	Released []ObjectRef
 
-	// Removal is what the plan takes away when it is too much to go without a question; nil when it is not.
+	// Removal is what the plan would take away when it is too much to go without a question, and what of it was confirmed; nil when there is neither.
 	Removal *Removal
 	// Doubt is why this hub may not be the one that the clusters know; nil when it is. Nothing of the Result may be written then.
 	Doubt *Doubt

@@ -36,7 +36,8 @@ var update = flag.Bool("update", false, "write what was planned into the stories
 //	kind: Hub        uid, epoch, restoredEpoch: which hub plans from now on, and when
 //	kind: Confirm    somebody confirms what was held back, or doubted, in the step before
 //	kind: Vanish     clusters: the LocalRouters there go at once, without their clusters' consent, as when the CRD is deleted and made again
-//	kind: Older      clusters: the agents there are older, and never say what they hold
+//	kind: Older      clusters: the agents there are older from now on, and do not say what they hold
+//	kind: Newer      clusters: the agents there do
 //	kind: Ledger     name, allocations: a pool is restored with this ledger
 func TestStories(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
@@ -183,6 +184,10 @@ func (w *world) play(t *testing.T, step []byte) {
 		case "Older":
 			for _, cluster := range a.Clusters {
 				w.agent(cluster).older = true
+			}
+		case "Newer":
+			for _, cluster := range a.Clusters {
+				w.agent(cluster).older = false
 			}
 		case "Ledger":
 			change(w, w.pools, a.Name, func(o *networkv1alpha1.IPPool) { o.Status.Allocations = a.Allocations })

@@ -167,8 +167,9 @@ func (w *world) store(r Result) {
 	if r.Doubt != nil {
 		return
 	}
-	if r.Removal != nil && !r.Removal.Held {
-		w.brake.Granted = r.Removal.Items
+	w.brake.Granted = nil
+	if r.Removal != nil {
+		w.brake.Granted = r.Removal.Granted
 	}
 	for key, s := range r.Pools {
 		change(w, w.pools, key, func(o *networkv1alpha1.IPPool) { o.Status = s })

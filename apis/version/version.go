@@ -31,3 +31,13 @@ func Supported(hub, agent string) (bool, error) {
 	}
 	return a.Major() < h.Major() || a.Major() == h.Major() && a.Minor() <= h.Minor(), nil
 }
+
+// Older says whether a version is older than another one. What is no semantic version is neither older nor newer.
+func Older(a, than string) bool {
+	v, err := version.ParseSemantic(a)
+	if err != nil {
+		return false
+	}
+	compared, err := v.Compare(than)
+	return err == nil && compared < 0
+}

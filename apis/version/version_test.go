@@ -32,3 +32,23 @@ func TestSupported(t *testing.T) {
 		})
 	}
 }
+
+func TestOlder(t *testing.T) {
+	for name, test := range map[string]struct {
+		reason  string
+		a, than string
+		want    bool
+	}{
+		"Older":   {reason: "an agent was rolled back", a: "0.2.9", than: "0.3.0", want: true},
+		"Same":    {reason: "the usual case", a: "0.3.0", than: "0.3.0"},
+		"Newer":   {reason: "an agent was upgraded, and has not spoken yet", a: "0.10.0", than: "0.9.0"},
+		"Unknown": {reason: "nothing is concluded from what can't be compared", a: "latest", than: "0.3.0"},
+		"None":    {reason: "nothing is concluded from what was not said", a: "0.3.0", than: ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := version.Older(test.a, test.than); got != test.want {
+				t.Errorf("Older(%q, %q) = %v: %s", test.a, test.than, got, test.reason)
+			}
+		})
+	}
+}

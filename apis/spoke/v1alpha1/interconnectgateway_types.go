@@ -247,6 +247,11 @@ type InterconnectGatewayStatus struct {
 	// HoldsGeneration is the generation of the hub's object that the cluster had seen when it looked what it holds.
 	// +optional
 	HoldsGeneration int64 `json:"holdsGeneration,omitempty"`
+	// HoldsVersion is the version of the agent that has said what the cluster holds. When agentVersion is an older one, that is what was so before the agent
+	// was rolled back to a version that does not say it: its addresses are kept, and nothing waits for an answer.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	HoldsVersion string `json:"holdsVersion,omitempty"`
 	// Gateways are the nodes that are labelled as gateways, and what each of them can and can't do.
 	// +optional
 	// +listType=map

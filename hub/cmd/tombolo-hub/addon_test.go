@@ -98,6 +98,9 @@ func installOCM(t *testing.T) client.Client {
 	definitions := ocmCRDs(t)
 	installCRDs(t, definitions)
 	t.Cleanup(func() {
+		for _, d := range definitions.CRDs {
+			opened(t, d)
+		}
 		if err := envtest.UninstallCRDs(apiServer.Config, definitions); err != nil {
 			t.Errorf("remove OCM's CRDs: %v", err)
 		}

@@ -14,6 +14,7 @@ import (
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
@@ -181,6 +182,23 @@ func installCRDs(t *testing.T, definitions envtest.CRDInstallOptions) {
 	if _, err := envtest.InstallCRDs(apiServer.Config, definitions); err != nil {
 		t.Fatalf("install OCM's CRDs: %v", err)
 	}
+}
+
+// opened waits until the API server has opened the storage of a kind, which it does when somebody first asks for an object. A kind whose CRD is deleted
+// before, it asks for at intervals that double, and that takes many seconds on a busy machine.
+func opened(t *testing.T, d *apiextensionsv1.CustomResourceDefinition) {
+	t.Helper()
+	ctx := context.WithoutCancel(t.Context())
+	eventually(t, "the API server serves "+d.Name, func() error {
+		var list unstructured.UnstructuredList
+		list.SetAPIVersion(d.Spec.Group + "/" + d.Spec.Versions[0].Name)
+		list.SetKind(d.Spec.Names.ListKind)
+		err := admin.List(ctx, &list)
+		if meta.IsNoMatchError(err) {
+			return nil // the test has deleted it
+		}
+		return client.IgnoreNotFound(err)
+	})
 }
 
 // noCRD waits until it is gone: its objects go first, and a busy API server takes its time for that.

@@ -29,6 +29,7 @@ import (
 
 	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/charts"
 	"github.com/tombolo-io/tombolo/hub/internal/addon"
 	"github.com/tombolo-io/tombolo/hub/internal/controllers"
 	"github.com/tombolo-io/tombolo/hub/internal/distribute"
@@ -102,12 +103,16 @@ func newScheme() (*runtime.Scheme, error) {
 }
 
 // cacheOptions keep out of memory what is never read: who wrote which field, bindings that are not ours, requests for
-// certificates of other kinds, service accounts that invite nobody, and leases of others.
+// certificates of other kinds, service accounts that invite nobody, and leases of others; and what is not the hub's: in a cluster that is a member of a fleet, its
+// own or another's, the copies of the agent.
 func cacheOptions() cache.Options {
 	ours := cache.ByObject{Label: labels.SelectorFromSet(distribute.OurLabels)}
+	distributed := cache.ByObject{Field: fields.OneTermNotEqualSelector("metadata.namespace", charts.Namespace)}
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
+			&spokev1alpha1.LocalRouter{}:                distributed,
+			&spokev1alpha1.InterconnectGateway{}:        distributed,
 			&rbacv1.RoleBinding{}:                       ours,
 			&rbacv1.ClusterRoleBinding{}:                ours,
 			&certificatesv1.CertificateSigningRequest{}: {Field: fields.OneTermEqualSelector("spec.signerName", spokev1alpha1.AgentSigner)},

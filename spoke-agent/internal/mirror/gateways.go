@@ -92,7 +92,10 @@ func (g *gateways) judge(ctx context.Context, hub *spokev1alpha1.InterconnectGat
 	s := sides{hub: hub, adoptable: true, trust: trusted}
 	if copy != nil {
 		s.copy = copy
-		s.sameSpec = equality.Semantic.DeepEqual(copy.Spec, hub.Spec)
+		s.sameSpec = equality.Semantic.DeepEqual(copy.Spec, wanted.Spec)
+		if s.sameSpec && hub.Name != g.cluster && local.HubUID(copy) == string(hub.UID) && local.HubGeneration(copy) < hub.Generation {
+			wanted.Annotations[spokev1alpha1.AnnotationHubGeneration] = copy.Annotations[spokev1alpha1.AnnotationHubGeneration] // a question to another cluster
+		}
 		s.same = s.sameSpec && sameMeta(copy, wanted)
 	}
 	return copy, wanted, decide(s), nil
@@ -115,6 +118,7 @@ func (g *gateways) localGateway(ctx context.Context, hub *spokev1alpha1.Intercon
 	}
 	stamp(wanted, hub, labels)
 	wanted.Spec = *hub.Spec.DeepCopy()
+	wanted.Spec.ReleasedVpcs = nil // a question, which is answered to the hub; nobody realizes it
 	if hub.Name == g.cluster {
 		pin(wanted, g.joined)
 	}
@@ -179,7 +183,7 @@ func (g *gateways) report(ctx context.Context, hub, copy *spokev1alpha1.Intercon
 	sayTrust(ctx, g.herald, trusted)
 	before := hub.DeepCopy()
 	hub.Status = gatewayStatus(hub, copy, nodes.Items, routers.Items, g.reserved)
-	hub.Status.ClusterID, hub.Status.AgentVersion = g.id, version.Version
+	hub.Status.ClusterID, hub.Status.AgentVersion, hub.Status.HoldsVersion = g.id, version.Version, version.Version
 	hub.Status.ObservedEpoch = observedEpoch(before, copies.Items, routers.Items)
 	meta.SetStatusCondition(&hub.Status.Conditions, trusted)
 	supported := versionSupported(hub)

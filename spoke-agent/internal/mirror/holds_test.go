@@ -13,9 +13,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/clustertest"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/leave"
 )
 
 func TestHoldsOf(t *testing.T) {
@@ -58,6 +60,59 @@ func (f *fleet) testHolds(t *testing.T) {
 	f.ask(t)
 	f.eventuallyLink(t, "demo.vpc-8", "169.254.128.0/29")
 	f.eventuallyAnswers(t, "uid-vpc-8", true)
+}
+
+// testNothingLate: what the cache still shows and the hub has not got any more is not copied, for its addresses may be another's.
+func (f *fleet) testNothingLate(t *testing.T) {
+	gone := hubRouter("vpc-9")
+	gone.UID, gone.ResourceVersion, gone.Generation = "gone", "1", 1
+	another := hubRouter("vpc-10")
+	f.mustCreate(t, another)
+	f.eventuallyLink(t, "demo.vpc-10", "169.254.128.0/29")
+	former := another.DeepCopy()
+	former.UID, former.ResourceVersion = "former", "1"
+	copy, err := f.copyOf(t.Context(), "demo.vpc-10")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, stale := range []*spokev1alpha1.LocalRouter{gone, former} {
+		c := copier{hub: behind{f.hub.Client, stale}, spoke: withoutCopy{f.spoke.Client, copy.Name}, live: f.spoke.Client, hubLive: f.hub.Client, joined: "j"}
+		r := &routers{copier: c, cluster: "east", leave: &leave.Reader{Client: f.spoke.Client, Live: f.spoke.Client}, keeper: &keeper{copier: c, cluster: "east"}}
+		result, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(stale)})
+		if err != nil || result.RequeueAfter == 0 {
+			t.Errorf("%s: %+v, %v: want another look when the cache is up to date", stale.UID, result, err)
+		}
+	}
+	if _, err := f.copyOf(t.Context(), "demo.vpc-9"); !apierrors.IsNotFound(err) {
+		t.Errorf("a copy was made of what the hub has not got any more: %v", err)
+	}
+}
+
+// behind is a cache that still shows a router.
+type behind struct {
+	client.Client
+	router *spokev1alpha1.LocalRouter
+}
+
+func (b behind) Get(ctx context.Context, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+	if r, is := o.(*spokev1alpha1.LocalRouter); is {
+		b.router.DeepCopyInto(r)
+		return nil
+	}
+	return b.Client.Get(ctx, key, o, opts...)
+}
+
+// withoutCopy is a cache that does not show a copy yet.
+type withoutCopy struct {
+	client.Client
+	name string
+}
+
+func (w withoutCopy) Get(ctx context.Context, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+	if _, is := o.(*spokev1alpha1.LocalRouter); is && key.Name == w.name {
+		return apierrors.NewNotFound(spokev1alpha1.GroupVersion.WithResource("localrouters").GroupResource(), key.Name)
+	}
+	return w.Client.Get(ctx, key, o, opts...)
 }
 
 // ask writes the hub's question.

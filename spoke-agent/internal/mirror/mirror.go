@@ -103,11 +103,10 @@ var errChanged = errors.New("the hub's kubeconfig has changed")
 
 // session mirrors with one kubeconfig, until that changes.
 func (m *Mirror) session(ctx context.Context, conn *connection, kubeconfig string) error {
-	config, err := clientcmd.BuildConfigFromFlags("", m.HubKubeconfig)
+	config, err := hubConfig(m.HubKubeconfig)
 	if err != nil {
-		return fmt.Errorf("parse --hub-kubeconfig %s: %w", m.HubKubeconfig, err)
+		return err
 	}
-	config.QPS, config.Burst = hubQueriesPerSecond, hubQueriesAtOnce
 	conn.watch(config)
 	hub, err := newHub(config, m.Spoke, m.Cluster, conn)
 	if err != nil {
@@ -121,6 +120,16 @@ func (m *Mirror) session(ctx context.Context, conn *connection, kubeconfig strin
 		return cause
 	}
 	return err
+}
+
+// hubConfig is how the hub is reached.
+func hubConfig(kubeconfig string) (*rest.Config, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("parse --hub-kubeconfig %s: %w", kubeconfig, err)
+	}
+	config.QPS, config.Burst = hubQueriesPerSecond, hubQueriesAtOnce
+	return config, nil
 }
 
 // cancelWhenChanged cancels when the kubeconfig has other content. One that can't be read is no change.
@@ -150,8 +159,9 @@ func newHub(config *rest.Config, spoke cluster.Cluster, name string, conn *conne
 		o.MapperProvider = func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return staticMapper(), nil }
 		o.Cache.ByObject = map[client.Object]cache.ByObject{
 			&spokev1alpha1.LocalRouter{}:         {Namespaces: map[string]cache.Config{name: {}}},
-			&spokev1alpha1.InterconnectGateway{}: {},
+			&spokev1alpha1.InterconnectGateway{}: {Transform: withoutOthers(name)},
 		}
+		o.Cache.DefaultTransform = cache.TransformStripManagedFields()
 		o.Cache.DefaultWatchErrorHandler = func(_ context.Context, r *toolscache.Reflector, err error) {
 			if conn.up() && !errors.Is(err, context.Canceled) {
 				conn.log.Info("The hub refuses a watch", "kind", r.TypeDescription(), "error", err.Error())

@@ -172,6 +172,8 @@ func TestMirror(t *testing.T) {
 	t.Run("TombstoneDeletes", func(t *testing.T) { f.testTombstoneDeletes(t) })
 	t.Run("AbsenceDoesNotDelete", func(t *testing.T) { f.testAbsenceDoesNotDelete(t) })
 	t.Run("Holds", func(t *testing.T) { f.testHolds(t) })
+	t.Run("NothingLate", func(t *testing.T) { f.testNothingLate(t) })
+	t.Run("OthersAreAsked", func(t *testing.T) { f.testOthersAreAsked(t) })
 	t.Run("HubAwayAndBack", func(t *testing.T) { f.testHubAwayAndBack(t) })
 	t.Run("HubWentBack", func(t *testing.T) { f.testHubWentBack(t) })
 	t.Run("ForeignHub", func(t *testing.T) { f.testForeignHub(t) })

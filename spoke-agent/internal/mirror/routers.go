@@ -88,7 +88,7 @@ func (r *routers) act(ctx context.Context, hub, copy, wanted *spokev1alpha1.Loca
 		}
 		return reconcile.Result{}, r.report(ctx, hub, routerStatus(hub, copy, nodes))
 	case create:
-		return reconcile.Result{}, r.keeper.unlessReleased(ctx, hub.Spec.VpcUID, func() error { return r.apply(ctx, v, wanted) })
+		return r.create(ctx, hub, wanted)
 	default:
 		err := r.apply(ctx, v, wanted)
 		if apierrors.IsInvalid(err) || apierrors.IsRequestEntityTooLargeError(err) {
@@ -96,6 +96,24 @@ func (r *routers) act(ctx context.Context, hub, copy, wanted *spokev1alpha1.Loca
 		}
 		return reconcile.Result{}, err
 	}
+}
+
+// create makes a copy, unless the hub has released the Vpc here, or has not got the router any more: the cache may be behind both, and
+// what it shows may have been given to others by now. Of a router that the hub itself has, it can't ask before this copy is there to be told of.
+func (r *routers) create(ctx context.Context, hub, wanted *spokev1alpha1.LocalRouter) (result reconcile.Result, err error) {
+	err = r.keeper.unlessReleased(ctx, hub.Spec.VpcUID, func() error {
+		now := &spokev1alpha1.LocalRouter{}
+		lags, err := r.reread(ctx, hub, now)
+		if err != nil {
+			return err
+		}
+		if lags && (now.UID != hub.UID || now.DeletionTimestamp != nil || !equality.Semantic.DeepEqual(now.Spec, hub.Spec)) {
+			result.RequeueAfter = lagRetry
+			return nil
+		}
+		return r.apply(ctx, create, wanted)
+	})
+	return result, err
 }
 
 // localRouter is the copy that there is (nil for none), and the copy that is wanted.

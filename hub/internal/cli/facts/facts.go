@@ -12,6 +12,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	addonv1alpha1 "open-cluster-management.io/api/addon/v1alpha1"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
@@ -129,6 +130,17 @@ type Unread struct {
 	What string `json:"what"`
 	// Why not.
 	Why string `json:"why"`
+}
+
+// Frozen is the condition that says what the hub holds back; nil when it holds back nothing.
+func (f *Facts) Frozen() *metav1.Condition {
+	for i := range f.Fleets {
+		c := meta.FindStatusCondition(f.Fleets[i].Status.Conditions, networkv1alpha1.ConditionFrozen)
+		if c != nil && c.Status == metav1.ConditionTrue {
+			return c
+		}
+	}
+	return nil
 }
 
 // Deployment finds one of tombolo-system by name.

@@ -18,6 +18,7 @@ import (
 
 	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/apis/version"
 	arithmetic "github.com/tombolo-io/tombolo/federation/ipam"
 	"github.com/tombolo-io/tombolo/hub/internal/cli/facts"
 	"github.com/tombolo-io/tombolo/hub/internal/cli/terminal"
@@ -240,6 +241,9 @@ func why(f *facts.Facts, cluster, uid string) string {
 		return cluster + " is not known: if it is gone for good, kubectl tombolo leave " + cluster + " --gone"
 	case f.Gateways[i].Status.Holds == nil:
 		return cluster + " has never said what it holds: upgrade its agent"
+	case version.Older(f.Gateways[i].Status.AgentVersion, f.Gateways[i].Status.HoldsVersion):
+		return fmt.Sprintf("%s does not say what it holds since its agent was rolled back from %s to %s: upgrade it again", cluster,
+			f.Gateways[i].Status.HoldsVersion, f.Gateways[i].Status.AgentVersion)
 	case slices.ContainsFunc(*f.Gateways[i].Status.Holds, func(h spokev1alpha1.Hold) bool { return h.VpcUID == uid }):
 		return cluster + " still has it"
 	}

@@ -91,6 +91,12 @@ func TestAwaited(t *testing.T) {
 	if r, err = Of(newFacts(), "vnis"); err != nil || len(r.Holdings) != 1 || len(r.Holdings[0].Awaited) != 3 {
 		t.Errorf("a VNI waits for all links of its Vpc: %+v, %v", r.Holdings, err)
 	}
+	f := newFacts()
+	f.Gateways[0].Status.HoldsVersion, f.Gateways[0].Status.AgentVersion = "0.3.0", "0.2.0"
+	rolledBack := "east does not say what it holds since its agent was rolled back from 0.3.0 to 0.2.0: upgrade it again"
+	if r, err := Of(f, "links"); err != nil || !cmp.Equal(r.Holdings[0].Awaited, []string{rolledBack}) {
+		t.Errorf("nobody knows whether it still has it: %+v, %v", r.Holdings, err)
+	}
 	var text bytes.Buffer
 	w := terminal.NewWriter(&text)
 	r.Print(w)

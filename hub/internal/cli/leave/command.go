@@ -101,6 +101,9 @@ func (o *options) run(ctx context.Context, streams genericiooptions.IOStreams, c
 		}
 		fmt.Fprintf(streams.ErrOut, "tombolo: cluster %s has begun to leave\n", o.name)
 	}
+	if p := ProgressOf(f, o.name, target); p.Frozen != "" && !o.wait {
+		fmt.Fprintln(streams.ErrOut, "tombolo:", p)
+	}
 	if o.wait {
 		if err := o.follow(ctx, streams, c, target); err != nil {
 			return err

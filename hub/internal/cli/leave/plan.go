@@ -164,6 +164,8 @@ type Progress struct {
 	Confirm []string
 	// Routers that are left in the cluster itself.
 	Routers int
+	// Frozen is why the hub writes nothing, or removes nothing, until somebody confirms it; empty when it is not frozen.
+	Frozen string
 	// Drained is true when nobody has a route there; Left when the object is gone that was deleted.
 	Drained, Left bool
 }
@@ -174,6 +176,9 @@ func ProgressOf(f *facts.Facts, cluster string, target Target) Progress {
 	p := Progress{Left: managed == nil || target == TargetAddOn && addOn == nil}
 	if gateway := f.Gateway(cluster); gateway != nil {
 		p.Membership = gateway.Spec.Membership
+	}
+	if c := f.Frozen(); c != nil {
+		p.Frozen = c.Reason
 	}
 	for i := range f.Routers {
 		router := &f.Routers[i]
@@ -202,6 +207,17 @@ func (p Progress) String() string {
 	switch {
 	case p.Left:
 		return "it has left"
+	case p.Frozen == networkv1alpha1.ReasonMassRemoval:
+		return p.step() + "; the hub holds back a large removal, which this may be part of, until somebody confirms it: look at kubectl tombolo confirm"
+	case p.Frozen != "":
+		return p.step() + "; the hub is frozen (" + p.Frozen + ") and nothing goes on until somebody confirms that it is right: look at kubectl tombolo confirm"
+	}
+	return p.step()
+}
+
+// step is how far it has come.
+func (p Progress) step() string {
+	switch {
 	case p.Drained:
 		return "Drained: no other cluster has a route to it; its agent cleans up"
 	case !p.Begun:

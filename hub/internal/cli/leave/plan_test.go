@@ -47,6 +47,27 @@ func TestLosses(t *testing.T) {
 	}
 }
 
+// TestFrozen: who waits is told that somebody has to do something.
+func TestFrozen(t *testing.T) {
+	for reason, want := range map[string]string{
+		networkv1alpha1.ReasonMassRemoval: "waiting for the hub to begin; the hub holds back a large removal, which this may be part of, until somebody confirms it: look at kubectl tombolo confirm",
+		networkv1alpha1.ReasonWentBack:    "waiting for the hub to begin; the hub is frozen (WentBack) and nothing goes on until somebody confirms that it is right: look at kubectl tombolo confirm",
+	} {
+		condition := metav1.Condition{Type: networkv1alpha1.ConditionFrozen, Status: metav1.ConditionTrue, Reason: reason}
+		f := &facts.Facts{
+			Hub: true, ManagedClusters: []clusterv1.ManagedCluster{{ObjectMeta: name("", "east")}},
+			Fleets: []networkv1alpha1.Fleet{{Status: networkv1alpha1.FleetStatus{Conditions: []metav1.Condition{condition}}}},
+		}
+		if got := ProgressOf(f, "east", TargetCluster).String(); got != want {
+			t.Errorf("%s: %q, want %q", reason, got, want)
+		}
+		f.ManagedClusters = nil
+		if got := ProgressOf(f, "east", TargetCluster).String(); got != "it has left" {
+			t.Errorf("%s: %q, and it has left", reason, got)
+		}
+	}
+}
+
 func TestProgress(t *testing.T) {
 	router := func(cluster string, generation, observed int64, remotes ...string) spokev1alpha1.LocalRouter {
 		r := spokev1alpha1.LocalRouter{ObjectMeta: name(cluster, "r")}

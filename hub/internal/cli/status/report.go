@@ -10,10 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	"github.com/tombolo-io/tombolo/hub/internal/cli/facts"
 	"github.com/tombolo-io/tombolo/hub/internal/cli/terminal"
 )
@@ -116,7 +112,7 @@ const lossy = 20
 func Of(f *facts.Facts, namespace string) *Report {
 	r := &Report{APIVersion: APIVersion, Kind: "Status", Context: f.Context, Hub: f.Hub, State: terminal.Well, Unread: f.Unread}
 	if f.Hub {
-		r.Clusters, r.Vpcs, r.Peerings, r.Frozen = clusters(f), vpcs(f.Vpcs), peerings(f.Peerings), frozen(f.Fleets)
+		r.Clusters, r.Vpcs, r.Peerings, r.Frozen = clusters(f), vpcs(f.Vpcs), peerings(f.Peerings), frozen(f)
 	} else {
 		r.Clusters, r.Vpcs = self(f), routers(f)
 	}
@@ -133,12 +129,9 @@ func Of(f *facts.Facts, namespace string) *Report {
 }
 
 // frozen is what the hub holds back; nil for nothing.
-func frozen(fleets []networkv1alpha1.Fleet) *Why {
-	for i := range fleets {
-		c := meta.FindStatusCondition(fleets[i].Status.Conditions, networkv1alpha1.ConditionFrozen)
-		if c != nil && c.Status == metav1.ConditionTrue {
-			return &Why{State: terminal.Failed, Reason: c.Reason, Message: c.Message}
-		}
+func frozen(f *facts.Facts) *Why {
+	if c := f.Frozen(); c != nil {
+		return &Why{State: terminal.Failed, Reason: c.Reason, Message: c.Message}
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ package planning
 import (
 	"context"
 	"maps"
+	"slices"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -36,17 +37,60 @@ func (p *past) since(s *federation.Snapshot, now time.Time) federation.Past {
 // ends is how long the window still lasts.
 func (p *past) ends(now time.Time) time.Duration { return max(time.Second, window-now.Sub(p.began)) }
 
-// grant remembers what is confirmed while it is being carried out. When all of it is, what has gone by it counts no more.
-func (c *Controller) grant(removal *federation.Removal) {
+// maxOffers are kept. In a fleet where something is always lost, each of them stands for a short while only.
+const maxOffers = 8
+
+// offers are the removals that waited last for somebody to confirm them: who confirms one has read it before something else was lost.
+type offers []*federation.Removal
+
+// note keeps a removal that is held. When nothing is, none is offered any more.
+func (o *offers) note(r *federation.Removal) {
 	switch {
-	case removal != nil && !removal.Held:
-		if c.granted == nil {
-			c.granted = map[string]bool{}
-		}
-		maps.Copy(c.granted, removal.Items)
-	case c.granted != nil && removal == nil:
-		c.granted, c.past.then = nil, nil
+	case r == nil || !r.Held:
+		*o = nil
+	case len(*o) == 0 || (*o)[len(*o)-1].Digest != r.Digest:
+		*o = append(*o, r)
+		*o = (*o)[max(0, len(*o)-maxOffers):]
 	}
+}
+
+// find is what was offered with a digest.
+func (o offers) find(digest string) map[string]bool {
+	for _, r := range o {
+		if r.Digest == digest {
+			return r.Items
+		}
+	}
+	return nil
+}
+
+// brake is what bounds the next plan.
+func (c *Controller) brake(b federation.Brake, s *federation.Snapshot, now time.Time) federation.Brake {
+	b.Past, b.Granted = c.past.since(s, now), maps.Clone(c.granted)
+	if items := c.offers.find(b.Confirmed); items != nil {
+		if b.Granted == nil {
+			b.Granted = map[string]bool{}
+		}
+		maps.Copy(b.Granted, items)
+	}
+	return b
+}
+
+// grant remembers what is confirmed while it is being carried out. What has gone before somebody confirmed something, and what he confirmed, counts no more.
+func (c *Controller) grant(removal *federation.Removal, confirmed string, s *federation.Snapshot, now time.Time) {
+	var granted map[string]bool
+	if removal != nil {
+		granted = removal.Granted
+	}
+	for item := range granted {
+		if !c.granted[item] {
+			c.past = past{began: now, then: removal.After(s)}
+			break
+		}
+	}
+	c.granted = granted
+	c.offers = slices.DeleteFunc(c.offers, func(r *federation.Removal) bool { return r.Digest == confirmed }) // once
+	c.offers.note(removal)
 }
 
 // doubt tells that nothing is written, and why; or, when somebody has confirmed that this hub is right, makes its word count: then

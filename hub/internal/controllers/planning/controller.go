@@ -62,6 +62,7 @@ type Controller struct {
 	fleet   *fleet.Keeper
 	past    past
 	granted map[string]bool
+	offers  offers
 	done    settled.Kinds
 	blind   atomic.Int32
 	// replaced: another leader has begun, and this process is still there.
@@ -87,13 +88,14 @@ func (c *Controller) Reconcile(ctx context.Context, _ Key) (reconcile.Result, er
 		return reconcile.Result{RequeueAfter: holdOff}, nil // the next look shows it
 	}
 	c.fleet.Fill(&state.Snapshot, state.Fleet)
-	state.Snapshot.Brake.Granted, state.Snapshot.Brake.Past = c.granted, c.past.since(&state.Snapshot, time.Now())
+	now := time.Now()
+	state.Snapshot.Brake = c.brake(state.Snapshot.Brake, &state.Snapshot, now)
 	result, changes := c.decide(state)
 	if result.Doubt != nil {
 		accepted, err := c.doubt(ctx, state, &result)
 		return again(ctx, accepted, err)
 	}
-	c.grant(result.Removal)
+	c.grant(result.Removal, state.Snapshot.Brake.Confirmed, &state.Snapshot, now)
 	if err := c.store(ctx, state, &result); err != nil {
 		return again(ctx, false, err)
 	}

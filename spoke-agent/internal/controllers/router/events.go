@@ -11,6 +11,7 @@ import (
 
 	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/binding"
+	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 )
 
 // podChanged leaves out the many updates that change neither where a pod belongs nor what it was told.
@@ -33,6 +34,17 @@ func namespaceChanged() predicate.Predicate {
 	return updated(func(before, after client.Object) bool {
 		return before.GetAnnotations()[networkv1alpha1.AnnotationVpc] != after.GetAnnotations()[networkv1alpha1.AnnotationVpc]
 	})
+}
+
+// ownGateway leaves out the InterconnectGateways of other clusters, of which OVN knows nothing. Of the own one statuses count, too: they tell which nodes are
+// silent.
+func ownGateway() predicate.Predicate {
+	is := func(o client.Object) bool { return o.GetLabels()[local.LabelOwn] == "true" }
+	return predicate.Funcs{
+		CreateFunc: func(e event.CreateEvent) bool { return is(e.Object) },
+		UpdateFunc: func(e event.UpdateEvent) bool { return is(e.ObjectOld) || is(e.ObjectNew) },
+		DeleteFunc: func(e event.DeleteEvent) bool { return is(e.Object) },
+	}
 }
 
 func comesOrGoes() predicate.Predicate {

@@ -83,7 +83,7 @@ func Add(manager ctrl.Manager, options Options) error {
 	return builder.ControllerManagedBy(manager).
 		Named("router").
 		Watches(&spokev1alpha1.LocalRouter{}, all, builder.WithPredicates(local.CopyChanged())).
-		Watches(&spokev1alpha1.InterconnectGateway{}, all).
+		Watches(&spokev1alpha1.InterconnectGateway{}, all, builder.WithPredicates(ownGateway())).
 		Watches(&corev1.Pod{}, all, builder.WithPredicates(podChanged())).
 		Watches(&corev1.Namespace{}, all, builder.WithPredicates(namespaceChanged())).
 		Watches(&corev1.Node{}, all, builder.WithPredicates(comesOrGoes())).

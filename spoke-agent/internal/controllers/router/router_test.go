@@ -38,12 +38,14 @@ type database struct {
 	away    bool
 	refused map[string]error
 	desired ovn.Desired
+	removed map[string]bool
+	during  func(ovn.Desired)
 	given   map[string]ovn.PortBinding
 	changed chan struct{}
 }
 
 func newDatabase() *database {
-	return &database{given: map[string]ovn.PortBinding{}, changed: make(chan struct{}, 1)}
+	return &database{removed: map[string]bool{}, given: map[string]ovn.PortBinding{}, changed: make(chan struct{}, 1)}
 }
 
 func (d *database) dial(context.Context) (Northbound, error) {
@@ -75,13 +77,32 @@ func (d *database) last() ovn.Desired {
 
 func (d *database) Changed() <-chan struct{} { return d.changed }
 
+// meanwhile has something done while a transaction is under way.
+func (d *database) meanwhile(do func(ovn.Desired)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.during = do
+}
+
+func (d *database) wasRemoved(owner string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.removed[owner]
+}
+
 func (d *database) Set(_ context.Context, desired ovn.Desired) (ovn.Report, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.during != nil {
+		d.during(desired)
+	}
 	if d.away {
 		return ovn.Report{}, fmt.Errorf("wait for OVN_Northbound: %w", context.DeadlineExceeded)
 	}
 	d.desired = desired
+	for _, owner := range desired.Removed {
+		d.removed[owner] = true
+	}
 	report := ovn.Report{Ports: map[string]ovn.PortBinding{}, Refused: d.refused}
 	for _, r := range desired.Routers {
 		for _, s := range r.Subnets {
@@ -238,6 +259,34 @@ func TestRouter(t *testing.T) {
 	t.Run("MovingPodWaits", func(t *testing.T) { f.testMovingPod(t) })
 	t.Run("SilentGateway", func(t *testing.T) { f.testSilentGateway(t) })
 	t.Run("TombstoneRemoves", func(t *testing.T) { f.testTombstoneRemoves(t) })
+	t.Run("TombstoneDuringPass", func(t *testing.T) { f.testTombstoneDuringPass(t) })
+}
+
+// testTombstoneDuringPass: a router is deleted while the pass that realizes it is under way, which hears of it in the answer to what it writes. Its rows go
+// before it does.
+func (f *fixture) testTombstoneDuringPass(t *testing.T) {
+	late, deleted := localRouter("late"), false
+	f.db.meanwhile(func(desired ovn.Desired) {
+		if deleted || !slices.ContainsFunc(desired.Routers, func(r ovn.Router) bool { return r.Owner == "uid-late" }) {
+			return
+		}
+		deleted = true
+		if err := f.Client.Delete(context.WithoutCancel(t.Context()), localRouter("late")); err != nil {
+			t.Errorf("delete LocalRouter: %v", err)
+		}
+	})
+	defer f.db.meanwhile(nil)
+	f.mustCreate(t, late)
+	clustertest.Eventually(t, "the router to go", func(ctx context.Context) error {
+		err := f.Client.Get(ctx, client.ObjectKeyFromObject(late), late)
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return fmt.Errorf("it is there: %w", err)
+	})
+	if !f.db.wasRemoved("uid-late") {
+		t.Error("the router went, and its rows are still in OVN: nobody knows whose they are any more")
+	}
 }
 
 func (f *fixture) testPodGetsItsAddress(t *testing.T) {
