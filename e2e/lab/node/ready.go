@@ -52,7 +52,7 @@ func (n *Node) WaitReady(ctx context.Context) error {
 	}
 	kubelet, ok := n.Process("kubelet")
 	if !ok {
-		return fmt.Errorf("wait for node %s: its kubelet does not run", n.Name)
+		return fmt.Errorf("wait for node %s: its kubelet does not run; %s", n.Name, n.Dir.LastWords(n.process("kubelet")))
 	}
 	return proc.Wait(ctx, "node "+n.Name, kubelet, func(ctx context.Context) error {
 		object, err := client.CoreV1().Nodes().Get(ctx, n.Name, metav1.GetOptions{})

@@ -115,6 +115,9 @@ func TestStopAllIsInReverseOrder(t *testing.T) {
 	if err := d.StopAll(10 * time.Second); err != nil {
 		t.Fatal(err)
 	}
+	if words := d.LastWords("etcd"); !strings.Contains(words, "etcd.log ends with:\nready") {
+		t.Errorf("last words of a process that is gone are %q", words)
+	}
 	got, err := os.ReadFile(order)
 	if err != nil {
 		t.Fatal(err)

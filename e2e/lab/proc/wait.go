@@ -63,8 +63,13 @@ func (p *Process) ended() string {
 }
 
 func (p *Process) diagnose(state string, last error) string {
-	return fmt.Sprintf("%s (pid %d): %s; last answer: %v; log %s ends with:\n%s",
-		p.name, p.pid, state, last, p.Log(), p.Tail(tailLines))
+	return fmt.Sprintf("%s (pid %d): %s; last answer: %v; %s", p.name, p.pid, state, last, p.dir.LastWords(p.name))
+}
+
+// LastWords tells where the log of a process is, and how it ends. The process need not run.
+func (d Dir) LastWords(name string) string {
+	p := &Process{dir: d, name: name}
+	return fmt.Sprintf("log %s ends with:\n%s", p.Log(), p.Tail(tailLines))
 }
 
 // Tail gives the last n lines of the process's log.

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/netip"
 	"path/filepath"
-	"runtime/debug"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -29,9 +28,6 @@ import (
 // dialTimeout bounds an attempt to reach Open vSwitch, for which a pod's call waits; another one follows. The northbound
 // database is dialled in the background and may be large: package ovn knows how long to read it.
 const dialTimeout = 5 * time.Second
-
-// loaded is when the programs are surely in the kernel, counted from when they were opened.
-const loaded = 10 * time.Second
 
 // PinPath is where maps and links are pinned in a bpf file system.
 func PinPath(bpffs string) string { return filepath.Join(bpffs, "tombolo") }
@@ -75,8 +71,6 @@ func openNode(o options.Node, log logr.Logger) node {
 			if err != nil {
 				return nil, err // not a nil *Fastpath in an interface
 			}
-			// What it takes to read, relocate and load them is of no more use then, and would stay the process's for minutes.
-			time.AfterFunc(loaded, debug.FreeOSMemory)
 			return programs, nil
 		}),
 		prober: probe.New(log.WithName("probe")),

@@ -40,8 +40,9 @@ type Installer struct {
 	Tell func(problem string)
 	Log  logr.Logger
 
-	told string
-	mu   sync.Mutex
+	told    string
+	mu      sync.Mutex
+	program program
 }
 
 // NeedLeaderElection is false: every node has its own.
@@ -100,12 +101,13 @@ func (i *Installer) Install() error {
 	if _, err := os.Stat(i.Socket); err != nil {
 		return fmt.Errorf("wait for the agent to answer the plugin: %w", err)
 	}
-	plugin, err := os.ReadFile(i.Plugin)
+	plugin, err := os.Open(i.Plugin)
 	if err != nil {
 		return fmt.Errorf("read the plugin's program: %w", err)
 	}
+	defer plugin.Close()
 	// The program first: whoever reads the configuration calls it.
-	if err := put(i.BinDir, PluginName, plugin, 0o755); err != nil {
+	if err := i.program.put(plugin, i.BinDir, PluginName, 0o755); err != nil {
 		return fmt.Errorf("install plugin: %w: give the container runtime's directory of plugins with --cni-bin-dir (chart: cni.binDir)", err)
 	}
 	if err := remove(i.BinDir, leftName); err != nil {
@@ -186,7 +188,7 @@ func readDir(dir string) ([]File, error) {
 	return files, nil
 }
 
-// put writes a file at once, unless it is so already: whoever opens it sees the old one or the new one, and a program that runs goes on.
+// put writes a small file at once, unless it is so already.
 func put(dir, name string, data []byte, mode fs.FileMode) error {
 	path := filepath.Join(dir, name)
 	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, data) {
@@ -194,19 +196,7 @@ func put(dir, name string, data []byte, mode fs.FileMode) error {
 			return nil
 		}
 	}
-	temp, err := os.CreateTemp(dir, tempPrefix+"*"+tempSuffix)
-	if err != nil {
-		return err
-	}
-	_, err = temp.Write(data)
-	err = errors.Join(err, temp.Chmod(mode), temp.Sync(), temp.Close())
-	if err == nil {
-		err = os.Rename(temp.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(temp.Name()))
-	}
-	return nil
+	return write(dir, name, bytes.NewReader(data), mode)
 }
 
 // remove removes a file, and what an interrupted put has left.
