@@ -137,7 +137,7 @@ func (s *servers) startHub(ctx context.Context, set binaries.Set) error {
 	}
 	s.hub, err = s.procs.Start(ctx, proc.Spec{
 		Name: "tombolo-hub", Path: set.Path("tombolo-hub"), NetNS: namespace,
-		Args: []string{"--kubeconfig=" + path, "--leader-election-namespace=" + charts.Namespace, "--health-probe-bind-address=127.0.0.1:8081", "--metrics-bind-address=127.0.0.1:8080"},
+		Args: []string{"--kubeconfig=" + path, "--leader-election-namespace=" + charts.Namespace, "--health-probe-bind-address=127.0.0.1:8081", "--metrics-bind-address=" + metricsAddress},
 	})
 	if err != nil {
 		return err
