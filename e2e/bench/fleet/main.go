@@ -21,6 +21,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/go-logr/logr"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+
 	"github.com/tombolo-io/tombolo/e2e/bench/result"
 )
 
@@ -58,6 +61,9 @@ type report struct {
 	HubRSS       float64 `json:"hub_rss_mib"`
 	APIServerRSS float64 `json:"apiserver_rss_mib"`
 	HubIdleCPU   float64 `json:"hub_idle_cpu_cores"`
+	// What the processes needed for each of the changes at the rate that was asked for.
+	HubCPU       float64 `json:"hub_cpu_ms_per_change"`
+	APIServerCPU float64 `json:"apiserver_cpu_ms_per_change"`
 	// What the hub wrote, averaged over the changes one after the other: Bytes of its requests, Objects, and StoredBytes of these objects as JSON,
 	// with all that was in them before.
 	BytesPerChange       float64 `json:"bytes_written_per_change"`
@@ -109,6 +115,7 @@ func main() {
 	flag.StringVar(&o.dir, "dir", "/var/tmp/tombolo-fleet", "directory of the servers' files")
 	flag.StringVar(&o.out, "json", "", "file to write the report to; standard output when empty")
 	flag.Parse()
+	ctrllog.SetLogger(logr.Discard())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := o.validate(); err != nil {

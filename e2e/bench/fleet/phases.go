@@ -183,6 +183,14 @@ func (b *bench) oneByOne(ctx context.Context, r *report) error {
 func (b *bench) steady(ctx context.Context, r *report) error {
 	progress("make %.0f changes a second for %v", b.rate, b.duration)
 	all := b.changes(2)
+	server, err := b.servers.apiserver()
+	if err != nil {
+		return err
+	}
+	before, err := cpus(b.servers.hub, server)
+	if err != nil {
+		return err
+	}
 	var mu sync.Mutex
 	var took []time.Duration
 	var errs []error
@@ -207,10 +215,11 @@ func (b *bench) steady(ctx context.Context, r *report) error {
 	r.Changes = len(took)
 	r.PropagationP50, r.PropagationP99, r.PropagationMax = percentile(took, 0.5), percentile(took, 0.99), percentile(took, 1)
 	progress("%d changes: p50 %.0f ms, p99 %.0f ms, max %.0f ms", r.Changes, r.PropagationP50, r.PropagationP99, r.PropagationMax)
-	server, err := b.servers.apiserver()
+	after, err := cpus(b.servers.hub, server)
 	if err != nil {
 		return err
 	}
+	r.HubCPU, r.APIServerCPU = perChange(after[0]-before[0], r.Changes), perChange(after[1]-before[1], r.Changes)
 	r.HubRSS, err = rss(b.servers.hub)
 	if err != nil {
 		return err
@@ -218,6 +227,9 @@ func (b *bench) steady(ctx context.Context, r *report) error {
 	r.APIServerRSS, err = rss(server)
 	return err
 }
+
+// perChange is in milliseconds.
+func perChange(spent time.Duration, changes int) float64 { return spent.Seconds() * 1000 / float64(max(1, changes)) }
 
 func percentile(all []time.Duration, q float64) float64 {
 	sorted := slices.Sorted(slices.Values(all))

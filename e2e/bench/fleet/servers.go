@@ -184,6 +184,18 @@ func memory(p *proc.Process, field string) (float64, error) {
 	return 0, fmt.Errorf("/proc/%d/status has no %s", p.PID(), field)
 }
 
+// cpus are those of several processes.
+func cpus(all ...*proc.Process) ([]time.Duration, error) {
+	spent := make([]time.Duration, len(all))
+	for i, p := range all {
+		var err error
+		if spent[i], err = cpu(p); err != nil {
+			return nil, err
+		}
+	}
+	return spent, nil
+}
+
 // cpu is the time that a process has used so far.
 func cpu(p *proc.Process) (time.Duration, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
