@@ -229,7 +229,9 @@ func (b *bench) steady(ctx context.Context, r *report) error {
 }
 
 // perChange is in milliseconds.
-func perChange(spent time.Duration, changes int) float64 { return spent.Seconds() * 1000 / float64(max(1, changes)) }
+func perChange(spent time.Duration, changes int) float64 {
+	return spent.Seconds() * 1000 / float64(max(1, changes))
+}
 
 func percentile(all []time.Duration, q float64) float64 {
 	sorted := slices.Sorted(slices.Values(all))
