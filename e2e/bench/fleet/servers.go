@@ -135,9 +135,10 @@ func (s *servers) startHub(ctx context.Context, set binaries.Set) error {
 	if err != nil {
 		return err
 	}
+	// One hub and no lease: nothing would start it again where a busy machine lets it lose one.
 	s.hub, err = s.procs.Start(ctx, proc.Spec{
 		Name: "tombolo-hub", Path: set.Path("tombolo-hub"), NetNS: namespace,
-		Args: []string{"--kubeconfig=" + path, "--leader-election-namespace=" + charts.Namespace, "--health-probe-bind-address=127.0.0.1:8081", "--metrics-bind-address=" + metricsAddress},
+		Args: []string{"--kubeconfig=" + path, "--leader-elect=false", "--health-probe-bind-address=127.0.0.1:8081", "--metrics-bind-address=" + metricsAddress},
 	})
 	if err != nil {
 		return err
