@@ -18,17 +18,21 @@ import (
 // maxOperations in a patch; beyond them the whole object is sent. The API server takes 10,000.
 const maxOperations = 1000
 
+// Untracked, in a write, lets the API server forget who has written which field, and note it no more until somebody applies the object: that is a third of
+// an object with long lists, and of the server's work for it. Only for objects that people don't write.
+var Untracked = Operation{Op: "add", Path: "/metadata/managedFields", Value: []any{map[string]any{}}}
+
 // Write makes the object that was read as old what updated says, but for its status. updated becomes what the API server answers.
-func Write(ctx context.Context, c client.Client, old, updated client.Object) error {
-	return write(old, updated, func(p client.Patch) error { return c.Patch(ctx, updated, p) }, func() error { return c.Update(ctx, updated) })
+func Write(ctx context.Context, c client.Client, old, updated client.Object, also ...Operation) error {
+	return write(old, updated, also, func(p client.Patch) error { return c.Patch(ctx, updated, p) }, func() error { return c.Update(ctx, updated) })
 }
 
 // WriteStatus does so with the status alone.
 func WriteStatus(ctx context.Context, c client.Client, old, updated client.Object) error {
-	return write(old, updated, func(p client.Patch) error { return c.Status().Patch(ctx, updated, p) }, func() error { return c.Status().Update(ctx, updated) })
+	return write(old, updated, nil, func(p client.Patch) error { return c.Status().Patch(ctx, updated, p) }, func() error { return c.Status().Update(ctx, updated) })
 }
 
-func write(old, updated client.Object, patch func(client.Patch) error, whole func() error) error {
+func write(old, updated client.Object, also []Operation, patch func(client.Patch) error, whole func() error) error {
 	operations, err := between(old, updated)
 	if err != nil {
 		return err
@@ -36,7 +40,7 @@ func write(old, updated client.Object, patch func(client.Patch) error, whole fun
 	if len(operations) > maxOperations {
 		return whole()
 	}
-	text, err := json.Marshal(operations)
+	text, err := json.Marshal(append(operations, also...))
 	if err != nil {
 		return fmt.Errorf("encode patch: %w", err)
 	}

@@ -72,7 +72,7 @@ func decode(t *testing.T, text string) map[string]any {
 func TestWrite(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	api := newAPI(t, interceptor.Funcs{})
-	for i := range 300 {
+	for i := range 100 {
 		old := read(t, api)
 		updated := old.DeepCopy()
 		updated.Labels = map[string]string{"a/b~c": fmt.Sprint(random.IntN(3))}

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
+	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/hub/internal/delta"
 	"github.com/tombolo-io/tombolo/hub/internal/parallel"
 	"github.com/tombolo-io/tombolo/hub/internal/stale"
@@ -48,6 +49,9 @@ func apply(ctx context.Context, c client.Client, w Write) error {
 		}
 		return stale.Wrap(err)
 	case Update:
+		if _, is := w.Object.(*spokev1alpha1.LocalRouter); is {
+			return stale.Wrap(delta.Write(ctx, c, w.Was, w.Object, delta.Untracked))
+		}
 		return stale.Wrap(delta.Write(ctx, c, w.Was, w.Object))
 	default:
 		// That very object in that very version: what has changed since the decision is looked at again first.
