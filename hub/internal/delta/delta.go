@@ -18,8 +18,8 @@ import (
 // maxOperations in a patch; beyond them the whole object is sent. The API server takes 10,000.
 const maxOperations = 1000
 
-// Untracked, in a write, lets the API server forget who has written which field, and note it no more until somebody applies the object: that is a third of
-// an object with long lists, and of the server's work for it. Only for objects that people don't write.
+// Untracked, in a write, lets the API server forget who has written which field, and note it no more until somebody applies the object: that is a quarter
+// of an object with long lists, and work for the server at each write. Only for objects that people don't write.
 var Untracked = Operation{Op: "add", Path: "/metadata/managedFields", Value: []any{map[string]any{}}}
 
 // Write makes the object that was read as old what updated says, but for its status. updated becomes what the API server answers.

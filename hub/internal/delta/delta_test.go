@@ -113,7 +113,9 @@ func TestRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			funcs := interceptor.Funcs{}
 			if test.patch != nil {
-				funcs.Patch = func(context.Context, client.WithWatch, client.Object, client.Patch, ...client.PatchOption) error { return test.patch }
+				funcs.Patch = func(context.Context, client.WithWatch, client.Object, client.Patch, ...client.PatchOption) error {
+					return test.patch
+				}
 			}
 			api := newAPI(t, funcs)
 			old := read(t, api)
