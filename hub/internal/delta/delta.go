@@ -18,7 +18,7 @@ import (
 // maxOperations in a patch; beyond them the whole object is sent. The API server takes 10,000.
 const maxOperations = 1000
 
-// Untracked, in a write, lets the API server forget who has written which field, and note it no more until somebody applies the object: that is a quarter
+// Untracked lets, in a write, the API server forget who has written which field, and note it no more until somebody applies the object: that is a quarter
 // of an object with long lists, and work for the server at each write. Only for objects that people don't write.
 var Untracked = Operation{Op: "add", Path: "/metadata/managedFields", Value: []any{map[string]any{}}}
 
