@@ -65,7 +65,7 @@ func (i *issuer) tryVpc(n *vpcNeeds, take bool) (*vpcAddress, *refusal) {
 	e := i.ledger.vni(n.vni)
 	if e == nil && take {
 		if e = i.ledger.takeVNI(i.vnis, n.vni); e == nil {
-			return a, i.pools.empty(networkv1alpha1.PurposeVNI, "a VNI")
+			return a, i.empty(networkv1alpha1.PurposeVNI, "a VNI")
 		}
 	}
 	if e != nil {
@@ -75,7 +75,7 @@ func (i *issuer) tryVpc(n *vpcNeeds, take bool) (*vpcAddress, *refusal) {
 		e := i.ledger.prefix(need.owner)
 		if e == nil && take {
 			if e = i.ledger.takePrefix(i.links, need.owner, defaultLength, ipam.Request{}); e == nil {
-				return a, i.pools.empty(networkv1alpha1.PurposeLink, "a link in cluster "+need.cluster)
+				return a, i.empty(networkv1alpha1.PurposeLink, "a link in cluster "+need.cluster)
 			}
 		}
 		if e != nil {
@@ -88,8 +88,8 @@ func (i *issuer) tryVpc(n *vpcNeeds, take bool) (*vpcAddress, *refusal) {
 func defaultLength(p *poolView) int { return int(p.lengths.Default) }
 
 // empty says why no pool of a purpose had what was asked.
-func (p *pools) empty(purpose networkv1alpha1.IPPoolPurpose, asked string) *refusal {
-	open := p.open(purpose)
+func (i *issuer) empty(purpose networkv1alpha1.IPPoolPurpose, asked string) *refusal {
+	open := i.pools.open(purpose)
 	if len(open) == 0 {
 		return refuse(networkv1alpha1.ReasonPoolNotFound, "%s is needed, and no accepted IPPool has purpose %s: make one", asked, purpose)
 	}
@@ -97,7 +97,8 @@ func (p *pools) empty(purpose networkv1alpha1.IPPoolPurpose, asked string) *refu
 	if purpose == networkv1alpha1.PurposeVNI {
 		cure = "make another IPPool of this purpose"
 	}
-	return refuse(networkv1alpha1.ReasonPoolExhausted, "%s is needed, and IPPool %q has none left: %s", asked, open[len(open)-1].name, cure)
+	last := open[len(open)-1].name
+	return refuse(networkv1alpha1.ReasonPoolExhausted, "%s is needed, and IPPool %q has none left: %s", asked, last, i.ledger.cure(last, cure))
 }
 
 // peer finds the links between two routers in each of the clusters that both are in; it takes what is missing, all or nothing.
@@ -111,7 +112,7 @@ func (i *issuer) peer(needs []linkNeed) *peerAddress {
 		e := i.ledger.prefix(need.owner)
 		if e == nil && a.refused == nil {
 			if e = i.ledger.takePrefix(i.links, need.owner, func(*poolView) int { return peerBits }, ipam.Request{}); e == nil {
-				a.refused = i.pools.empty(networkv1alpha1.PurposeLink, "a /30 between the two routers in cluster "+need.cluster)
+				a.refused = i.empty(networkv1alpha1.PurposeLink, "a /30 between the two routers in cluster "+need.cluster)
 			}
 		}
 		if e != nil {

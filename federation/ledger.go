@@ -42,6 +42,15 @@ type entry struct {
 	counts bool
 }
 
+// maxLedgerBytes is how large a pool's ledger may become by what is handed out: etcd takes no object of more than 1.5 MiB, and a write costs more the
+// larger it is. What was handed out before, and what clusters say that they have, is kept beyond it.
+const maxLedgerBytes = 1 << 20
+
+// bytes of the entry in the object of its pool: its texts, and the names of the fields.
+func (e *entry) bytes() int {
+	return len(`{"owner":"","uid":"","value":""},`) + len(e.name) + len(e.uid) + len(e.value) + len(`"released":true,`)
+}
+
 // poolEntries is the ledger of one pool as it was stored, in order of value.
 type poolEntries struct {
 	list []*entry
@@ -118,12 +127,14 @@ type ledger struct {
 	// spaces by routing domain; "" is that of Vpcs and links.
 	spaces  map[string]*ipam.Space
 	numbers *ipam.Numbers
+	// bytes of each pool's entries.
+	bytes map[string]int
 	// fresh are the entries of this plan.
 	fresh []*entry
 }
 
 func newLedger() *ledger {
-	return &ledger{byOwner: map[owner][]*entry{}, spaces: map[string]*ipam.Space{}, numbers: ipam.NewNumbers()}
+	return &ledger{byOwner: map[owner][]*entry{}, spaces: map[string]*ipam.Space{}, numbers: ipam.NewNumbers(), bytes: map[string]int{}}
 }
 
 // space of a routing domain.
@@ -164,8 +175,14 @@ func (l *ledger) isFree(e *entry, inside []netip.Prefix) (free bool) {
 	return free
 }
 
+// full is true when a pool's ledger takes no further entry, however much of its ranges is left.
+func (l *ledger) full(pool string) bool { return l.bytes[pool] >= maxLedgerBytes }
+
 // find looks for a prefix of a pool that nobody has.
 func (l *ledger) find(pool *poolView, r ipam.Request) (p netip.Prefix, found bool) {
+	if l.full(pool.name) {
+		return p, false
+	}
 	r.From = pool.ranges
 	if pool.exclude.Len() > 0 {
 		r.Avoid = append(slices.Clone(r.Avoid), pool.exclude)
@@ -183,6 +200,7 @@ func (l *ledger) add(e *entry) {
 			slices.SortFunc(entries, func(a, b *entry) int { return cmp.Or(cmp.Compare(a.pool, b.pool), a.compare(b)) })
 		}
 		e.counts = true
+		l.bytes[e.pool] += e.bytes()
 	}
 	if e.prefix.IsValid() {
 		l.space(e.domain).Reserve(e.prefix)
@@ -194,6 +212,9 @@ func (l *ledger) add(e *entry) {
 // remove gives an entry's value back.
 func (l *ledger) remove(e *entry) {
 	e.counts = false
+	if e.pool != "" {
+		l.bytes[e.pool] -= e.bytes()
+	}
 	entries := slices.DeleteFunc(l.byOwner[e.owner], func(f *entry) bool { return f == e })
 	if len(entries) == 0 {
 		delete(l.byOwner, e.owner)
@@ -229,11 +250,27 @@ func (l *ledger) takePrefix(from []*poolView, o owner, bits func(*poolView) int,
 // takeVNI hands out a VNI from the first pool that has one. nil: none has.
 func (l *ledger) takeVNI(from []*poolView, o owner) *entry {
 	for _, pool := range from {
-		if n, ok := l.numbers.Find(pool.first, pool.last); ok {
+		if n, ok := l.findVNI(pool); ok {
 			return l.take(&entry{owner: o, pool: pool.name, value: strconv.FormatUint(uint64(n), 10), number: n})
 		}
 	}
 	return nil
+}
+
+// findVNI looks for a VNI of a pool that nobody has.
+func (l *ledger) findVNI(pool *poolView) (uint32, bool) {
+	if l.full(pool.name) {
+		return 0, false
+	}
+	return l.numbers.Find(pool.first, pool.last)
+}
+
+// cure says what helps when a pool has nothing left.
+func (l *ledger) cure(pool, otherwise string) string {
+	if l.full(pool) {
+		return "its ledger is full, whatever is left of its ranges: take another IPPool, or one nested in it"
+	}
+	return otherwise
 }
 
 func (l *ledger) take(e *entry) *entry {
@@ -247,6 +284,8 @@ type stock struct {
 	list []*entry
 	// allocated is how much of the pool they are: what lies in another one counts once.
 	allocated int64
+	// bytes of the entries.
+	bytes int
 }
 
 // stock is the stored entries without the freed ones and with the fresh ones, in order of value. What orphans have is marked.
@@ -266,6 +305,7 @@ func newStock(stored *poolEntries, orphaned, freed map[*entry]bool, fresh []*ent
 	slices.SortFunc(s.list, (*entry).compare)
 	var around netip.Prefix
 	for _, e := range s.list {
+		s.bytes += e.bytes()
 		if e.prefix.IsValid() && around.IsValid() && around.Overlaps(e.prefix) {
 			continue // a wider prefix comes before those in it
 		}

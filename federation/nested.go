@@ -123,7 +123,8 @@ func (j *judge) nest(a *admittedPool) *refusal {
 			e = j.ledger.takePrefix([]*poolView{parent.poolView}, own, func(*poolView) int { return v.cut }, ipam.Request{})
 		}
 		if e == nil {
-			return refuse(networkv1alpha1.ReasonPoolExhausted, "a /%d is asked of IPPool %q, which has none left: add a range to its spec.cidrs, or ask for less", v.cut, a.parent)
+			return refuse(networkv1alpha1.ReasonPoolExhausted, "a /%d is asked of IPPool %q, which has none left: %s", v.cut, a.parent,
+				j.ledger.cure(a.parent, "add a range to its spec.cidrs, or ask for less"))
 		}
 		v.ranges = []netip.Prefix{e.prefix}
 	}

@@ -232,7 +232,8 @@ func (b *builder) prefix(v *subnetView, need linkNeed, placed []placement) (p ne
 		if len(n.admission.value.cidrs) > 0 {
 			within = " inside the Vpc's " + n.admission.value.field + " " + strings.Join(texts(n.admission.value.cidrs), ", ")
 		}
-		return p, misfit{unallocated: refuse(networkv1alpha1.ReasonPoolExhausted, "a /%d in cluster %q is asked of IPPool %q, which has none left%s: add a range to its spec.cidrs, or ask for less", bits, need.cluster, v.request.Name, within)}
+		return p, misfit{unallocated: refuse(networkv1alpha1.ReasonPoolExhausted, "a /%d in cluster %q is asked of IPPool %q, which has none left%s: %s", bits, need.cluster, v.request.Name, within,
+			b.issuer.ledger.cure(v.request.Name, "add a range to its spec.cidrs, or ask for less"))}
 	}
 	return e.prefix, misfit{}
 }

@@ -114,7 +114,7 @@ func (p *pools) named(name string) *admittedPool {
 	return &p.all[i]
 }
 
-// open lists the pools of a purpose that may hand out.
+// open lists the pools of a purpose that may hand out, nested ones first: who nests a pool wants several small ledgers instead of a large one.
 func (p *pools) open(purpose networkv1alpha1.IPPoolPurpose) []*poolView {
 	var open []*poolView
 	for _, pool := range p.all {
@@ -122,6 +122,7 @@ func (p *pools) open(purpose networkv1alpha1.IPPoolPurpose) []*poolView {
 			open = append(open, pool.poolView)
 		}
 	}
+	slices.SortStableFunc(open, func(a, b *poolView) int { return cmpTrueFirst(a.parent != "", b.parent != "") })
 	return open
 }
 

@@ -63,7 +63,7 @@ func (p *Planner) singles(pool Key) (n int64) {
 // room is true when a pool has at least one more of what it hands out by default.
 func (p *Planner) room(pool *admittedPool) bool {
 	if pool.purpose == networkv1alpha1.PurposeVNI {
-		_, ok := p.ledger.numbers.Find(pool.first, pool.last)
+		_, ok := p.ledger.findVNI(pool.poolView)
 		return ok
 	}
 	_, ok := p.ledger.find(pool.poolView, ipam.Request{Bits: int(pool.lengths.Default)})

@@ -213,13 +213,20 @@ func poolStatus(pool *admittedPool, s *stock, singles int64, room bool) *network
 	}
 	c.accept(refused)
 	var exhausted *refusal
-	if !room {
+	switch {
+	case s.bytes >= maxLedgerBytes:
+		exhausted = refuse(networkv1alpha1.ReasonPoolExhausted, "its ledger is full with %d entries, whatever is left of its ranges: make another IPPool of purpose %s, or one nested in it", len(s.list), pool.purpose)
+	case !room:
 		exhausted = refuse(networkv1alpha1.ReasonPoolExhausted, "no %s is left: add a range, or make another IPPool of purpose %s", unit, pool.purpose)
 	}
 	reason, message := networkv1alpha1.ReasonAvailable, "there is room for another "+unit
 	if status.Capacity > 0 && status.Allocated*100 >= pool.warn*status.Capacity {
 		reason = networkv1alpha1.ReasonNearlyExhausted
 		message = fmt.Sprintf("%d of %d are handed out, which is %d %% or more: add a range, or make another IPPool of purpose %s", status.Allocated, status.Capacity, pool.warn, pool.purpose)
+	}
+	if int64(s.bytes)*100 >= pool.warn*maxLedgerBytes {
+		reason = networkv1alpha1.ReasonNearlyExhausted
+		message = fmt.Sprintf("its ledger has %d entries, and is full to %d %% or more: make another IPPool of purpose %s, or one nested in it", len(s.list), pool.warn, pool.purpose)
 	}
 	c.add(networkv1alpha1.ConditionAvailable, exhausted, reason, message)
 	status.Conditions = c.conditions

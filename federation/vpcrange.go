@@ -64,7 +64,8 @@ func (p *Planner) takeRange(n *vpcNode, own owner) (*entry, *refusal) {
 	bits := int(cmp.Or(request.PrefixLength, pool.lengths.Default))
 	e := p.ledger.takePrefix([]*poolView{pool.poolView}, own, func(*poolView) int { return bits }, ipam.Request{Avoid: []ipam.Set{p.links.value.set}})
 	if e == nil {
-		return nil, refuse(networkv1alpha1.ReasonPoolExhausted, "a /%d is asked of IPPool %q, which has none left: add a range to its spec.cidrs, or ask for less", bits, request.Name)
+		return nil, refuse(networkv1alpha1.ReasonPoolExhausted, "a /%d is asked of IPPool %q, which has none left: %s", bits, request.Name,
+			p.ledger.cure(request.Name, "add a range to its spec.cidrs, or ask for less"))
 	}
 	return e, nil
 }

@@ -35,6 +35,8 @@ type agent struct {
 	// watching is how many of its watches have all there is.
 	watching atomic.Int32
 	watches  int32
+	// own is what it tells of itself; only a cluster's agent has it.
+	own own
 }
 
 // newAgent has the identity that the hub gives to a cluster, and a connection of its own.
@@ -53,27 +55,21 @@ func (b *bench) newAgent(cluster string) (*agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &agent{cluster: cluster, client: c, server: config.Host, seen: b.saw}, nil
+	a := &agent{cluster: cluster, client: c, server: config.Host, seen: b.saw}
+	a.own = own{routers: map[string]spokev1alpha1.Hold{}, news: make(chan struct{}, 1)}
+	return a, nil
 }
 
-// run watches until ctx ends.
+// run watches until ctx ends: its LocalRouters, and its own InterconnectGateway or those of all clusters.
 func (a *agent) run(ctx context.Context, directory bool) {
-	a.watches = 1
+	a.watches = 2
+	gateways := api + "/namespaces/" + a.cluster + "/interconnectgateways"
 	if directory {
-		a.watches++
-		go a.watch(ctx, api+"/interconnectgateways", func(string, json.RawMessage) error { return nil })
+		gateways = api + "/interconnectgateways"
 	}
-	a.watch(ctx, api+"/namespaces/"+a.cluster+"/localrouters", func(_ string, object json.RawMessage) error {
-		router := &spokev1alpha1.LocalRouter{}
-		if err := json.Unmarshal(object, router); err != nil {
-			return err
-		}
-		a.seen(a.cluster, router)
-		if router.Status.ObservedGeneration == router.Generation {
-			return nil
-		}
-		return a.answer(ctx, router)
-	})
+	go a.report(ctx)
+	go a.watch(ctx, gateways, a.gateway)
+	a.watch(ctx, api+"/namespaces/"+a.cluster+"/localrouters", func(kind string, object json.RawMessage) error { return a.router(ctx, kind, object) })
 }
 
 func (a *agent) ready() bool { return a.watching.Load() == a.watches }
@@ -170,6 +166,27 @@ func refused(response *http.Response) error {
 	return fmt.Errorf("%s: %s", response.Status, text)
 }
 
+// router realizes a router at once; one under deletion goes, and one that is gone is not held any more.
+func (a *agent) router(ctx context.Context, kind string, object json.RawMessage) error {
+	router := &spokev1alpha1.LocalRouter{}
+	if err := json.Unmarshal(object, router); err != nil {
+		return err
+	}
+	switch {
+	case kind == "DELETED":
+		a.own.drop(router)
+		return nil
+	case router.DeletionTimestamp != nil:
+		return a.patch(ctx, api+"/namespaces/"+a.cluster+"/localrouters/"+router.Name, map[string]any{"metadata": map[string]any{"finalizers": nil}})
+	}
+	a.own.keep(router)
+	a.seen(a.cluster, router)
+	if router.Status.ObservedGeneration == router.Generation {
+		return nil
+	}
+	return a.answer(ctx, router)
+}
+
 // answer tells the hub that a router's newest generation is realized.
 func (a *agent) answer(ctx context.Context, router *spokev1alpha1.LocalRouter) error {
 	status := spokev1alpha1.LocalRouterStatus{ObservedGeneration: router.Generation, Conditions: []metav1.Condition{{
@@ -177,13 +194,6 @@ func (a *agent) answer(ctx context.Context, router *spokev1alpha1.LocalRouter) e
 		LastTransitionTime: metav1.Now().Rfc3339Copy(), Message: "The router is in OVN.",
 	}}}
 	return a.patch(ctx, api+"/namespaces/"+a.cluster+"/localrouters/"+router.Name+"/status", map[string]any{"status": status})
-}
-
-// introduce tells the hub of the cluster's gateway.
-func (a *agent) introduce(ctx context.Context, address string) error {
-	return a.patch(ctx, api+"/namespaces/"+a.cluster+"/interconnectgateways/"+a.cluster+"/status", map[string]any{"status": spokev1alpha1.InterconnectGatewayStatus{
-		AgentVersion: "bench", ClusterID: "id-" + a.cluster, Endpoints: []spokev1alpha1.ReportedEndpoint{{Node: "n1", Address: address}},
-	}})
 }
 
 func (a *agent) patch(ctx context.Context, path string, body any) error {

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -13,7 +14,9 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	clusterv1 "open-cluster-management.io/api/cluster/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
@@ -38,8 +41,8 @@ type bench struct {
 	peers [][]int
 	tracker
 	observer observer
-	// next is the distance between the Vpcs of the peerings to come.
-	next int
+	// given is how many pairs of Vpcs were taken to peer.
+	given int
 	// subnets made so far in each Vpc.
 	subnets []int
 }
@@ -72,7 +75,7 @@ func block(vpc, n int) networkv1alpha1.CIDR {
 
 // populate makes the fleet and what is in it, starts the agents, and waits until each has what it should.
 func (b *bench) populate(ctx context.Context, r *report) error {
-	if err := b.pools(ctx); err != nil {
+	if err := errors.Join(b.pools(ctx), b.allowRemovals(ctx)); err != nil {
 		return err
 	}
 	progress("register %d clusters", b.spokes)
@@ -124,6 +127,13 @@ func (b *bench) pools(ctx context.Context) error {
 	return b.servers.admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: tenant}})
 }
 
+// allowRemovals lets the hub take away as much as the changes want, for nobody is there to confirm it.
+func (b *bench) allowRemovals(ctx context.Context) error {
+	fleet := &networkv1alpha1.Fleet{ObjectMeta: metav1.ObjectMeta{Name: networkv1alpha1.FleetName}}
+	body := []byte(`{"spec":{"maxRemovalPercent":100}}`)
+	return retry(ctx, time.Minute, func() error { return b.servers.admin.Patch(ctx, fleet, client.RawPatch(types.MergePatchType, body)) })
+}
+
 func (b *bench) register(ctx context.Context, i int) error {
 	name := clusterName(i)
 	if err := b.servers.admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
@@ -155,8 +165,16 @@ func (b *bench) startAgents(ctx context.Context) error {
 	if err := b.watching(ctx, setupTimeout); err != nil {
 		return err
 	}
-	return each(ctx, b.spokes, func(ctx context.Context, i int) error {
-		return retry(ctx, time.Minute, func() error { return b.agents[i].introduce(ctx, underlay(i)) }) // until the hub has made its object and its role
+	for i, a := range b.agents {
+		a.introduce(underlay(i))
+	}
+	return retry(ctx, setupTimeout, func() error {
+		for _, a := range b.agents {
+			if !a.introduced() {
+				return fmt.Errorf("the hub has not approved the gateway of %s", a.cluster)
+			}
+		}
+		return nil
 	})
 }
 
@@ -221,17 +239,23 @@ func (b *bench) subnet(vpc, cluster int) *networkv1alpha1.Subnet {
 
 type pair struct{ a, b int }
 
-// pairs are the Vpcs that peer: each with those at distance 1, then 2, and so on.
+// pairs are the Vpcs that peer from the beginning.
 func (b *bench) pairs() []pair {
 	var all []pair
-	for b.next = 1; len(all) < b.peerings; b.next++ {
-		for i := 0; i < b.vpcs && len(all) < b.peerings; i++ {
-			p := pair{i, (i + b.next) % b.vpcs}
-			all = append(all, p)
-			b.peers[p.a], b.peers[p.b] = append(b.peers[p.a], p.b), append(b.peers[p.b], p.a)
-		}
+	for len(all) < b.peerings {
+		p, _ := b.unused() // there are twice as many
+		all = append(all, p)
+		b.peers[p.a], b.peers[p.b] = append(b.peers[p.a], p.b), append(b.peers[p.b], p.a)
 	}
 	return all
+}
+
+// unused is a pair of Vpcs that was never given before: first those at distance 1, then 2, and so on, each pair once.
+func (b *bench) unused() (p pair, found bool) {
+	distance := 1 + b.given/b.vpcs
+	p = pair{b.given % b.vpcs, (b.given + distance) % b.vpcs}
+	b.given++
+	return p, distance < (b.vpcs+1)/2
 }
 
 func peering(p pair) *networkv1alpha1.VpcPeering {

@@ -21,6 +21,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/go-logr/logr"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+
 	"github.com/tombolo-io/tombolo/e2e/bench/result"
 )
 
@@ -58,9 +61,14 @@ type report struct {
 	HubRSS       float64 `json:"hub_rss_mib"`
 	APIServerRSS float64 `json:"apiserver_rss_mib"`
 	HubIdleCPU   float64 `json:"hub_idle_cpu_cores"`
-	// Bytes and Objects are what the hub wrote, of the JSON of each object, averaged over the changes one after the other.
-	BytesPerChange   float64 `json:"bytes_written_per_change"`
-	ObjectsPerChange float64 `json:"objects_written_per_change"`
+	// What the processes needed for each of the changes at the rate that was asked for.
+	HubCPU       float64 `json:"hub_cpu_ms_per_change"`
+	APIServerCPU float64 `json:"apiserver_cpu_ms_per_change"`
+	// What the hub wrote, averaged over the changes one after the other: Bytes of its requests, Objects, and StoredBytes of these objects as JSON,
+	// with all that was in them before.
+	BytesPerChange       float64 `json:"bytes_written_per_change"`
+	StoredBytesPerChange float64 `json:"stored_bytes_per_change"`
+	ObjectsPerChange     float64 `json:"objects_written_per_change"`
 
 	// Setup is from the first Vpc until every agent had all of its routers.
 	SetupSeconds float64 `json:"setup_seconds"`
@@ -74,10 +82,14 @@ type report struct {
 type membership struct {
 	Clusters int     `json:"clusters"`
 	Took     float64 `json:"propagation_ms"`
-	Bytes    float64 `json:"bytes_written"`
-	Objects  float64 `json:"objects_written"`
-	// Kinds is how many objects of each kind.
-	Kinds map[string]int `json:"kinds"`
+	// Bytes of the hub's requests, Stored of the objects that it wrote, Objects of them.
+	Bytes   int `json:"bytes_written"`
+	Stored  int `json:"stored_bytes"`
+	Objects int `json:"objects_written"`
+	// Kinds, StoredBy and SentBy are the same by resource.
+	Kinds    map[string]int `json:"objects_by_resource"`
+	StoredBy map[string]int `json:"stored_bytes_by_resource"`
+	SentBy   map[string]int `json:"bytes_by_resource"`
 }
 
 // outage is what happened after the apiserver had been killed and started again.
@@ -103,6 +115,7 @@ func main() {
 	flag.StringVar(&o.dir, "dir", "/var/tmp/tombolo-fleet", "directory of the servers' files")
 	flag.StringVar(&o.out, "json", "", "file to write the report to; standard output when empty")
 	flag.Parse()
+	ctrllog.SetLogger(logr.Discard())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := o.validate(); err != nil {

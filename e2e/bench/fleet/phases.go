@@ -62,7 +62,6 @@ type change struct {
 type changes struct {
 	*bench
 	random *rand.Rand
-	offset int
 	mu     sync.Mutex
 	// made are the peerings that all agents concerned have: only these are deleted, for what comes and goes unseen changes nothing.
 	made []pair
@@ -84,9 +83,9 @@ func (c *changes) give() change {
 		c.made = c.made[1:]
 		return c.unpeer(p)
 	}
-	p := pair{c.offset % c.vpcs, (c.offset + c.next) % c.vpcs}
-	if c.offset++; c.offset%c.vpcs == 0 {
-		c.next++
+	p, found := c.unused()
+	if !found { // all pairs were peered once
+		return c.newSubnet()
 	}
 	next := c.peer(p)
 	next.done = func() {
@@ -156,7 +155,9 @@ func (b *bench) make(ctx context.Context, c change) (time.Duration, error) {
 func (b *bench) oneByOne(ctx context.Context, r *report) error {
 	progress("make %d changes, one after the other", single)
 	all := b.changes(1)
-	b.observer.since()
+	if _, err := b.observer.since(ctx); err != nil {
+		return err
+	}
 	var took []time.Duration
 	for range single {
 		d, err := b.make(ctx, all.give())
@@ -168,9 +169,12 @@ func (b *bench) oneByOne(ctx context.Context, r *report) error {
 	if err := b.observer.quiet(ctx); err != nil {
 		return err
 	}
-	w := b.observer.since()
+	w, err := b.observer.since(ctx)
+	if err != nil {
+		return err
+	}
 	r.UnloadedP50, r.UnloadedMax = percentile(took, 0.5), percentile(took, 1)
-	r.ObjectsPerChange, r.BytesPerChange = float64(w.objects())/single, float64(w.bytes)/single
+	r.ObjectsPerChange, r.BytesPerChange, r.StoredBytesPerChange = float64(total(w.kinds))/single, float64(total(w.sent))/single, float64(total(w.stored))/single
 	progress("unloaded: median %.0f ms; the hub wrote %v", r.UnloadedP50, w.kinds)
 	return nil
 }
@@ -179,7 +183,14 @@ func (b *bench) oneByOne(ctx context.Context, r *report) error {
 func (b *bench) steady(ctx context.Context, r *report) error {
 	progress("make %.0f changes a second for %v", b.rate, b.duration)
 	all := b.changes(2)
-	all.next = b.next + 50 // not those of before
+	server, err := b.servers.apiserver()
+	if err != nil {
+		return err
+	}
+	before, err := cpus(b.servers.hub, server)
+	if err != nil {
+		return err
+	}
 	var mu sync.Mutex
 	var took []time.Duration
 	var errs []error
@@ -204,16 +215,22 @@ func (b *bench) steady(ctx context.Context, r *report) error {
 	r.Changes = len(took)
 	r.PropagationP50, r.PropagationP99, r.PropagationMax = percentile(took, 0.5), percentile(took, 0.99), percentile(took, 1)
 	progress("%d changes: p50 %.0f ms, p99 %.0f ms, max %.0f ms", r.Changes, r.PropagationP50, r.PropagationP99, r.PropagationMax)
-	server, err := b.servers.apiserver()
+	after, err := cpus(b.servers.hub, server)
 	if err != nil {
 		return err
 	}
+	r.HubCPU, r.APIServerCPU = perChange(after[0]-before[0], r.Changes), perChange(after[1]-before[1], r.Changes)
 	r.HubRSS, err = rss(b.servers.hub)
 	if err != nil {
 		return err
 	}
 	r.APIServerRSS, err = rss(server)
 	return err
+}
+
+// perChange is in milliseconds.
+func perChange(spent time.Duration, changes int) float64 {
+	return spent.Seconds() * 1000 / float64(max(1, changes))
 }
 
 func percentile(all []time.Duration, q float64) float64 {
@@ -262,7 +279,9 @@ func (b *bench) join(ctx context.Context, name string, n int) (*membership, erro
 	if err := b.observer.quiet(ctx); err != nil {
 		return nil, err
 	}
-	b.observer.since()
+	if _, err := b.observer.since(ctx); err != nil {
+		return nil, err
+	}
 	before := vpc.DeepCopy()
 	vpc.Spec.Clusters.Names = append(vpc.Spec.Clusters.Names, networkv1alpha1.ClusterName(clusterName(n)))
 	took, err := b.make(ctx, change{
@@ -276,9 +295,16 @@ func (b *bench) join(ctx context.Context, name string, n int) (*membership, erro
 	if err := b.observer.quiet(ctx); err != nil {
 		return nil, err
 	}
-	w := b.observer.since()
-	progress("%.0f ms; the hub wrote %d bytes, %v", float64(took.Milliseconds()), w.bytes, w.kinds)
-	return &membership{Clusters: n, Took: float64(took.Microseconds()) / 1000, Bytes: float64(w.bytes), Objects: float64(w.objects()), Kinds: w.kinds}, nil
+	w, err := b.observer.since(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m := &membership{
+		Clusters: n, Took: float64(took.Microseconds()) / 1000, Bytes: total(w.sent), Stored: total(w.stored), Objects: total(w.kinds),
+		Kinds: w.kinds, StoredBy: w.stored, SentBy: w.sent,
+	}
+	progress("%.0f ms; the hub sent %d bytes for %d objects of %d bytes", m.Took, m.Bytes, m.Objects, m.Stored)
+	return m, nil
 }
 
 // restart kills the apiserver and measures how all come back, and how a change of a user's fares meanwhile.
@@ -297,7 +323,6 @@ func (b *bench) restart(ctx context.Context, r *report) error {
 	ready := time.Now()
 	result := &outage{ServerReady: ready.Sub(begin).Seconds()}
 	all := b.changes(3)
-	all.next = b.next + 100
 	p := all.give()
 	e := b.expect(p.keys, p.check)
 	landed := make(chan error, 1)

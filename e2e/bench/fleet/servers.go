@@ -135,9 +135,10 @@ func (s *servers) startHub(ctx context.Context, set binaries.Set) error {
 	if err != nil {
 		return err
 	}
+	// One hub and no lease: nothing would start it again where a busy machine lets it lose one.
 	s.hub, err = s.procs.Start(ctx, proc.Spec{
 		Name: "tombolo-hub", Path: set.Path("tombolo-hub"), NetNS: namespace,
-		Args: []string{"--kubeconfig=" + path, "--leader-election-namespace=" + charts.Namespace, "--health-probe-bind-address=127.0.0.1:8081", "--metrics-bind-address=127.0.0.1:8080"},
+		Args: []string{"--kubeconfig=" + path, "--leader-elect=false", "--health-probe-bind-address=127.0.0.1:8081", "--metrics-bind-address=" + metricsAddress},
 	})
 	if err != nil {
 		return err
@@ -182,6 +183,18 @@ func memory(p *proc.Process, field string) (float64, error) {
 		}
 	}
 	return 0, fmt.Errorf("/proc/%d/status has no %s", p.PID(), field)
+}
+
+// cpus are those of several processes.
+func cpus(all ...*proc.Process) ([]time.Duration, error) {
+	spent := make([]time.Duration, len(all))
+	for i, p := range all {
+		var err error
+		if spent[i], err = cpu(p); err != nil {
+			return nil, err
+		}
+	}
+	return spent, nil
 }
 
 // cpu is the time that a process has used so far.

@@ -5,15 +5,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 )
@@ -88,88 +83,4 @@ func (t *tracker) await(ctx context.Context, e *expectation, within time.Duratio
 			return time.Time{}, fmt.Errorf("%d routers are not as expected after %v, %s among them", left, within, example)
 		}
 	}
-}
-
-// observer counts what the hub writes, by watching all of its kinds.
-type observer struct {
-	mu          sync.Mutex
-	generations map[string]int64
-	kinds       map[string]int
-	bytes       int
-	last        time.Time
-}
-
-// written is what the hub has written since a moment.
-type written struct {
-	kinds map[string]int
-	bytes int
-}
-
-func (w written) objects() int {
-	n := 0
-	for _, count := range w.kinds {
-		n += count
-	}
-	return n
-}
-
-// kindsOf says which resources are watched, and whether the hub writes their spec; of the others it writes all but the spec.
-var kindsOf = map[string]bool{
-	"spoke.tombolo.io/v1alpha1/localrouters": true, "spoke.tombolo.io/v1alpha1/interconnectgateways": true,
-	"network.tombolo.io/v1alpha1/vpcs": false, "network.tombolo.io/v1alpha1/subnets": false,
-	"network.tombolo.io/v1alpha1/vpcpeerings": false, "network.tombolo.io/v1alpha1/ippools": false,
-}
-
-func (o *observer) run(ctx context.Context, s *servers) {
-	o.generations, o.kinds, o.last = map[string]int64{}, map[string]int{}, time.Now()
-	for resource, spec := range kindsOf {
-		c, err := rest.HTTPClientFor(s.config)
-		if err != nil {
-			progress("observe %s: %v", resource, err)
-			continue
-		}
-		w := &agent{cluster: "observer", client: c, server: s.config.Host, watches: 1}
-		go w.watch(ctx, "/apis/"+resource, func(kind string, object json.RawMessage) error { return o.observe(resource, spec, kind, object) })
-	}
-}
-
-func (o *observer) observe(resource string, spec bool, kind string, object json.RawMessage) error {
-	var meta metav1.PartialObjectMetadata
-	if err := json.Unmarshal(object, &meta); err != nil {
-		return err
-	}
-	key := resource + "/" + meta.Namespace + "/" + meta.Name
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	old, known := o.generations[key]
-	o.generations[key] = meta.Generation
-	changed := !known || old != meta.Generation || kind == "DELETED"
-	if changed != spec {
-		return nil
-	}
-	o.kinds[resource[strings.LastIndexByte(resource, '/')+1:]]++
-	o.bytes += len(object)
-	o.last = time.Now()
-	return nil
-}
-
-// since gives what was written since the last call.
-func (o *observer) since() written {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	w := written{o.kinds, o.bytes}
-	o.kinds, o.bytes = map[string]int{}, 0
-	return w
-}
-
-// quiet waits until the hub has written nothing for a while.
-func (o *observer) quiet(ctx context.Context) error {
-	return retry(ctx, setupTimeout, func() error {
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		if time.Since(o.last) < 3*time.Second {
-			return fmt.Errorf("the hub still writes")
-		}
-		return nil
-	})
 }

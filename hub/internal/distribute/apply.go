@@ -11,6 +11,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
+	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/hub/internal/delta"
 	"github.com/tombolo-io/tombolo/hub/internal/parallel"
 	"github.com/tombolo-io/tombolo/hub/internal/stale"
 	"github.com/tombolo-io/tombolo/hub/internal/status"
@@ -47,7 +49,10 @@ func apply(ctx context.Context, c client.Client, w Write) error {
 		}
 		return stale.Wrap(err)
 	case Update:
-		return stale.Wrap(c.Update(ctx, w.Object))
+		if _, is := w.Object.(*spokev1alpha1.LocalRouter); is {
+			return stale.Wrap(delta.Write(ctx, c, w.Was, w.Object, delta.Untracked))
+		}
+		return stale.Wrap(delta.Write(ctx, c, w.Was, w.Object))
 	default:
 		// That very object in that very version: what has changed since the decision is looked at again first.
 		err := c.Delete(ctx, w.Object, client.Preconditions{

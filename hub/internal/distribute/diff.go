@@ -37,6 +37,8 @@ type Write struct {
 	Verb Verb
 	// Object as it shall be; to delete, as it was read.
 	Object client.Object
+	// Was is the object as it was read, of an update.
+	Was client.Object
 	// Because is the evidence for a deletion.
 	Because string
 }
@@ -98,7 +100,7 @@ func puts[O client.Object, S any](done *settled.Set, namespaces map[string]bool,
 			controllerutil.AddFinalizer(updated, spokev1alpha1.Finalizer)
 			note(have, updated)
 			// A copy once more: the API server's answer is decoded into it, and the specs are the planner's.
-			writes = append(writes, Write{Verb: Update, Object: updated.DeepCopyObject().(O)})
+			writes = append(writes, Write{Verb: Update, Was: have, Object: updated.DeepCopyObject().(O)})
 		}
 	}
 	return writes

@@ -45,7 +45,7 @@ func restamps(state *snapshot.State, others []Write) []Write {
 		if !written[snapshot.KeyOf(router)] && distrusted(router, hub) {
 			again := router.DeepCopy()
 			stamp(again, hub)
-			writes = append(writes, Write{Verb: Update, Object: again})
+			writes = append(writes, Write{Verb: Update, Was: router, Object: again})
 		}
 	}
 	return writes

@@ -21,6 +21,7 @@ import (
 
 	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	"github.com/tombolo-io/tombolo/federation"
+	"github.com/tombolo-io/tombolo/hub/internal/delta"
 	"github.com/tombolo-io/tombolo/hub/internal/parallel"
 	"github.com/tombolo-io/tombolo/hub/internal/settled"
 	"github.com/tombolo-io/tombolo/hub/internal/stale"
@@ -102,15 +103,15 @@ func (s *Store) Write(ctx context.Context, done *settled.Set, pools map[federati
 	for _, patch := range patches {
 		news = append(news, patch.News...)
 	}
-	err := parallel.Do(patches, func(patch status.Patch) error { return s.swap(ctx, patch.New.(*networkv1alpha1.IPPool)) })
+	err := parallel.Do(patches, func(patch status.Patch) error { return s.swap(ctx, patch.Old, patch.New.(*networkv1alpha1.IPPool)) })
 	if err != nil {
 		return nil, err // what was stored nevertheless is told by the pool itself
 	}
 	return news, nil
 }
 
-func (s *Store) swap(ctx context.Context, pool *networkv1alpha1.IPPool) error {
-	err := s.client.Status().Update(ctx, pool)
+func (s *Store) swap(ctx context.Context, old client.Object, pool *networkv1alpha1.IPPool) error {
+	err := delta.WriteStatus(ctx, s.client, old, pool)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {

@@ -42,8 +42,8 @@ func TestAnswers(t *testing.T) {
 		},
 		"AnswerLost": {
 			reason: "the write was done though it seemed to fail: to give 100 away again would be a duplicate",
-			update: interceptor.Funcs{SubResourceUpdate: func(ctx context.Context, c client.Client, sub string, o client.Object, opts ...client.SubResourceUpdateOption) error {
-				if err := c.SubResource(sub).Update(ctx, o, opts...); err != nil {
+			update: interceptor.Funcs{SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
+				if err := c.SubResource(sub).Patch(ctx, o, p, opts...); err != nil {
 					return err
 				}
 				return errLost
@@ -52,7 +52,7 @@ func TestAnswers(t *testing.T) {
 		},
 		"RequestLost": {
 			reason: "the write was not done: 100 is free still",
-			update: interceptor.Funcs{SubResourceUpdate: func(context.Context, client.Client, string, client.Object, ...client.SubResourceUpdateOption) error {
+			update: interceptor.Funcs{SubResourcePatch: func(context.Context, client.Client, string, client.Object, client.Patch, ...client.SubResourcePatchOption) error {
 				return errLost
 			}},
 			failed: true,

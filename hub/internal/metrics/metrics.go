@@ -26,6 +26,11 @@ var (
 		Name: "tombolo_hub_writes_total",
 		Help: "Writes to the hub's API server that succeeded, by kind and verb.",
 	}, []string{"kind", "verb"})
+	// WriteBytes counts the bodies of requests that write, whether or not they succeed.
+	WriteBytes = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tombolo_hub_write_bytes_total",
+		Help: "Bytes of the bodies of requests that write to the hub's API server, by resource.",
+	}, []string{"resource"})
 	// Objects is how many objects there are in each state, as of the newest plan.
 	Objects = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "tombolo_hub_objects",
@@ -64,5 +69,5 @@ var (
 )
 
 func init() {
-	crmetrics.Registry.MustRegister(PlanSeconds, Plans, Writes, Objects, PoolCapacity, PoolAllocated, PoolReleased, Frozen, JoinRequests, AgentAlive)
+	crmetrics.Registry.MustRegister(PlanSeconds, Plans, Writes, WriteBytes, Objects, PoolCapacity, PoolAllocated, PoolReleased, Frozen, JoinRequests, AgentAlive)
 }

@@ -47,6 +47,7 @@ func New(config *rest.Config, o options.Options, log logr.Logger) (manager.Manag
 	config = rest.CopyConfig(config)
 	config.QPS, config.Burst = o.KubeAPIQPS, o.KubeAPIBurst
 	config.UserAgent = "tombolo-hub"
+	config.Wrap(metrics.CountBytes)
 	mgr, err := manager.New(config, manager.Options{
 		Scheme:                        scheme,
 		Logger:                        log,

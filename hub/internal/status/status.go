@@ -16,6 +16,7 @@ import (
 
 	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	"github.com/tombolo-io/tombolo/federation"
+	"github.com/tombolo-io/tombolo/hub/internal/delta"
 	"github.com/tombolo-io/tombolo/hub/internal/parallel"
 	"github.com/tombolo-io/tombolo/hub/internal/settled"
 	"github.com/tombolo-io/tombolo/hub/internal/stale"
@@ -106,7 +107,7 @@ func Write(ctx context.Context, c client.Client, patches []Patch) ([]Transition,
 	}
 	err := parallel.Do(indexes, func(i int) error {
 		p := patches[i]
-		if err := c.Status().Patch(ctx, p.New, client.MergeFromWithOptions(p.Old, client.MergeFromWithOptimisticLock{})); err != nil {
+		if err := delta.WriteStatus(ctx, c, p.Old, p.New); err != nil {
 			return fmt.Errorf("patch status of %T %s: %w", p.New, client.ObjectKeyFromObject(p.New), stale.Wrap(err))
 		}
 		written[i] = true

@@ -33,6 +33,7 @@ import (
 	"github.com/tombolo-io/tombolo/hub/internal/fleet"
 	"github.com/tombolo-io/tombolo/hub/internal/ledger"
 	"github.com/tombolo-io/tombolo/hub/internal/metrics"
+	"github.com/tombolo-io/tombolo/hub/internal/parallel"
 	"github.com/tombolo-io/tombolo/hub/internal/settled"
 	"github.com/tombolo-io/tombolo/hub/internal/snapshot"
 	"github.com/tombolo-io/tombolo/hub/internal/stale"
@@ -43,9 +44,10 @@ const (
 	// retryStale is how soon to look again after a write was refused because the hub had moved on: about the time that
 	// a cache needs to catch up.
 	retryStale = 20 * time.Millisecond
-	// maxWrites of a pass, to clusters and to statuses each. What is left is written by the next pass, after what has
-	// changed meanwhile.
-	maxWrites = 100
+	// maxWrites to clusters in a pass, and maxStatuses, as many as are under way at once. What is left is written by the next pass, after what has
+	// changed meanwhile: a user's change waits for no more than that.
+	maxWrites   = 100
+	maxStatuses = parallel.Limit
 	// lookTimeout is how long the cache may take to show what this process has written; usual are a few milliseconds.
 	lookTimeout = 10 * time.Second
 	// maxBlind is how often in a row it may take longer.
@@ -168,24 +170,35 @@ func (c *Controller) tell(ctx context.Context, state *snapshot.State, result *fe
 
 	more = len(writes) > maxWrites
 	patches := c.answers(state, result, more)
-	news, statusErr := status.Write(ctx, c.client, patches[:min(len(patches), maxWrites)])
+	news, statusErr := status.Write(ctx, c.client, patches[:min(len(patches), maxStatuses)])
 	c.announce(news)
 
 	fleetErr := c.reportFleet(ctx, state, result)
-	return more || len(patches) > maxWrites, errors.Join(distributeErr, releaseErr, statusErr, fleetErr)
+	return more || len(patches) > maxStatuses, errors.Join(distributeErr, releaseErr, statusErr, fleetErr)
 }
 
-// answers are the statuses to write. While clusters are still to be told, how far each object has come changes with
+// answers are the statuses to write, first those of what nothing was said of yet. While clusters are still to be told, how far each object has come changes with
 // every pass: then only those are written that a person waits for.
 func (c *Controller) answers(state *snapshot.State, result *federation.Result, more bool) []status.Patch {
 	now := metav1.Now()
 	patches := status.Vpcs(&c.done.Vpcs, state.Vpcs, result.Vpcs, now)
 	patches = append(patches, status.Subnets(&c.done.Subnets, state.Subnets, result.Subnets, now)...)
 	patches = append(patches, status.Peerings(&c.done.Peerings, state.Peerings, result.Peerings, now)...)
+	slices.SortStableFunc(patches, func(a, b status.Patch) int { return cmpTrueFirst(a.Answers, b.Answers) })
 	if more {
 		patches = slices.DeleteFunc(patches, func(p status.Patch) bool { return !p.Answers })
 	}
 	return patches
+}
+
+func cmpTrueFirst(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return -1
+	}
+	return 1
 }
 
 // again decides what comes next. An outdated snapshot is cured by another look and is nobody's concern.
