@@ -1,0 +1,34 @@
+// Copyright The Tombolo Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package check
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Overlaps lists the pairs of owners that relied on overlapping values at the same time.
+func Overlaps(lives []*Life) []string {
+	var found []string
+	pools := byPool(lives)
+	for _, pool := range slices.Sorted(maps.Keys(pools)) {
+		all := pools[pool]
+		slices.SortFunc(all, func(a, b held) int { return cmp.Compare(a.life.from(), b.life.from()) })
+		var live []held
+		for _, h := range all {
+			live = slices.DeleteFunc(live, func(o held) bool { return o.life.until() <= h.life.from() })
+			for _, o := range live {
+				if o.prefix.Overlaps(h.prefix) && o.life != h.life {
+					found = append(found, fmt.Sprintf("pool %s: %s had %s and %s had %s, both for %s", pool, o.life.Owner, o.value, h.life.Owner, h.value,
+						time.Duration(min(o.life.until(), h.life.until())-h.life.from())))
+				}
+			}
+			live = append(live, h)
+		}
+	}
+	return found
+}
