@@ -42,7 +42,13 @@ func (s *server) final(ctx context.Context, lives []*check.Life, held map[string
 		return nil, fmt.Errorf("list addresses: %w", err)
 	}
 	for i := range pools.Items {
-		f.pool(&pools.Items[i], held)
+		single := int64(0)
+		for _, a := range addresses.Items {
+			if a.Spec.Pool == pools.Items[i].Name {
+				single++
+			}
+		}
+		f.pool(&pools.Items[i], single, held)
 	}
 	for _, a := range addresses.Items {
 		f.entry(record.Value(a.Spec.Pool, string(a.Spec.Address)), a.Spec.Owner.Kind+"/"+a.Spec.Owner.Namespace+"/"+a.Spec.Owner.Name)
@@ -55,9 +61,8 @@ func (s *server) final(ctx context.Context, lives []*check.Life, held map[string
 	return f, nil
 }
 
-// pool looks at one ledger. held are the UIDs of Vpcs that clusters have copies of.
-func (f *final) pool(pool *networkv1alpha1.IPPool, held map[string]bool) {
-	sum := int64(0)
+// pool looks at one ledger, of a pool that so many single addresses are handed out of. held are the UIDs of Vpcs that clusters have copies of.
+func (f *final) pool(pool *networkv1alpha1.IPPool, sum int64, held map[string]bool) {
 	for _, a := range pool.Status.Allocations {
 		size := int64(1)
 		if p, err := netip.ParsePrefix(a.Value); err == nil {
