@@ -82,7 +82,7 @@ func allocate(ctx, stop context.Context, kubeconfig, path string, o options) err
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- mgr.Start(ctx) }()
-	p, err := newPlanner(ctx, mgr)
+	p, err := newPlanner(ctx, mgr, o.name)
 	if err != nil {
 		return err
 	}

@@ -57,6 +57,8 @@ type answer struct {
 
 // planner looks, decides and writes as the hub does (controllers/planning), for as long as somebody of this process waits for it.
 type planner struct {
+	// name is the namespace of its Vpcs.
+	name    string
 	client  client.Client
 	reader  *snapshot.Reader
 	ledgers *ledger.Store
@@ -69,10 +71,10 @@ type planner struct {
 	wishes map[*wish]bool
 }
 
-func newPlanner(ctx context.Context, mgr manager.Manager) (*planner, error) {
+func newPlanner(ctx context.Context, mgr manager.Manager, name string) (*planner, error) {
 	ledgers := ledger.New(mgr.GetClient(), mgr.GetAPIReader())
 	p := &planner{
-		client: mgr.GetClient(), ledgers: ledgers, plan: federation.NewPlanner(),
+		name: name, client: mgr.GetClient(), ledgers: ledgers, plan: federation.NewPlanner(),
 		reader:  &snapshot.Reader{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Ledgers: ledgers, AddOns: func() bool { return false }},
 		changed: make(chan struct{}, 1), wishes: map[*wish]bool{},
 	}
@@ -121,7 +123,7 @@ func (p *planner) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		if !sleep(ctx, holdOff) {
+		if !sleep(ctx, rand.N(2*holdOff)) {
 			return nil
 		}
 		for p.waited() {
@@ -135,7 +137,7 @@ func (p *planner) run(ctx context.Context) error {
 			if !stale.Only(err) && !errors.Is(err, context.DeadlineExceeded) {
 				return err
 			}
-			if !sleep(ctx, retryStale/2+rand.N(retryStale)) {
+			if !sleep(ctx, rand.N(3*retryStale)) {
 				return nil
 			}
 		}
@@ -190,16 +192,31 @@ func (p *planner) pass(ctx context.Context) error {
 	state.Snapshot.Brake.MaxRemovalPercent = 100 // deletions are what this is about
 	result, changes := p.plan.Plan(state.Snapshot)
 	p.done.Unsettle(changes)
-	if err := distribute.Hold(ctx, p.client, state, &result); err != nil {
+	own := p.own(&result)
+	if err := distribute.Hold(ctx, p.client, state, own); err != nil {
 		return err
 	}
 	if _, err := p.ledgers.Write(ctx, &p.done.Pools, state.Pools, result.Pools); err != nil {
 		return err
 	}
 	p.answer(&result)
-	writes := distribute.Diff(&p.done, state, &result)
+	writes := slices.DeleteFunc(distribute.Diff(&p.done, state, &result), func(w distribute.Write) bool {
+		router, ok := w.Object.(*spokev1alpha1.LocalRouter)
+		return ok && router.Spec.Vpc.Namespace != p.name
+	})
 	_, told := distribute.Apply(ctx, p.client, writes)
-	return errors.Join(told, distribute.Release(ctx, p.client, state, result.Released))
+	_, counted := p.ledgers.Report(ctx, &p.done.Pools, state.Pools, result.Pools)
+	return errors.Join(told, counted, distribute.Release(ctx, p.client, state, own.Released))
+}
+
+// own is what of a plan concerns the Vpcs of this process. Each tells clusters of its own alone, or eight would write each object; ledgers, and questions to
+// clusters, are everybody's.
+func (p *planner) own(result *federation.Result) *federation.Result {
+	mine := func(key federation.Key) bool { return strings.HasPrefix(string(key), p.name+"/") }
+	own := &federation.Result{Vpcs: maps.Clone(result.Vpcs)}
+	maps.DeleteFunc(own.Vpcs, func(key federation.Key, _ networkv1alpha1.VpcStatus) bool { return !mine(key) })
+	own.Released = slices.DeleteFunc(slices.Clone(result.Released), func(ref federation.ObjectRef) bool { return !mine(ref.Key) })
+	return own
 }
 
 // answer tells those who wait what the ledgers say, which are stored.

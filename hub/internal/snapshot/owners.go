@@ -6,6 +6,7 @@ package snapshot
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -27,17 +28,17 @@ type missing struct {
 }
 
 // readOwners looks up, on the API server itself, each owner that a ledger names and the cache does not show. Ledgers and owners come by several watches,
-// and ledgers are read live: an entry of another leader may be seen before its owner is, and would be handed out again as if its owner were gone. A UID that
-// is gone stays so, and is looked up once.
+// and ledgers are read live: an entry of another leader may be seen before its owner is, and would be handed out again as if its owner were gone. What the cache has shown
+// and shows no more is gone, and so is for ever what was looked up and not there.
 func (r *Reader) readOwners(ctx context.Context, state *State) error {
-	gone := map[types.UID]bool{}
+	gone, live := map[types.UID]bool{}, map[types.UID]bool{}
 	var lookUp []missing
 	for _, pool := range state.Snapshot.Pools {
 		for i := range pool.Status.Allocations {
 			m, ok := state.missing(&pool.Status.Allocations[i])
 			switch {
 			case !ok:
-			case r.gone[m.uid]:
+			case r.gone[m.uid], r.hasShown(m):
 				gone[m.uid] = true
 			case !slices.Contains(lookUp, m):
 				lookUp = append(lookUp, m)
@@ -55,12 +56,20 @@ func (r *Reader) readOwners(ctx context.Context, state *State) error {
 		if object == nil {
 			gone[m.uid] = true
 		} else {
+			live[m.uid] = true
 			state.show(m.key, object)
 		}
 		return nil
 	})
-	r.gone = gone
+	if err == nil {
+		r.gone, r.live, r.last = gone, live, &State{Vpcs: maps.Clone(state.Vpcs), Subnets: maps.Clone(state.Subnets), Peerings: maps.Clone(state.Peerings)}
+	}
 	return err
+}
+
+// hasShown is true for an owner that the cache had when it was last read.
+func (r *Reader) hasShown(m missing) bool {
+	return r.last != nil && r.last.has(m) && !r.live[m.uid]
 }
 
 // missing is the owner of an entry when it is of a kind that people write and is not in the State.
@@ -70,18 +79,21 @@ func (s *State) missing(a *networkv1alpha1.Allocation) (m missing, ok bool) {
 		return m, false
 	}
 	m = missing{parts[0], federation.Key(parts[1] + "/" + parts[2]), types.UID(a.UID)}
+	return m, slices.Contains([]string{"Vpc", "Subnet", "VpcPeering"}, m.kind) && !s.has(m)
+}
+
+func (s *State) has(m missing) bool {
 	switch m.kind {
 	case "Vpc":
 		o, found := s.Vpcs[m.key]
-		return m, !found || o.UID != m.uid
+		return found && o.UID == m.uid
 	case "Subnet":
 		o, found := s.Subnets[m.key]
-		return m, !found || o.UID != m.uid
-	case "VpcPeering":
+		return found && o.UID == m.uid
+	default:
 		o, found := s.Peerings[m.key]
-		return m, !found || o.UID != m.uid
+		return found && o.UID == m.uid
 	}
-	return m, false
 }
 
 // find looks an owner up; nil when it is gone.

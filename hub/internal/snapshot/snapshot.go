@@ -60,8 +60,10 @@ type Reader struct {
 	decided map[string][]string
 	// answers of asked, by UID, and those of the look before.
 	answers, before map[types.UID]bool
-	// gone are the owners that ledgers still name and that were looked up and not there.
-	gone map[types.UID]bool
+	// gone are the owners that ledgers still name and that are known to be gone, live those that were looked up and there, and last is what the
+	// look before has shown.
+	gone, live map[types.UID]bool
+	last       *State
 }
 
 // Read looks at everything that the planner may look at.
