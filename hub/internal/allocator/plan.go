@@ -34,6 +34,8 @@ const (
 	// holdOff and retryStale are those of the hub (planning).
 	holdOff    = 10 * time.Millisecond
 	retryStale = 20 * time.Millisecond
+	// maxDoublings of retryStale: the hub has one leader, or two for a moment, and needs none.
+	maxDoublings = 4
 	// lookTimeout is how long the cache may take.
 	lookTimeout = 10 * time.Second
 	// quietPasses in a row, quietFor apart, that find nothing new are the end.
@@ -126,7 +128,7 @@ func (p *planner) run(ctx context.Context) error {
 		if !sleep(ctx, rand.N(2*holdOff)) {
 			return nil
 		}
-		for p.waited() {
+		for tries := 0; p.waited(); tries++ {
 			err := p.pass(ctx)
 			if ctx.Err() != nil {
 				return nil
@@ -137,7 +139,7 @@ func (p *planner) run(ctx context.Context) error {
 			if !stale.Only(err) && !errors.Is(err, context.DeadlineExceeded) {
 				return err
 			}
-			if !sleep(ctx, rand.N(3*retryStale)) {
+			if !sleep(ctx, rand.N(retryStale<<min(tries, maxDoublings))) { // of eight that write one ledger, seven are refused
 				return nil
 			}
 		}
@@ -236,7 +238,7 @@ func (p *planner) answer(result *federation.Result) {
 	for w := range p.wishes {
 		values := held[w.owner]
 		refused := w.values > 0 && refusedFor(result, w.owner)
-		if len(values) == w.values || refused {
+		if w.values > 0 && len(values) >= w.values || len(values) == w.values || refused {
 			w.done <- answer{values, refused}
 			delete(p.wishes, w)
 		}

@@ -9,6 +9,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/tombolo-io/tombolo/e2e/chaos/ipam/record"
 )
 
 // Overlaps lists the pairs of owners that relied on overlapping values at the same time.
@@ -28,6 +30,22 @@ func Overlaps(lives []*Life) []string {
 				}
 			}
 			live = append(live, h)
+		}
+	}
+	return found
+}
+
+// Doubles lists the owners that got more than one value of a pool.
+func Doubles(lives []*Life) []string {
+	var found []string
+	for _, l := range lives {
+		seen := map[string]bool{}
+		for _, v := range l.Values {
+			pool, _ := record.Split(v)
+			if seen[pool] {
+				found = append(found, fmt.Sprintf("%s has %v", l.Owner, l.Values))
+			}
+			seen[pool] = true
 		}
 	}
 	return found

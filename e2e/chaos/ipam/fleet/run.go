@@ -259,6 +259,7 @@ func (c *counter) count(path string) int {
 // judge checks a history.
 func (r *run) judge(ctx context.Context, lives []*check.Life, lines []record.Line, f *final) *Result {
 	overlaps, not := check.Overlaps(lives), check.NotLinearizable(ctx, lives)
+	f.leaks = append(f.leaks, check.Doubles(lives)...)
 	result := &Result{
 		Seed: r.Seed, Seconds: time.Duration(r.end - r.begin).Seconds(), Kills: r.kills, Overlaps: len(overlaps), Leaks: len(f.leaks), Lost: len(f.lost),
 		Quarantined: f.quarantined, Linearizable: len(not) == 0, Resumed: check.Resumed(lines),
