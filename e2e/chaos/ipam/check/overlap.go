@@ -25,14 +25,21 @@ func Overlaps(lives []*Life) []string {
 			live = slices.DeleteFunc(live, func(o held) bool { return o.life.until() <= h.life.from() })
 			for _, o := range live {
 				if o.prefix.Overlaps(h.prefix) && o.life != h.life {
-					found = append(found, fmt.Sprintf("pool %s: %s had %s and %s had %s, both for %s", pool, o.life.Owner, o.value, h.life.Owner, h.value,
-						time.Duration(min(o.life.until(), h.life.until())-h.life.from())))
+					found = append(found, fmt.Sprintf("pool %s: %s had %s and %s had %s, both %s", pool, o.life.Owner, o.value, h.life.Owner, h.value,
+						during(h.life.from(), min(o.life.until(), h.life.until()))))
 				}
 			}
 			live = append(live, h)
 		}
 	}
 	return found
+}
+
+func during(from, until int64) string {
+	if until == Forever {
+		return "to the end"
+	}
+	return "for " + time.Duration(until-from).String()
 }
 
 // Doubles lists the owners that got more than one value of a pool.

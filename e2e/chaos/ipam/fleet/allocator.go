@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"syscall"
 	"time"
 
@@ -44,6 +43,12 @@ func Build(ctx context.Context, dir, overlay string) (path string, err error) {
 // endLimit is how long an allocator may take to end what it has begun.
 const endLimit = 2 * time.Minute
 
+// end of a process: err is there when done is closed.
+type end struct {
+	done chan struct{}
+	err  error
+}
+
 // allocator is a process that is started again and again.
 type allocator struct {
 	name    string
@@ -52,9 +57,8 @@ type allocator struct {
 	program string
 	args    []string
 
-	mu    sync.Mutex
 	cmd   *exec.Cmd
-	ended chan error
+	ended *end
 	// input is open while it shall run: it ends when this process does.
 	input io.Closer
 }
@@ -66,52 +70,46 @@ func newAllocator(dir, program, kubeconfig string, n int, seed uint64, args ...s
 	return a
 }
 
-func (a *allocator) start(more ...string) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+func (a *allocator) start() error {
 	out, err := os.OpenFile(a.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("open log of allocator %s: %w", a.name, err)
 	}
 	defer out.Close()
-	a.cmd = exec.Command(a.program, append(a.args, more...)...)
-	a.cmd.Stdout, a.cmd.Stderr = out, out
-	if a.input, err = a.cmd.StdinPipe(); err != nil {
+	cmd := exec.Command(a.program, a.args...)
+	cmd.Stdout, cmd.Stderr = out, out
+	if a.input, err = cmd.StdinPipe(); err != nil {
 		return fmt.Errorf("start allocator %s: %w", a.name, err)
 	}
-	if err := a.cmd.Start(); err != nil {
+	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start allocator %s: %w", a.name, err)
 	}
-	a.ended = make(chan error, 1)
-	go func(cmd *exec.Cmd, ended chan error) { ended <- cmd.Wait() }(a.cmd, a.ended)
+	a.cmd = cmd
+	a.ended = &end{done: make(chan struct{})}
+	go func(cmd *exec.Cmd, ended *end) {
+		ended.err = cmd.Wait()
+		close(ended.done)
+	}(a.cmd, a.ended)
 	return nil
 }
 
 // kill ends the process with SIGKILL and starts it again. One that has ended by itself is a failure.
 func (a *allocator) kill() error {
-	a.mu.Lock()
-	cmd, ended := a.cmd, a.ended
-	a.mu.Unlock()
-	select {
-	case err := <-ended:
-		return a.failure(err)
-	default:
+	if err := a.failed(); err != nil {
+		return err
 	}
-	if err := cmd.Process.Kill(); err != nil {
+	if err := a.cmd.Process.Kill(); err != nil {
 		return fmt.Errorf("kill allocator %s: %w", a.name, err)
 	}
-	<-ended
+	<-a.ended.done
 	return a.start()
 }
 
 // failed says why the process has ended by itself; nil when it runs.
 func (a *allocator) failed() error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	select {
-	case err := <-a.ended:
-		a.ended <- err
-		return a.failure(err)
+	case <-a.ended.done:
+		return a.failure(a.ended.err)
 	default:
 		return nil
 	}
@@ -139,9 +137,9 @@ func (a *allocator) end() error {
 
 func (a *allocator) wait() error {
 	select {
-	case err := <-a.ended:
-		if err != nil {
-			return a.failure(err)
+	case <-a.ended.done:
+		if a.ended.err != nil {
+			return a.failure(a.ended.err)
 		}
 		return nil
 	case <-time.After(endLimit):
@@ -154,5 +152,6 @@ func (a *allocator) abort() {
 	if a.cmd != nil {
 		_ = a.input.Close()
 		_ = a.cmd.Process.Kill() // it may have ended
+		<-a.ended.done
 	}
 }

@@ -36,6 +36,8 @@ type Config struct {
 	Seed uint64
 	// KillEvery is how often one of the allocators is killed.
 	KillEvery time.Duration
+	// Search ends the run as soon as two owners had one thing, and lets the allocators not come to an end: without a guard they may never.
+	Search bool
 	// Logf tells of progress.
 	Logf func(format string, args ...any)
 }
@@ -95,8 +97,10 @@ func Run(ctx context.Context, c Config) (*Result, error) {
 	if err != nil {
 		return nil, errors.Join(err, r.server.env.Stop())
 	}
-	lives := check.Lives(lines)
-	f, err := r.server.final(ctx, lives, held)
+	lives, f := check.Lives(lines), &final{}
+	if !c.Search {
+		f, err = r.server.final(ctx, lives, held)
+	}
 	if err := errors.Join(err, r.server.env.Stop()); err != nil {
 		return nil, err
 	}
@@ -139,15 +143,33 @@ func (r *run) play(ctx context.Context) ([]record.Line, map[string]bool, error) 
 			held[c.hold.VpcUID] = true
 		}
 	}
+	for _, a := range r.allocators { // they write no more
+		a.abort()
+	}
+	lines, err := read(append(paths, path))
+	return lines, held, err
+}
+
+func read(paths []string) ([]record.Line, error) {
 	var lines []record.Line
-	for _, path := range append(paths, path) {
+	for _, path := range paths {
 		some, err := record.Read(path)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		lines = append(lines, some...)
 	}
-	return lines, held, nil
+	return lines, nil
+}
+
+// found looks whether two owners have had one thing.
+func (r *run) found() (bool, error) {
+	paths, err := filepath.Glob(filepath.Join(r.Dir, "*.history"))
+	if err != nil {
+		return false, fmt.Errorf("look for histories: %w", err)
+	}
+	lines, err := read(paths)
+	return len(check.Overlaps(check.Lives(lines))) > 0, err
 }
 
 // allocate runs the allocators and kills one after the other, until it is enough.
@@ -171,6 +193,9 @@ func (r *run) allocate(ctx context.Context) (paths []string, err error) {
 		return nil, err
 	}
 	r.end = record.Now()
+	if r.Search {
+		return paths, nil
+	}
 	r.Logf("the allocators end what they have begun")
 	var ends sync.WaitGroup
 	errs := make([]error, len(r.allocators))
@@ -215,6 +240,11 @@ func (r *run) disturb(ctx context.Context) error {
 		if since := time.Since(told); since >= progress {
 			r.Logf("%8d operations of %d after %s, %d in each second, %d kills", done, r.Operations, time.Since(start).Round(time.Second), int(float64(done-last)/since.Seconds()), r.kills)
 			told, last = time.Now(), done
+			if r.Search {
+				if found, err := r.found(); found || err != nil {
+					return err
+				}
+			}
 		}
 		if done >= r.Operations {
 			return nil
