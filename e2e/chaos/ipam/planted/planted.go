@@ -18,23 +18,26 @@ import (
 	"github.com/tombolo-io/tombolo/e2e/lab/binaries"
 )
 
-// fault is one line of the tree that is another one.
-type fault struct{ file, line, instead string }
+// edit makes one line of the tree another one.
+type edit struct{ file, line, instead string }
 
-var faults = map[string]fault{
+var faults = map[string][]edit{
 	// A ledger is written over whatever is there by now.
-	"no-compare-and-swap": {
+	"no-compare-and-swap": {{
 		"hub/internal/ledger/ledger.go", "err := s.client.Status().Update(ctx, pool)",
 		`now := &networkv1alpha1.IPPool{}
 	if err := s.live.Get(ctx, client.ObjectKeyFromObject(pool), now); err == nil {
 		pool.ResourceVersion = now.ResourceVersion
 	}
 	err := s.client.Status().Update(ctx, pool)`,
+	}},
+	// A link is free when its owner is gone, whatever the cluster says, and what clusters hold is kept from nobody.
+	"no-quarantine": {
+		{"federation/quarantine.go", "if p.lost(e) || !p.realizes(e) && p.hasLetGo(e) {", "if e.kind == \"Vpc\" {"},
+		{"federation/plan.go", "issuer := newIssuer(p.ledger, p.admitted.value, p.recover)", "issuer := newIssuer(p.ledger, p.admitted.value, nil)"},
 	},
-	// A link is free when its owner is gone, whatever the cluster says.
-	"no-quarantine": {"federation/quarantine.go", "if p.lost(e) || !p.realizes(e) && p.hasLetGo(e) {", "if e.kind == \"Vpc\" {"},
 	// Who comes second to an address has it, too.
-	"no-lock": {"hub/internal/controllers/address/allocator.go", "case there.Spec.Owner == o.Spec.Owner && there.DeletionTimestamp == nil:", "case there.DeletionTimestamp == nil:"},
+	"no-lock": {{"hub/internal/controllers/address/allocator.go", "case there.Spec.Owner == o.Spec.Owner && there.DeletionTimestamp == nil:", "case there.DeletionTimestamp == nil:"}},
 }
 
 // Names of the faults, in order.
@@ -46,24 +49,28 @@ func Build(ctx context.Context, name, dir string) (path string, err error) {
 	if err != nil {
 		return "", err
 	}
-	f := faults[name]
-	original := filepath.Join(root, f.file)
-	text, err := os.ReadFile(original)
-	if err != nil {
-		return "", fmt.Errorf("plant %s: %w", name, err)
-	}
-	if strings.Count(string(text), f.line) != 1 {
-		return "", fmt.Errorf("plant %s: %s does not have the line %q once: say in e2e/chaos/ipam/planted what the guard is now", name, f.file, f.line)
-	}
-	changed, overlay := filepath.Join(dir, "changed.go"), filepath.Join(dir, "overlay.json")
-	replace, err := json.Marshal(map[string]map[string]string{"Replace": {original: changed}})
-	if err != nil {
-		return "", fmt.Errorf("plant %s: %w", name, err)
-	}
-	for file, text := range map[string]string{changed: strings.Replace(string(text), f.line, f.instead, 1), overlay: string(replace)} {
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+	replace := map[string]string{}
+	for i, e := range faults[name] {
+		original, changed := filepath.Join(root, e.file), filepath.Join(dir, fmt.Sprint("changed", i, ".go"))
+		text, err := os.ReadFile(original)
+		if err != nil {
 			return "", fmt.Errorf("plant %s: %w", name, err)
 		}
+		if strings.Count(string(text), e.line) != 1 {
+			return "", fmt.Errorf("plant %s: %s does not have the line %q once: say in e2e/chaos/ipam/planted what the guard is now", name, e.file, e.line)
+		}
+		if err := os.WriteFile(changed, []byte(strings.Replace(string(text), e.line, e.instead, 1)), 0o600); err != nil {
+			return "", fmt.Errorf("plant %s: %w", name, err)
+		}
+		replace[original] = changed
+	}
+	text, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return "", fmt.Errorf("plant %s: %w", name, err)
+	}
+	overlay := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(overlay, text, 0o600); err != nil {
+		return "", fmt.Errorf("plant %s: %w", name, err)
 	}
 	return fleet.Build(ctx, dir, overlay)
 }
