@@ -85,6 +85,7 @@ chaos: ## 1,000 hostile histories on the real hub and agents, every planted erro
 	assets=$(ASSETS); export KUBEBUILDER_ASSETS=$$assets; \
 		go run ./e2e/chaos -n 1000 -clusters 3 -json chaos.json $(CHAOSFLAGS) && \
 		go test -v -count=1 -timeout 6h ./e2e/chaos -histories 1 -planted 0 && \
+		go test -v -count=1 -timeout 1h ./e2e/chaos/ipam -planted 3 && \
 		go run ./e2e/chaos/ipam -n 1000000 -json chaos-ipam.json $(IPAMFLAGS)
 
 .PHONY: bench

@@ -15,7 +15,7 @@ import (
 var (
 	operations = flag.Int("operations", 20_000, "how many operations the allocators do")
 	limit      = flag.Duration("limit", 40*time.Second, "after which time they end, whatever is done")
-	plants     = flag.Int("planted", 3, "how many of the planted errors to look for")
+	plants     = flag.Int("planted", 1, "how many of the planted errors to look for")
 	seed       = flag.Uint64("seed", 1, "what is chosen at random")
 )
 
