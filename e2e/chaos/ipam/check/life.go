@@ -41,8 +41,7 @@ func (l *Life) Held() bool { return l.Got != Forever && !l.Refused && l.Let == F
 func (l *Life) from() int64 { return min(l.Got, l.copied) }
 
 func (l *Life) until() int64 {
-	switch {
-	case l.Let == Forever || l.copies > 0:
+	if l.Let == Forever || l.copies > 0 {
 		return Forever
 	}
 	return max(l.Let, l.dropped)
