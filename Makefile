@@ -20,6 +20,9 @@ BENCHFLAGS ?=
 # Flags for chaos: make chaos CHAOSFLAGS='-seed 42'
 CHAOSFLAGS ?=
 
+# Flags for the allocators in chaos: make chaos IPAMFLAGS='-n 10000000'
+IPAMFLAGS ?=
+
 # Registry in the names of the images that are made.
 REGISTRY ?=
 
@@ -78,10 +81,12 @@ test-lab: ## The lab that e2e runs in (root)
 	assets=$(LAB_ASSETS); KUBEBUILDER_ASSETS=$$assets $(GOTEST) -p $(PARALLEL) ./e2e/lab/...
 
 .PHONY: chaos
-chaos: ## 1,000 hostile histories on the real hub and agents, and every planted error (root; hours): make chaos CHAOSFLAGS='-n 5000 -json FILE'
+chaos: ## 1,000 hostile histories on the real hub and agents, every planted error, and 1,000,000 allocations and releases (root; hours): make chaos CHAOSFLAGS='-n 5000 -json FILE'
 	assets=$(ASSETS); export KUBEBUILDER_ASSETS=$$assets; \
 		go run ./e2e/chaos -n 1000 -clusters 3 -json chaos.json $(CHAOSFLAGS) && \
-		go test -v -count=1 -timeout 6h ./e2e/chaos -histories 1 -planted 0
+		go test -v -count=1 -timeout 6h ./e2e/chaos -histories 1 -planted 0 && \
+		go test -v -count=1 -timeout 1h ./e2e/chaos/ipam -planted 3 && \
+		go run ./e2e/chaos/ipam -n 1000000 -json chaos-ipam.json $(IPAMFLAGS)
 
 .PHONY: bench
 bench: ## The benchmarks of the plan and the data path (root)

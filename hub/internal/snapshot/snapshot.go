@@ -4,7 +4,8 @@
 // Package snapshot looks at the hub. It is the only code of the hub that lists objects.
 //
 // It reads from the informers' cache, with two exceptions to what a cache gives: reads wait for what this process has
-// written (controller-runtime's read-your-writes consistency), and ledgers are never older than this process has seen.
+// written (controller-runtime's read-your-writes consistency), and ledgers are never older than this process has seen, nor are
+// the owners that they name.
 // The objects are those of the cache itself: whoever wants to change one makes a copy.
 package snapshot
 
@@ -59,6 +60,10 @@ type Reader struct {
 	decided map[string][]string
 	// answers of asked, by UID, and those of the look before.
 	answers, before map[types.UID]bool
+	// gone are the owners that ledgers still name and that are known to be gone, live those that were looked up and there, and last is what the
+	// look before has shown.
+	gone, live map[types.UID]bool
+	last       *State
 }
 
 // Read looks at everything that the planner may look at.
@@ -172,7 +177,7 @@ func (r *Reader) readWritten(ctx context.Context, state *State) error {
 	state.Snapshot.Peerings = pointers(peerings.Items)
 	state.Peerings = byKey(state.Snapshot.Peerings)
 	state.Snapshot.Addresses = pointers(addresses.Items)
-	return nil
+	return r.readOwners(ctx, state)
 }
 
 func (r *Reader) readDistributed(ctx context.Context, state *State) error {

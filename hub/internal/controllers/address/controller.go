@@ -11,12 +11,10 @@ package address
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -28,20 +26,12 @@ import (
 	"github.com/tombolo-io/tombolo/hub/internal/stale"
 )
 
-const (
-	// usePrefix begins the finalizers of those who use an ElasticIP.
-	usePrefix = "network.tombolo.io/"
-	// labelOwner on an IPAddress is the UID of its owner, to find it by.
-	labelOwner = "network.tombolo.io/owner-uid"
-	// tries is how many addresses are tried before the queue has a turn.
-	tries = 32
-)
+// usePrefix begins the finalizers of those who use an ElasticIP.
+const usePrefix = "network.tombolo.io/"
 
 // Controller gives ElasticIPs their addresses.
 type Controller struct {
-	// client reads from the cache; live reads from the API server itself.
-	client client.Client
-	live   client.Reader
+	*Allocator
 }
 
 // Reconcile one ElasticIP.
@@ -70,19 +60,19 @@ func (c *Controller) allocate(ctx context.Context, eip *networkv1alpha1.ElasticI
 	if err := c.hold(ctx, eip); err != nil {
 		return err
 	}
-	own, err := c.owned(ctx, eip)
+	own, err := c.Owned(ctx, ownerOf(eip), eip.Status.Address)
 	if err != nil {
 		return err
 	}
 	if len(own) == 0 {
-		address, refused, err := c.take(ctx, eip)
+		address, refused, err := c.Take(ctx, ownerOf(eip), eip.Spec.Pool, eip.Spec.Address)
 		if err != nil {
 			return err
 		}
 		return c.say(ctx, eip, address, refused)
 	}
 	for i := range own[1:] { // of a leader that did not know of the first
-		if err := c.giveBack(ctx, &own[i+1]); err != nil {
+		if err := c.GiveBack(ctx, &own[i+1]); err != nil {
 			return err
 		}
 	}
@@ -101,129 +91,8 @@ func (c *Controller) hold(ctx context.Context, eip *networkv1alpha1.ElasticIP) e
 	return nil
 }
 
-// owned lists the addresses of an ElasticIP: the one that it was told first.
-func (c *Controller) owned(ctx context.Context, eip *networkv1alpha1.ElasticIP) ([]networkv1alpha1.IPAddress, error) {
-	var list networkv1alpha1.IPAddressList
-	if err := c.live.List(ctx, &list, client.MatchingLabels{labelOwner: string(eip.UID)}); err != nil {
-		return nil, fmt.Errorf("list addresses of ElasticIP %s/%s: %w", eip.Namespace, eip.Name, err)
-	}
-	own := slices.DeleteFunc(list.Items, func(a networkv1alpha1.IPAddress) bool {
-		return a.Spec.Owner != ownerOf(eip) || a.DeletionTimestamp != nil
-	})
-	slices.SortFunc(own, func(a, b networkv1alpha1.IPAddress) int {
-		switch {
-		case string(a.Spec.Address) == eip.Status.Address:
-			return -1
-		case string(b.Spec.Address) == eip.Status.Address:
-			return 1
-		}
-		return strings.Compare(a.Name, b.Name)
-	})
-	return own, nil
-}
-
 func ownerOf(eip *networkv1alpha1.ElasticIP) networkv1alpha1.AddressOwner {
 	return networkv1alpha1.AddressOwner{Kind: "ElasticIP", Namespace: eip.Namespace, Name: eip.Name, UID: string(eip.UID)}
-}
-
-// take finds an address that nobody has and takes it.
-func (c *Controller) take(ctx context.Context, eip *networkv1alpha1.ElasticIP) (string, *federation.Refusal, error) {
-	var all networkv1alpha1.IPAddressList
-	if err := c.client.List(ctx, &all); err != nil {
-		return "", nil, fmt.Errorf("list IPAddresses: %w", err)
-	}
-	holders := map[string]string{}
-	for i := range all.Items {
-		holders[all.Items[i].Name] = describe(&all.Items[i])
-	}
-	for range tries {
-		pool, err := c.pool(ctx, c.client, eip.Spec.Pool)
-		if err != nil {
-			return "", nil, err
-		}
-		addr, refused := federation.PickAddress(pool, eip.Spec.Pool, eip.Spec.Address, func(a netip.Addr) string {
-			return holders[networkv1alpha1.AddressName(pool.Spec.RoutingDomain, a.String())]
-		})
-		if refused != nil {
-			return "", refused, nil
-		}
-		o := newAddress(pool, eip, addr)
-		holder, err := c.create(ctx, o)
-		if err != nil {
-			return "", nil, err
-		}
-		if holder == "" {
-			holder, err = c.confirm(ctx, o, addr)
-		}
-		if err != nil || holder == "" {
-			return addr.String(), nil, err
-		}
-		holders[o.Name] = holder
-	}
-	return "", nil, &stale.Error{Err: fmt.Errorf("ElasticIP %s/%s: %d addresses were taken by others first", eip.Namespace, eip.Name, tries)}
-}
-
-func newAddress(pool *networkv1alpha1.IPPool, eip *networkv1alpha1.ElasticIP, addr netip.Addr) *networkv1alpha1.IPAddress {
-	return &networkv1alpha1.IPAddress{
-		ObjectMeta: metav1.ObjectMeta{Name: networkv1alpha1.AddressName(pool.Spec.RoutingDomain, addr.String()), Labels: map[string]string{labelOwner: string(eip.UID)}},
-		Spec:       networkv1alpha1.IPAddressSpec{Address: networkv1alpha1.IPv4(addr.String()), Pool: pool.Name, Owner: ownerOf(eip)},
-	}
-}
-
-// create is the lock. It returns who has the address; empty when it is ours, even if the answer to the request was lost.
-func (c *Controller) create(ctx context.Context, o *networkv1alpha1.IPAddress) (holder string, err error) {
-	failed := c.client.Create(ctx, o.DeepCopy())
-	if failed == nil {
-		return "", nil
-	}
-	var there networkv1alpha1.IPAddress
-	err = c.live.Get(ctx, client.ObjectKeyFromObject(o), &there)
-	switch {
-	case apierrors.IsNotFound(err):
-		return "", fmt.Errorf("take address %s: %w", o.Spec.Address, stale.Wrap(failed))
-	case err != nil:
-		return "", fmt.Errorf("look who has address %s: %w", o.Spec.Address, err)
-	case there.Spec.Owner == o.Spec.Owner && there.DeletionTimestamp == nil:
-		return "", nil
-	}
-	return describe(&there), nil
-}
-
-// confirm looks at the pool once more: a range may have been imported, nested or taken out since it was read. Then the address is given back.
-func (c *Controller) confirm(ctx context.Context, o *networkv1alpha1.IPAddress, addr netip.Addr) (holder string, err error) {
-	pool, err := c.pool(ctx, c.live, o.Spec.Pool)
-	if err != nil {
-		return "", err
-	}
-	if pool == nil {
-		return "", nil
-	}
-	if holder = federation.MayHave(pool, addr); holder == "" {
-		return "", nil
-	}
-	var there networkv1alpha1.IPAddress
-	if err := c.live.Get(ctx, client.ObjectKeyFromObject(o), &there); err != nil {
-		return holder, client.IgnoreNotFound(err)
-	}
-	return holder, c.giveBack(ctx, &there)
-}
-
-// pool reads a pool; nil when there is none.
-func (c *Controller) pool(ctx context.Context, from client.Reader, name string) (*networkv1alpha1.IPPool, error) {
-	pool := &networkv1alpha1.IPPool{}
-	err := from.Get(ctx, client.ObjectKey{Name: name}, pool)
-	if apierrors.IsNotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read IPPool %s: %w", name, err)
-	}
-	return pool, nil
-}
-
-// describe names who has an address.
-func describe(o *networkv1alpha1.IPAddress) string {
-	return o.Spec.Owner.Kind + " " + o.Spec.Owner.Namespace + "/" + o.Spec.Owner.Name
 }
 
 // release gives the address of an ElasticIP under deletion back, when nobody uses it: who does says so in status.usedBy, or holds it by a finalizer.
@@ -232,12 +101,12 @@ func (c *Controller) release(ctx context.Context, eip *networkv1alpha1.ElasticIP
 	if used || !controllerutil.ContainsFinalizer(eip, networkv1alpha1.AddressFinalizer) {
 		return nil
 	}
-	own, err := c.owned(ctx, eip)
+	own, err := c.Owned(ctx, ownerOf(eip), eip.Status.Address)
 	if err != nil {
 		return err
 	}
 	for i := range own {
-		if err := c.giveBack(ctx, &own[i]); err != nil {
+		if err := c.GiveBack(ctx, &own[i]); err != nil {
 			return err
 		}
 	}
@@ -245,15 +114,6 @@ func (c *Controller) release(ctx context.Context, eip *networkv1alpha1.ElasticIP
 	controllerutil.RemoveFinalizer(eip, networkv1alpha1.AddressFinalizer)
 	if err := c.client.Patch(ctx, eip, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("release ElasticIP %s/%s: %w", eip.Namespace, eip.Name, stale.Wrap(err))
-	}
-	return nil
-}
-
-// giveBack deletes just this IPAddress, and none of the same name that came after it.
-func (c *Controller) giveBack(ctx context.Context, o *networkv1alpha1.IPAddress) error {
-	uid := o.UID
-	if err := c.client.Delete(ctx, o, client.Preconditions{UID: &uid}); client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("give address %s back: %w", o.Spec.Address, stale.Wrap(err))
 	}
 	return nil
 }

@@ -31,7 +31,7 @@ const (
 
 // Add registers the controller.
 func Add(mgr manager.Manager) error {
-	c := &Controller{client: mgr.GetClient(), live: mgr.GetAPIReader()}
+	c := &Controller{NewAllocator(mgr.GetClient(), mgr.GetAPIReader())}
 	return builder.ControllerManagedBy(mgr).
 		Named("address").
 		For(&networkv1alpha1.ElasticIP{}).

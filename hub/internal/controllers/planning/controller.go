@@ -169,12 +169,14 @@ func (c *Controller) tell(ctx context.Context, state *snapshot.State, result *fe
 	releaseErr := distribute.Release(ctx, c.client, state, result.Released)
 
 	more = len(writes) > maxWrites
+	counted, countErr := c.ledgers.Report(ctx, &c.done.Pools, state.Pools, result.Pools)
+	c.announce(counted)
 	patches := c.answers(state, result, more)
 	news, statusErr := status.Write(ctx, c.client, patches[:min(len(patches), maxStatuses)])
 	c.announce(news)
 
 	fleetErr := c.reportFleet(ctx, state, result)
-	return more || len(patches) > maxStatuses, errors.Join(distributeErr, releaseErr, statusErr, fleetErr)
+	return more || len(patches) > maxStatuses, errors.Join(distributeErr, releaseErr, countErr, statusErr, fleetErr)
 }
 
 // answers are the statuses to write, first those of what nothing was said of yet. While clusters are still to be told, how far each object has come changes with
