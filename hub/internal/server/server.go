@@ -35,6 +35,7 @@ import (
 	"github.com/tombolo-io/tombolo/hub/internal/invitation"
 	"github.com/tombolo-io/tombolo/hub/internal/metrics"
 	"github.com/tombolo-io/tombolo/hub/internal/options"
+	"github.com/tombolo-io/tombolo/informer"
 )
 
 // New makes the hub, ready to start.
@@ -107,6 +108,7 @@ func cacheOptions() cache.Options {
 	ours := cache.ByObject{Label: labels.SelectorFromSet(distribute.OurLabels)}
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
+		NewInformer:      informer.New,
 		ByObject: map[client.Object]cache.ByObject{
 			&rbacv1.RoleBinding{}:                       ours,
 			&rbacv1.ClusterRoleBinding{}:                ours,
