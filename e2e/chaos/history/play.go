@@ -21,9 +21,9 @@ import (
 
 const (
 	// Limit of the time from heal to exact convergence. The promise is ten seconds; a busy machine gets more.
-	Limit = 2 * time.Minute
+	Limit = 40 * time.Second
 	// glance is how often to look whether everything is as wanted.
-	glance = 50 * time.Millisecond
+	glance = 100 * time.Millisecond
 )
 
 // errBroken tells a promise that was broken from a history that could not be played.
@@ -38,6 +38,8 @@ type player struct {
 	lies map[*faulty.Proxy][]string
 	// restored is true when the hub has forgotten something.
 	restored bool
+	// lost is true when a step has deleted what must be made again.
+	lost bool
 	// killed are the programs that a step has ended.
 	killed map[*world.Process]bool
 	// disturbed are those that a fault was for.
@@ -69,8 +71,10 @@ func (p *player) play(ctx context.Context, s Step) error {
 		p.disturbed[p.world.Controller] = true
 		return p.world.Restore(ctx)
 	case Definition:
+		p.lost = true
 		return p.world.DeleteDefinition(ctx, s.Resource)
 	case Namespace:
+		p.lost = true
 		return p.world.DeleteNamespace(ctx, s.Target)
 	case Foreign:
 		return p.estrange(ctx, p.world.Spoke(s.Target))
@@ -224,7 +228,10 @@ func (p *player) settle(ctx context.Context) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, Limit)
 	defer cancel()
 	for {
-		err := p.world.Repair(ctx)
+		var err error
+		if p.lost {
+			err = p.world.Repair(ctx)
+		}
 		if err == nil && p.restored {
 			err = p.runbook(ctx)
 		}

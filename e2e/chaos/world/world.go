@@ -69,6 +69,8 @@ type Spoke struct {
 
 	database *Process
 	identity *rest.Config
+	// estranged is true from Estrange to Home.
+	estranged bool
 }
 
 // Start starts everything.
