@@ -18,8 +18,8 @@ import (
 
 var (
 	seed      = flag.Uint64("seed", 0, "play this history alone")
-	histories = flag.Int("histories", 12, "how many histories")
-	worlds    = flag.Int("worlds", 1, "on how many worlds they are played at the same time, 1 GiB each")
+	histories = flag.Int("histories", 100, "how many histories")
+	worlds    = flag.Int("worlds", 3, "on how many worlds they are played at the same time, 1 GiB each")
 	plants    = flag.Int("planted", 2, "how many of the planted errors to look for; 0: all")
 	only      = flag.String("only", "", "look for these planted errors alone, separated by commas")
 	programs  = flag.String("programs", "", "directory of tombolo-hub and tombolo-agent (default: they are built)")

@@ -23,7 +23,7 @@ const (
 	// Limit of the time from heal to exact convergence. The promise is ten seconds; a busy machine gets more.
 	Limit = 40 * time.Second
 	// glance is how often to look whether everything is as wanted.
-	glance = 100 * time.Millisecond
+	glance = 200 * time.Millisecond
 )
 
 // errBroken tells a promise that was broken from a history that could not be played.
