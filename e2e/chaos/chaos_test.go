@@ -148,7 +148,7 @@ func TestPatches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(names) < 11 {
+	if len(names) < 20 {
 		t.Errorf("%d planted errors are too few", len(names))
 	}
 	for _, name := range names {

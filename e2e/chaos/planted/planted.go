@@ -30,16 +30,30 @@ var Patches embed.FS
 // profiles that find an error soonest.
 var profiles = map[string]history.Profile{
 	"adopted-by-name":              history.Strangers,
+	"cidr-before-the-drain":        history.Freezes,
+	"cluster-by-prefix":            history.Replies,
+	"copy-gone-before-its-rows":    history.Replies,
 	"empty-list-deletes":           history.Lies,
+	"entry-by-name":                history.Freezes,
+	"gateways-not-listed-go":       history.Lies,
+	"hub-gives-up":                 history.Refusals,
+	"let-go-before-done":           history.Deaths,
+	"name-taken-is-overwritten":    history.Strangers,
+	"never-lets-go":                history.Freezes,
 	"no-finalizer-on-the-wish":     history.Freezes,
 	"no-finalizer-on-what-is-told": history.Freezes,
 	"old-plan-over-new":            history.Backups,
 	"one-link-for-two":             history.Freezes,
-	"released-by-the-owner":        history.Freezes,
+	"panic-on-oversize":            history.Garbage,
 	"retried-never":                history.Refusals,
 	"rows-outlive-their-router":    history.Freezes,
+	"silence-withdraws":            history.Refusals,
+	"the-first-word-stays":         history.Freezes,
 	"tombstone-by-name":            history.Strangers,
 	"unknown-rows-are-garbage":     history.Lies,
+	"vni-before-the-neighbours":    history.Freezes,
+	"ways-are-added":               history.Freezes,
+	"wish-forgotten-early":         history.Freezes,
 }
 
 // Names of all patches, in order.
