@@ -6,6 +6,7 @@ package main
 import (
 	"flag"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,7 +21,7 @@ var (
 	seed      = flag.Uint64("seed", 0, "play this history alone")
 	histories = flag.Int("histories", 100, "how many histories")
 	worlds    = flag.Int("worlds", 3, "on how many worlds they are played at the same time, 1 GiB each")
-	plants    = flag.Int("planted", 2, "how many of the planted errors to look for; 0: all")
+	plants    = flag.String("planted", "quick", "which planted errors to look for: quick (two), all or none")
 	only      = flag.String("only", "", "look for these planted errors alone, separated by commas")
 	programs  = flag.String("programs", "", "directory of tombolo-hub and tombolo-agent (default: they are built)")
 )
@@ -98,20 +99,26 @@ func playAll(t *testing.T, f *fleet.Fleet) {
 	}
 }
 
-// chosen are the planted errors of this run: the first ones, as many as asked for.
+// chosen are the planted errors of this run. What a short run leaves out it says.
 func chosen(t *testing.T) []string {
 	t.Helper()
 	names, err := planted.Names()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if *only != "" {
+	switch {
+	case *only != "":
 		return strings.Split(*only, ",")
-	}
-	if *plants == 0 || *plants >= len(names) {
+	case *plants == "all":
 		return names
+	case *plants == "none":
+		return nil
+	case *plants != "quick":
+		t.Fatalf("-planted %s: choose quick, all or none", *plants)
 	}
-	return names[:*plants]
+	left := slices.DeleteFunc(names, func(name string) bool { return slices.Contains(planted.Quick, name) })
+	t.Logf("not looked for in this short run, only applied: %s (make chaos looks for all)", strings.Join(left, ", "))
+	return planted.Quick
 }
 
 // find plays histories on a tree with an error until one of them breaks a promise.

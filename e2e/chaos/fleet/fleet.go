@@ -110,7 +110,7 @@ func Build(ctx context.Context, dir, overlay string, programs ...string) error {
 func (f *Fleet) begin(ctx context.Context) error {
 	begin := time.Now()
 	var err error
-	f.world, err = world.Start(ctx, world.Config{Dir: f.dir, Servers: f.servers, Programs: f.config.Programs, Clusters: names[:f.config.Clusters]})
+	f.world, err = world.Start(ctx, world.Config{Dir: f.dir, Servers: f.servers, Programs: f.config.Programs, Clusters: names[:f.config.Clusters], Debug: f.config.Keep})
 	if err != nil {
 		return err
 	}
