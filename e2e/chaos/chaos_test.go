@@ -27,7 +27,7 @@ var (
 )
 
 // attempts is how many histories may look for a planted error before it counts as not found.
-const attempts = 12
+const attempts = 40
 
 // TestHistories plays histories on the tree as it is, and then on the tree with errors in it.
 func TestHistories(t *testing.T) {

@@ -257,6 +257,9 @@ func (m *maker) refuse(target string, inject func(faulty.Fault)) {
 	if m.IntN(4) == 0 {
 		f.Kind, f.Code = faulty.Refuse, 0
 	}
+	if f.Verb == "write" {
+		f.Times += m.IntN(12)
+	}
 	inject(f)
 	if f.Verb != "write" { // watches come back after about a second
 		m.add(Step{Kind: Cut, Target: target})
