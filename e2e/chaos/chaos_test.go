@@ -143,10 +143,26 @@ func find(t *testing.T, f *fleet.Fleet, name, good string) {
 		}
 		if r.Failed() {
 			t.Logf("built in %s, found by history %d after %s: %s", built.Round(time.Second), i+1, (time.Since(begin) - built).Round(time.Second), r.Failures[0])
+			compare(t, f, i+1, profile, good)
 			return
 		}
 	}
 	t.Errorf("%d histories of profile %s did not find what %s plants", attempts, profile, filepath.Base(name))
+}
+
+// compare plays the history that has found an error on the tree without it: otherwise it may have found something else.
+func compare(t *testing.T, f *fleet.Fleet, seed uint64, profile history.Profile, good string) {
+	t.Helper()
+	if err := f.Use(t.Context(), good); err != nil {
+		t.Fatal(err)
+	}
+	r, err := f.Play(t.Context(), seed, profile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Failed() {
+		t.Errorf("without the error it is broken too: %s", r)
+	}
 }
 
 // TestPatches: every patch applies and changes something, and has a profile that finds it.
