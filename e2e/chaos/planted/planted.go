@@ -45,11 +45,9 @@ var profiles = map[string]history.Profile{
 	"panic-on-oversize":            history.Garbage,
 	"retried-never":                history.Refusals,
 	"rows-outlive-their-router":    history.Freezes,
-	"silence-withdraws":            history.Replies,
 	"the-first-word-stays":         history.Freezes,
 	"tombstone-by-name":            history.Strangers,
 	"unknown-rows-are-garbage":     history.Lies,
-	"vni-before-the-neighbours":    history.Freezes,
 	"ways-are-added":               history.Freezes,
 	"wish-forgotten-early":         history.Freezes,
 }
