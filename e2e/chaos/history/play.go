@@ -136,6 +136,9 @@ func (p *player) disturb(s Step) {
 	switch s.Kind {
 	case Inject:
 		proxy.Inject(*s.Fault)
+		if s.Fault.Kind == faulty.Oversize { // what a client has kept of that has the version of the right one, and would stay
+			p.lies[proxy] = append(p.lies[proxy], proxy.Watched()...)
+		}
 	case Lie:
 		proxy.Inject(faulty.Fault{Kind: s.Fault.Kind, Verb: "list", Resource: s.Resource})
 		p.lies[proxy] = append(p.lies[proxy], s.Resource)
