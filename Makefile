@@ -84,7 +84,7 @@ test-lab: ## The lab that e2e runs in (root)
 chaos: ## 1,000 hostile histories on the real hub and agents, every planted error, and 1,000,000 allocations and releases (root; hours): make chaos CHAOSFLAGS='-n 5000 -json FILE'
 	assets=$(ASSETS); export KUBEBUILDER_ASSETS=$$assets; \
 		go run ./e2e/chaos -n 1000 -clusters 3 -json chaos.json $(CHAOSFLAGS) && \
-		go test -v -count=1 -timeout 6h ./e2e/chaos -histories 1 -planted 0 && \
+		go test -v -count=1 -timeout 6h ./e2e/chaos -histories 1 -worlds 1 -planted all && \
 		go test -v -count=1 -timeout 1h ./e2e/chaos/ipam -planted 3 && \
 		go run ./e2e/chaos/ipam -n 1000000 -json chaos-ipam.json $(IPAMFLAGS)
 

@@ -242,8 +242,12 @@ func (p *Planner) carriers(n *vpcNode) []*spokev1alpha1.LocalRouter {
 	return all
 }
 
-// behind is true while a router of a Vpc's peers may still have a way to it.
-func (p *Planner) behind(vpc Key) bool {
+// behind is true while a router of a Vpc's peers may still have a way to it. A way to another Vpc that has its name now is none: that one has another VNI.
+func (p *Planner) behind(vpc Key, uid string) bool {
+	var successor int32
+	if n := p.vpcs.byKey[vpc]; n != nil && string(n.obj.UID) != uid {
+		successor = n.obj.Status.VNI
+	}
 	for _, n := range p.peerings.sorted {
 		other := n.peerKey
 		switch vpc {
@@ -254,12 +258,21 @@ func (p *Planner) behind(vpc Key) bool {
 			continue
 		}
 		if slices.ContainsFunc(p.routersOf(other), func(r *routerNode) bool {
-			return r.vpcKey != vpc && (mentions(&r.obj.Spec, vpc) || r.obj.Status.ObservedGeneration < r.obj.Generation)
+			return r.vpcKey != vpc && (mentionsFormer(&r.obj.Spec, vpc, successor) || r.obj.Status.ObservedGeneration < r.obj.Generation)
 		}) {
 			return true
 		}
 	}
 	return false
+}
+
+// mentionsFormer is true when a router has a way to a Vpc of that name with another VNI than the one that has the name now.
+func mentionsFormer(spec *spokev1alpha1.LocalRouterSpec, vpc Key, successor int32) bool {
+	is := func(v spokev1alpha1.VpcIdentity) bool {
+		return joinKey(v.Namespace, v.Name) == vpc && (successor == 0 || v.VNI != successor)
+	}
+	return slices.ContainsFunc(spec.Remotes, func(r spokev1alpha1.Remote) bool { return is(r.Vpc) }) ||
+		slices.ContainsFunc(spec.Peers, func(l spokev1alpha1.LocalPeer) bool { return is(l.Vpc) })
 }
 
 // becauseHeld says why a Vpc's former router is awaited in a cluster.

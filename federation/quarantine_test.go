@@ -274,3 +274,46 @@ func (h *history) describe() string {
 	}
 	return text
 }
+
+// TestSuccessorKeepsNothing: the VNI of a Vpc whose peer has let go of it is free, even when another Vpc of its name has the same peer by then.
+func TestSuccessorKeepsNothing(t *testing.T) {
+	h := &history{world: newWorld(), planner: NewPlanner(), ledgers: map[Key][][]networkv1alpha1.Allocation{}}
+	vpc := func(name, cluster string) *networkv1alpha1.Vpc {
+		return &networkv1alpha1.Vpc{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name}, Spec: networkv1alpha1.VpcSpec{Clusters: networkv1alpha1.ClusterSelection{Names: []networkv1alpha1.ClusterName{networkv1alpha1.ClusterName(cluster)}}}}
+	}
+	peering := func() *networkv1alpha1.VpcPeering {
+		return &networkv1alpha1.VpcPeering{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "a-b"}, Spec: networkv1alpha1.VpcPeeringSpec{Vpc: "a", PeerVpc: networkv1alpha1.VpcReference{Name: "b"}}}
+	}
+	h.write(&networkv1alpha1.IPPool{ObjectMeta: metav1.ObjectMeta{Name: "links"}, Spec: networkv1alpha1.IPPoolSpec{Purpose: networkv1alpha1.PurposeLink, CIDRs: []networkv1alpha1.CIDR{"100.64.0.0/26"}}})
+	h.write(&networkv1alpha1.IPPool{ObjectMeta: metav1.ObjectMeta{Name: "vnis"}, Spec: networkv1alpha1.IPPoolSpec{Purpose: networkv1alpha1.PurposeVNI, VNIs: &networkv1alpha1.VNIRange{First: 4097, Last: 4101}}})
+	for _, c := range []string{"east", "west"} {
+		h.clusters[c] = Cluster{Name: c, Accepted: true}
+	}
+	h.write(vpc("a", "east"))
+	h.write(vpc("b", "west"))
+	h.write(peering())
+	settle := func(clusters ...string) {
+		for range 8 {
+			h.plan()
+			for _, c := range clusters {
+				h.realize(c)
+			}
+		}
+	}
+	settle("east", "west")
+	h.delete("VpcPeering", "shop/a-b")
+	h.delete("Vpc", "shop/a")
+	settle("east") // west is away, and its router still leads to the former Vpc
+	delete(h.vpcs, "shop/a")
+	h.write(vpc("a", "east"))
+	delete(h.peerings, "shop/a-b")
+	h.write(peering())
+	h.plan()
+	if n := len(h.pools["vnis"].Status.Allocations); n != 3 {
+		t.Fatalf("%d VNIs are taken while a cluster that is away has the former one, want 3\n%s", n, h.describe())
+	}
+	settle("east", "west")
+	if n := len(h.pools["vnis"].Status.Allocations); n != 2 {
+		t.Errorf("%d VNIs are taken by 2 Vpcs: %v\n%s", n, h.pools["vnis"].Status.Allocations, h.describe())
+	}
+}

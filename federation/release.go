@@ -199,7 +199,7 @@ func mentions(spec *spokev1alpha1.LocalRouterSpec, vpc Key) bool {
 func (p *Planner) realizes(e *entry) bool {
 	switch e.kind {
 	case "Vpc":
-		return p.hasRouters(e.object, e.uid) || p.behind(e.object)
+		return p.hasRouters(e.object, e.uid) || p.behind(e.object, e.uid)
 	case "IPPool": // what is handed out of a pool stays in it
 		return slices.ContainsFunc(p.entriesOf(string(e.object)), func(in *entry) bool { return in.prefix.IsValid() && in.prefix.Overlaps(e.prefix) }) ||
 			slices.ContainsFunc(p.addressEntries.value.list, func(in *entry) bool { return in.object == e.object && in.prefix.Overlaps(e.prefix) })

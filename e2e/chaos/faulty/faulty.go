@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -196,6 +197,20 @@ func (p *Proxy) Anew(resource string) {
 	for cancel := range p.watches[resource] {
 		(*cancel)()
 	}
+}
+
+// Watched are the resources that the client watches now, in order.
+func (p *Proxy) Watched() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var watched []string
+	for resource, watches := range p.watches {
+		if len(watches) > 0 {
+			watched = append(watched, resource)
+		}
+	}
+	slices.Sort(watched)
+	return watched
 }
 
 // watching keeps a watch's end until the watch has ended.

@@ -110,7 +110,7 @@ func Build(ctx context.Context, dir, overlay string, programs ...string) error {
 func (f *Fleet) begin(ctx context.Context) error {
 	begin := time.Now()
 	var err error
-	f.world, err = world.Start(ctx, world.Config{Dir: f.dir, Servers: f.servers, Programs: f.config.Programs, Clusters: names[:f.config.Clusters]})
+	f.world, err = world.Start(ctx, world.Config{Dir: f.dir, Servers: f.servers, Programs: f.config.Programs, Clusters: names[:f.config.Clusters], Debug: f.config.Keep})
 	if err != nil {
 		return err
 	}
@@ -165,6 +165,11 @@ func (f *Fleet) Play(ctx context.Context, seed uint64, profile history.Profile) 
 	}
 	r, err := history.Run(ctx, f.world, f.seen, seed, profile, history.Make(seed, profile, f.world.Clusters))
 	f.broken = err != nil || r.Failed()
+	if f.broken && f.config.Keep {
+		if err := f.world.Dump(ctx, fmt.Sprint("seed-", seed)); err != nil {
+			f.config.Logf("dump the world after seed %d: %v", seed, err)
+		}
+	}
 	if ctx.Err() != nil {
 		return r, errors.New("interrupted")
 	}

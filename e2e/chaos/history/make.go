@@ -161,7 +161,27 @@ func (m *maker) idea() Step {
 		}
 		return Step{Kind: MakeSubnet, Vpc: vpc, Subnet: 1 + m.IntN(3), Clusters: []string{pick(m, clusters)}, Pool: m.IntN(2) == 0}
 	}
-	return Step{Kind: DropSubnet, Vpc: vpc, Subnet: 1 + m.IntN(3)}
+	return m.returning()
+}
+
+// returning drops a subnet, and often asks the pool for another one at once: what was given back is soon given out again.
+func (m *maker) returning() Step {
+	var all []Step
+	for _, vpc := range slices.Sorted(maps.Keys(m.wanted.Subnets)) {
+		for _, n := range slices.Sorted(maps.Keys(m.wanted.Subnets[vpc])) {
+			all = append(all, Step{Kind: DropSubnet, Vpc: vpc, Subnet: n})
+		}
+	}
+	if len(all) == 0 {
+		return Step{Kind: MakeVpc, Vpc: pick(m, vpcs), Clusters: m.clusters}
+	}
+	drop := pick(m, all)
+	if m.IntN(3) == 0 {
+		return drop
+	}
+	m.add(drop)
+	vpc := pick(m, slices.Sorted(maps.Keys(m.wanted.Vpcs)))
+	return Step{Kind: MakeSubnet, Vpc: vpc, Subnet: 1 + m.IntN(3), Clusters: []string{pick(m, m.wanted.Vpcs[vpc])}, Pool: true}
 }
 
 func (m *maker) peering() Step {
@@ -236,6 +256,9 @@ func (m *maker) refuse(target string, inject func(faulty.Fault)) {
 	f := faulty.Fault{Kind: faulty.Status, Code: pick(m, codes), Verb: pick(m, []string{"", "list", "watch", "write", "write", "write"}), Times: 1 + m.IntN(6)}
 	if m.IntN(4) == 0 {
 		f.Kind, f.Code = faulty.Refuse, 0
+	}
+	if f.Verb == "write" {
+		f.Times += m.IntN(12)
 	}
 	inject(f)
 	if f.Verb != "write" { // watches come back after about a second

@@ -30,17 +30,30 @@ var Patches embed.FS
 // profiles that find an error soonest.
 var profiles = map[string]history.Profile{
 	"adopted-by-name":              history.Strangers,
+	"cidr-before-the-drain":        history.Freezes,
+	"cluster-by-prefix":            history.Replies,
+	"copy-gone-before-its-rows":    history.Replies,
 	"empty-list-deletes":           history.Lies,
+	"entry-by-name":                history.Freezes,
+	"gateways-not-listed-go":       history.Lies,
+	"let-go-before-done":           history.Freezes,
+	"never-lets-go":                history.Freezes,
 	"no-finalizer-on-the-wish":     history.Freezes,
 	"no-finalizer-on-what-is-told": history.Freezes,
 	"old-plan-over-new":            history.Backups,
 	"one-link-for-two":             history.Freezes,
-	"released-by-the-owner":        history.Freezes,
+	"panic-on-oversize":            history.Garbage,
 	"retried-never":                history.Refusals,
 	"rows-outlive-their-router":    history.Freezes,
+	"the-first-word-stays":         history.Freezes,
 	"tombstone-by-name":            history.Strangers,
 	"unknown-rows-are-garbage":     history.Lies,
+	"ways-are-added":               history.Freezes,
+	"wish-forgotten-early":         history.Freezes,
 }
+
+// Quick are errors, one of each program, that the first history finds: a short run looks for these.
+var Quick = []string{"one-link-for-two", "ways-are-added"}
 
 // Names of all patches, in order.
 func Names() ([]string, error) {

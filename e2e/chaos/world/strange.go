@@ -43,6 +43,7 @@ func (w *World) Estrange(ctx context.Context, s *Spoke) error {
 			return fmt.Errorf("delete LocalRouter of another hub: %w", err)
 		}
 	}
+	s.estranged = true
 	return s.ToHub.Target(other.Config)
 }
 
@@ -55,8 +56,11 @@ func (w *World) stranger(s *Spoke) *Spoke {
 	return s
 }
 
-// Home undoes Estrange; a cluster that is at home stays there.
+// Home undoes Estrange; a cluster that is at home stays there, and nothing happens to its connections.
 func (w *World) Home(ctx context.Context, s *Spoke) error {
+	if !s.estranged {
+		return nil
+	}
 	other := w.stranger(s)
 	var strange spokev1alpha1.LocalRouterList
 	if err := other.Admin.List(ctx, &strange, client.InNamespace(s.Name)); err != nil {
@@ -68,7 +72,9 @@ func (w *World) Home(ctx context.Context, s *Spoke) error {
 		free.Finalizers = nil
 		errs = append(errs, client.IgnoreNotFound(other.Admin.Patch(ctx, free, client.MergeFrom(&strange.Items[i]))))
 	}
-	return errors.Join(errs...)
+	err := errors.Join(errs...)
+	s.estranged = err != nil
+	return err
 }
 
 // Spoke finds a cluster by name; nil when there is none.

@@ -41,6 +41,8 @@ type Config struct {
 	Programs string
 	// Clusters are the names of the spokes. One that begins with another's name is good to have.
 	Clusters []string
+	// Debug makes the programs log everything.
+	Debug bool
 }
 
 // World is a fleet that is up.
@@ -69,6 +71,8 @@ type Spoke struct {
 
 	database *Process
 	identity *rest.Config
+	// estranged is true from Estrange to Home.
+	estranged bool
 }
 
 // Start starts everything.
@@ -197,7 +201,7 @@ func (w *World) startPrograms() error {
 	}
 	kubeconfig := filepath.Join(w.Dir, "hub.kubeconfig")
 	w.Controller = newProcess(w.Dir, "tombolo-hub", filepath.Join(w.Programs, "tombolo-hub"), "--kubeconfig="+kubeconfig, "--leader-elect=false",
-		"--metrics-bind-address=0", "--health-probe-bind-address=0", "--log-level=debug")
+		"--metrics-bind-address=0", "--health-probe-bind-address=0", "--log-level="+w.level())
 	if w.HubProxy, err = w.Hub.proxy(kubeconfig, identity, w.Controller.Kill); err != nil {
 		return err
 	}
@@ -225,7 +229,7 @@ func (w *World) startAgent(s *Spoke) error {
 	hubConfig, ownConfig := filepath.Join(w.Dir, s.Name+".hub.kubeconfig"), filepath.Join(w.Dir, s.Name+".kubeconfig")
 	s.identity = onHub
 	s.Agent = newProcess(w.Dir, s.Name+"-agent", filepath.Join(w.Programs, "tombolo-agent"), "controller", "--kubeconfig="+ownConfig, "--cluster-name="+s.Name,
-		"--hub-kubeconfig="+hubConfig, "--nb=unix:"+s.Northbound, "--leader-elect=false", "--metrics-bind-address=0", "--health-probe-bind-address=0", "--log-level=debug")
+		"--hub-kubeconfig="+hubConfig, "--nb=unix:"+s.Northbound, "--leader-elect=false", "--metrics-bind-address=0", "--health-probe-bind-address=0", "--log-level="+w.level())
 	if s.ToHub, err = w.Hub.proxy(hubConfig, onHub, s.Agent.Kill); err != nil {
 		return err
 	}
@@ -309,6 +313,14 @@ func (w *World) Restore(ctx context.Context) error {
 		return err
 	}
 	return w.Hub.start(ctx)
+}
+
+// level of the programs' logs. Each transaction with OVN is told at debug.
+func (w *World) level() string {
+	if w.Debug {
+		return "debug"
+	}
+	return "info"
 }
 
 func (w *World) backupDir() string { return filepath.Join(w.Dir, "hub-etcd.backup") }

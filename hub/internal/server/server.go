@@ -36,6 +36,7 @@ import (
 	"github.com/tombolo-io/tombolo/hub/internal/invitation"
 	"github.com/tombolo-io/tombolo/hub/internal/metrics"
 	"github.com/tombolo-io/tombolo/hub/internal/options"
+	"github.com/tombolo-io/tombolo/informer"
 )
 
 // New makes the hub, ready to start.
@@ -111,6 +112,7 @@ func cacheOptions() cache.Options {
 	distributed := cache.ByObject{Field: fields.OneTermNotEqualSelector("metadata.namespace", charts.Namespace)}
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
+		NewInformer:      informer.New,
 		ByObject: map[client.Object]cache.ByObject{
 			&spokev1alpha1.LocalRouter{}:                distributed,
 			&spokev1alpha1.InterconnectGateway{}:        distributed,

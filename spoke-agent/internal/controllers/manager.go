@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/informer"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/addonlease"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/leave"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
@@ -83,6 +84,7 @@ func newManager(config *rest.Config, o options.Common, log logr.Logger, modify f
 		Controller: ctrlconfig.Controller{SkipNameValidation: new(true)}, // a process has one manager; one that tests has several
 		Cache: cache.Options{
 			DefaultTransform: cache.TransformStripManagedFields(),
+			NewInformer:      informer.New,
 			ByObject: map[client.Object]cache.ByObject{
 				&spokev1alpha1.LocalRouter{}: mine, &spokev1alpha1.InterconnectGateway{}: mine, &corev1.ConfigMap{}: leaving,
 			},

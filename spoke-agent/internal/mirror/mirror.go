@@ -32,6 +32,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cluster"
 
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
+	"github.com/tombolo-io/tombolo/informer"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/herald"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/leave"
 )
@@ -157,6 +158,7 @@ func newHub(config *rest.Config, spoke cluster.Cluster, name string, conn *conne
 		o.Scheme = spoke.GetScheme()
 		o.Logger = conn.log
 		o.MapperProvider = func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return staticMapper(), nil }
+		o.Cache.NewInformer = informer.New
 		o.Cache.ByObject = map[client.Object]cache.ByObject{
 			&spokev1alpha1.LocalRouter{}:         {Namespaces: map[string]cache.Config{name: {}}},
 			&spokev1alpha1.InterconnectGateway{}: {Transform: withoutOthers(name)},

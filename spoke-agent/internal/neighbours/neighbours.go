@@ -26,6 +26,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
+	"github.com/tombolo-io/tombolo/informer"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/attachment"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/naming"
@@ -173,7 +174,7 @@ type view struct {
 }
 
 func (v *view) run(ctx context.Context) {
-	reflector := cache.NewReflectorWithOptions(v.source, v.kind, v, cache.ReflectorOptions{Name: "neighbours/" + v.name})
+	reflector := cache.NewReflectorWithOptions(v.source, v.kind, v, cache.ReflectorOptions{Name: "neighbours/" + v.name, Backoff: informer.Backoff()})
 	reflector.RunWithContext(ctx)
 }
 

@@ -66,7 +66,7 @@ func (n *Northbound) Set(ctx context.Context, desired Desired) (Report, error) {
 		return Report{}, err
 	}
 	ops, report := plan(s, desired)
-	if err := n.write(ctx, cl, ops); err != nil {
+	if err := n.write(ctx, cl, append(sweeps(desired.Removed), ops...)); err != nil {
 		return Report{}, err
 	}
 	return report, nil

@@ -63,6 +63,11 @@ func deleteOp(table, uuid string) ovsdb.Operation {
 	return ovsdb.Operation{Op: ovsdb.OperationDelete, Table: table, Where: byUUID(uuid)}
 }
 
+func deleteOwnedOp(table, owner string) ovsdb.Operation {
+	owned := ovsdb.NewCondition("external_ids", ovsdb.ConditionIncludes, valueOf(map[string]string{KeyOwner: owner}))
+	return ovsdb.Operation{Op: ovsdb.OperationDelete, Table: table, Where: []ovsdb.Condition{owned}}
+}
+
 func mutateOp(table, uuid string, mutations ...ovsdb.Mutation) ovsdb.Operation {
 	return ovsdb.Operation{Op: ovsdb.OperationMutate, Table: table, Where: byUUID(uuid), Mutations: mutations}
 }

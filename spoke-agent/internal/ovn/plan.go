@@ -114,6 +114,18 @@ func (p *planner) deletes() []ovsdb.Operation {
 	return ops
 }
 
+// sweeps removes what an owner has in the database itself: its newest rows may be on their way into the cache, and once its
+// removal is done nobody speaks for them any more.
+func sweeps(removed []string) []ovsdb.Operation {
+	var ops []ovsdb.Operation
+	for _, owner := range removed {
+		for _, table := range []string{nbdb.LogicalRouterTable, nbdb.LogicalSwitchTable} {
+			ops = append(ops, deleteOwnedOp(table, owner))
+		}
+	}
+	return ops
+}
+
 // waits guards the names that the schema does not keep unique. They come after the deletes: a Vpc that was deleted and
 // made again has its old router removed in the same transaction.
 func (p *planner) waits() []ovsdb.Operation {
