@@ -24,9 +24,10 @@ type edit struct{ file, line, instead string }
 var faults = map[string][]edit{
 	// A ledger is written over whatever is there by now.
 	"no-compare-and-swap": {{
-		"hub/internal/ledger/ledger.go", "err := s.client.Status().Update(ctx, pool)",
-		`now := &networkv1alpha1.IPPool{}
-	if err := s.live.Get(ctx, client.ObjectKeyFromObject(pool), now); err == nil {
+		"hub/internal/ledger/ledger.go", "err := delta.WriteStatus(ctx, s.client, old, pool)",
+		`_ = delta.WriteStatus
+	now := &networkv1alpha1.IPPool{}
+	if err := s.live.Get(ctx, client.ObjectKeyFromObject(old), now); err == nil {
 		pool.ResourceVersion = now.ResourceVersion
 	}
 	err := s.client.Status().Update(ctx, pool)`,
@@ -43,6 +44,32 @@ var faults = map[string][]edit{
 // Names of the faults, in order.
 func Names() []string { return slices.Sorted(maps.Keys(faults)) }
 
+// Check says whether a fault can still be planted in the tree.
+func Check(ctx context.Context, name string) error {
+	root, err := binaries.Root(ctx)
+	if err != nil {
+		return err
+	}
+	for _, e := range faults[name] {
+		if _, err := e.plant(root); err != nil {
+			return fmt.Errorf("plant %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// plant is the file with the edit.
+func (e edit) plant(root string) (string, error) {
+	text, err := os.ReadFile(filepath.Join(root, e.file))
+	if err != nil {
+		return "", err
+	}
+	if strings.Count(string(text), e.line) != 1 {
+		return "", fmt.Errorf("%s does not have the line %q once: say in e2e/chaos/ipam/planted what the guard is now", e.file, e.line)
+	}
+	return strings.Replace(string(text), e.line, e.instead, 1), nil
+}
+
 // Build compiles an allocator with a fault into dir.
 func Build(ctx context.Context, name, dir string) (path string, err error) {
 	root, err := binaries.Root(ctx)
@@ -51,18 +78,15 @@ func Build(ctx context.Context, name, dir string) (path string, err error) {
 	}
 	replace := map[string]string{}
 	for i, e := range faults[name] {
-		original, changed := filepath.Join(root, e.file), filepath.Join(dir, fmt.Sprint("changed", i, ".go"))
-		text, err := os.ReadFile(original)
+		text, err := e.plant(root)
 		if err != nil {
 			return "", fmt.Errorf("plant %s: %w", name, err)
 		}
-		if strings.Count(string(text), e.line) != 1 {
-			return "", fmt.Errorf("plant %s: %s does not have the line %q once: say in e2e/chaos/ipam/planted what the guard is now", name, e.file, e.line)
-		}
-		if err := os.WriteFile(changed, []byte(strings.Replace(string(text), e.line, e.instead, 1)), 0o600); err != nil {
+		changed := filepath.Join(dir, fmt.Sprint("changed", i, ".go"))
+		if err := os.WriteFile(changed, []byte(text), 0o600); err != nil {
 			return "", fmt.Errorf("plant %s: %w", name, err)
 		}
-		replace[original] = changed
+		replace[filepath.Join(root, e.file)] = changed
 	}
 	text, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
