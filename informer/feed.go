@@ -6,12 +6,15 @@ package informer
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 )
@@ -100,14 +103,34 @@ func (f *feed) Replace(objects []any, version string) error {
 			f.send(watch.Deleted, object)
 		}
 	}
-	for key, object := range now {
-		kind := watch.Modified
-		if uid(object) != uid(before[key]) {
-			kind = watch.Added
+	// In order of version: who has heard of a version may read all that is not newer, as in a watch.
+	for _, key := range slices.SortedFunc(maps.Keys(now), func(a, b string) int { return compareVersions(now[a], now[b]) }) {
+		object := now[key]
+		switch {
+		case uid(object) != uid(before[key]):
+			f.send(watch.Added, object)
+		case versionOf(object) != versionOf(before[key]):
+			f.send(watch.Modified, object)
 		}
-		f.send(kind, object)
 	}
 	return f.Bookmark(version)
+}
+
+func versionOf(object runtime.Object) string {
+	o, err := meta.Accessor(object)
+	if err != nil {
+		return ""
+	}
+	return o.GetResourceVersion()
+}
+
+// compareVersions compares by resourceVersion; what has none that can be compared comes last, with what follows the whole list.
+func compareVersions(a, b runtime.Object) int {
+	order, err := resourceversion.CompareResourceVersion(versionOf(a), versionOf(b))
+	if err != nil {
+		return 0
+	}
+	return order
 }
 
 // Bookmark implements cache.ReflectorBookmarkStore.

@@ -82,12 +82,22 @@ func (s *server) away(failing int, now ...corev1.ConfigMap) {
 	s.version += 10
 	s.objects, s.failing = now, failing
 	s.watch.Stop()
+	s.watch = nil
 }
 
-func (s *server) watching() *watch.FakeWatcher {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.watch
+// watching is the watch, when there is one.
+func (s *server) watching(t *testing.T) (w *watch.FakeWatcher) {
+	t.Helper()
+	err := wait.PollUntilContextTimeout(t.Context(), time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		w = s.watch
+		return w != nil, nil
+	})
+	if err != nil {
+		t.Fatal("nobody watches")
+	}
+	return w
 }
 
 func configMap(name, uid string, version int) corev1.ConfigMap {
@@ -128,6 +138,34 @@ func (n *told) take(t *testing.T, many int) string {
 	return strings.Join(news, "\n")
 }
 
+// TestOrder: after an outage, who has heard of a version has heard of all before it, and of nothing twice.
+func TestOrder(t *testing.T) {
+	done := make(chan struct{})
+	f := &feed{example: &corev1.ConfigMap{}, events: make(chan watch.Event, 100), done: done, ready: make(chan struct{})}
+	list := func(objects ...corev1.ConfigMap) {
+		t.Helper()
+		var all []any
+		for i := range objects {
+			all = append(all, &objects[i])
+		}
+		if err := f.Replace(all, "200"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list(configMap("same", "1", 1), configMap("d", "2", 2), configMap("gone", "3", 3))
+	list(configMap("same", "1", 1), configMap("a", "5", 103), configMap("b", "6", 99), configMap("c", "7", 101), configMap("d", "2", 100))
+	close(f.events)
+	var got []string
+	for e := range f.events {
+		o := e.Object.(*corev1.ConfigMap)
+		got = append(got, strings.TrimSpace(fmt.Sprint(e.Type, " ", o.Name, " ", o.ResourceVersion)))
+	}
+	want := []string{"DELETED gone 3", "ADDED b 99", "MODIFIED d 100", "ADDED c 101", "ADDED a 103", "BOOKMARK  200"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
 // TestOutages: whatever happens while a server is away is told when it is back, soon and once.
 func TestOutages(t *testing.T) {
 	s := &server{version: 1, failing: 15, objects: []corev1.ConfigMap{configMap("kept", "1", 1), configMap("gone", "2", 1), configMap("another", "3", 1)}}
@@ -164,6 +202,7 @@ func TestOutages(t *testing.T) {
 		t.Errorf("the handler heard of %d of 15 refusals", n)
 	}
 
+	s.watching(t)
 	s.away(15, configMap("kept", "1", 5), configMap("another", "4", 6), configMap("new", "5", 7))
 	check("a changed one, one that has gone, one of the same name, a new one", 5,
 		"add another 4 6\nadd new 5 7\ndelete another 3 1\ndelete gone 2 1\nupdate kept 1 5")
@@ -175,9 +214,9 @@ func TestOutages(t *testing.T) {
 		t.Errorf("the version of the second list is not the informer's: %q", i.LastSyncResourceVersion())
 	}
 	changed := configMap("kept", "1", 12)
-	s.watching().Modify(&changed)
+	s.watching(t).Modify(&changed)
 	check("a change that is watched", 1, "update kept 1 12")
-	s.watching().Delete(&changed)
+	s.watching(t).Delete(&changed)
 	check("a deletion that is watched", 1, "delete kept 1 12")
 	if keys := slices.Sorted(slices.Values(i.GetStore().ListKeys())); !slices.Equal(keys, []string{"n/another", "n/new"}) {
 		t.Errorf("the store has %q", keys)

@@ -42,6 +42,7 @@ func TestOperations(t *testing.T) {
 		"Removed":      {"an item less is named alone", `{"a":[1,2,2,3]}`, `{"a":[1,3]}`, `[{"op":"remove","path":"/a/2"},{"op":"remove","path":"/a/1"}]`},
 		"Emptied":      {"the last one, too", `{"a":[1]}`, `{"a":[]}`, `[{"op":"remove","path":"/a/0"}]`},
 		"Changed":      {"of an item what differs", `{"a":[{"b":1,"c":1},{"b":2}]}`, `{"a":[{"b":1,"c":5},{"b":2}]}`, `[{"op":"add","path":"/a/0/c","value":5}]`},
+		"Another":      {"nothing of an item stays in one that has its place", `{"a":[{"name":"x","b":1},{"b":2}]}`, `{"a":[{"name":"y","b":1},{"b":2}]}`, `[{"op":"replace","path":"/a/0","value":{"b":1,"name":"y"}}]`},
 		"Replaced":     {"a simple item is replaced: to add would be to insert", `{"a":[1,2,3]}`, `{"a":[1,7,3]}`, `[{"op":"replace","path":"/a/1","value":7}]`},
 		"OtherKind":    {"what becomes something else is written whole", `{"a":{"b":1}}`, `{"a":[1]}`, `[{"op":"add","path":"/a","value":[1]}]`},
 		"LargeNumbers": {"numbers keep all their digits", `{"a":9007199254740993}`, `{"a":9007199254740992}`, `[{"op":"add","path":"/a","value":9007199254740992}]`},

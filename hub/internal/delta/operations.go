@@ -100,8 +100,22 @@ func items(all []Operation, path string, before, after []any) []Operation {
 	return all
 }
 
+// identities are the fields that tell items of lists apart.
+var identities = []string{"name", "namespace", "type", "node", "cluster", "vpc", "vpcUID", "cidr", "value", "owner", "address", "priority", "match"}
+
+// another is true for an item that is not the former one changed. A newer API may have given that one fields that this program does not know, and
+// would leave them there.
+func another(before, after any) bool {
+	was, wasFields := before.(map[string]any)
+	is, isFields := after.(map[string]any)
+	return wasFields && isFields && slices.ContainsFunc(identities, func(name string) bool { return !reflect.DeepEqual(was[name], is[name]) })
+}
+
 // itemAt changes an item of a list, where to add would be to insert.
 func itemAt(all []Operation, path string, before, after any) []Operation {
+	if another(before, after) {
+		return append(all, Operation{Op: "replace", Path: path, Value: after})
+	}
 	inner := values(nil, path, before, after)
 	if len(inner) == 1 && inner[0].Path == path {
 		inner[0].Op = "replace"

@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -33,6 +34,7 @@ type missing struct {
 func (r *Reader) readOwners(ctx context.Context, state *State) error {
 	gone, live := map[types.UID]bool{}, map[types.UID]bool{}
 	var lookUp []missing
+	noted := map[missing]bool{}
 	for _, pool := range state.Snapshot.Pools {
 		for i := range pool.Status.Allocations {
 			m, ok := state.missing(&pool.Status.Allocations[i])
@@ -40,8 +42,8 @@ func (r *Reader) readOwners(ctx context.Context, state *State) error {
 			case !ok:
 			case r.gone[m.uid], r.hasShown(m):
 				gone[m.uid] = true
-			case !slices.Contains(lookUp, m):
-				lookUp = append(lookUp, m)
+			case !noted[m]:
+				noted[m], lookUp = true, append(lookUp, m)
 			}
 		}
 	}
@@ -61,8 +63,9 @@ func (r *Reader) readOwners(ctx context.Context, state *State) error {
 		}
 		return nil
 	})
+	r.gone = gone // also after an error: the next look begins with what is left
 	if err == nil {
-		r.gone, r.live, r.last = gone, live, &State{Vpcs: maps.Clone(state.Vpcs), Subnets: maps.Clone(state.Subnets), Peerings: maps.Clone(state.Peerings)}
+		r.live, r.last = live, &State{Vpcs: maps.Clone(state.Vpcs), Subnets: maps.Clone(state.Subnets), Peerings: maps.Clone(state.Peerings)}
 	}
 	return err
 }
@@ -104,6 +107,8 @@ func (r *Reader) find(ctx context.Context, m missing) (client.Object, error) {
 	namespace, name, _ := strings.Cut(string(m.key), "/")
 	err := r.Live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, object)
 	switch {
+	case apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse): // that there is no such kind says nothing of the object
+		return nil, fmt.Errorf("look up %s %s, which a ledger names: %w", m.kind, m.key, err)
 	case apierrors.IsNotFound(err), err == nil && object.GetUID() != m.uid:
 		return nil, nil
 	case err != nil:
