@@ -27,6 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/tombolo-io/tombolo/apis/informer"
 	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
 	spokev1alpha1 "github.com/tombolo-io/tombolo/apis/spoke/v1alpha1"
 	"github.com/tombolo-io/tombolo/charts"
@@ -36,7 +37,6 @@ import (
 	"github.com/tombolo-io/tombolo/hub/internal/invitation"
 	"github.com/tombolo-io/tombolo/hub/internal/metrics"
 	"github.com/tombolo-io/tombolo/hub/internal/options"
-	"github.com/tombolo-io/tombolo/informer"
 )
 
 // New makes the hub, ready to start.

@@ -25,8 +25,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/tombolo-io/tombolo/apis/informer"
 	networkv1alpha1 "github.com/tombolo-io/tombolo/apis/network/v1alpha1"
-	"github.com/tombolo-io/tombolo/informer"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/attachment"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/local"
 	"github.com/tombolo-io/tombolo/spoke-agent/internal/naming"
