@@ -9,7 +9,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -18,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tombolo-io/tombolo/e2e/bench/result"
 	"github.com/tombolo-io/tombolo/e2e/chaos/fleet"
 	"github.com/tombolo-io/tombolo/e2e/chaos/history"
 )
@@ -67,11 +67,7 @@ func run(ctx context.Context) error {
 	summary := fleet.Summarize(results, time.Since(begin))
 	logf("%s", summary)
 	if *file != "" {
-		text, err := json.MarshalIndent(map[string]any{"summary": summary, "results": results}, "", "  ")
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(*file, append(text, '\n'), 0o644); err != nil {
+		if err := result.Write(map[string]any{"summary": summary, "results": results}, *file); err != nil {
 			return fmt.Errorf("write results: %w", err)
 		}
 	}

@@ -1,7 +1,7 @@
 // Copyright The Tombolo Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package result writes what a benchmark has measured.
+// Package result writes what a benchmark, or a long test, has measured.
 package result
 
 import (

@@ -8,8 +8,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -17,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tombolo-io/tombolo/e2e/bench/result"
 	"github.com/tombolo-io/tombolo/e2e/chaos/ipam/fleet"
 )
 
@@ -36,7 +35,7 @@ func run(ctx context.Context) error {
 	flag.IntVar(&c.Allocators, "allocators", 8, "how many processes hand out")
 	flag.Uint64Var(&c.Seed, "seed", uint64(time.Now().Unix()), "what is chosen at random")
 	flag.DurationVar(&c.KillEvery, "kill-every", 5*time.Second, "how often a process is killed")
-	file := flag.String("json", "", "write the result to this file")
+	file := flag.String("json", "", "write the result to this file (default: standard output)")
 	keep := flag.String("keep", "", "keep the histories in this directory")
 	flag.Parse()
 	c.Args = flag.Args()
@@ -53,22 +52,15 @@ func run(ctx context.Context) error {
 	if c.Program, err = fleet.Build(ctx, c.Dir, ""); err != nil {
 		return err
 	}
-	result, err := fleet.Run(ctx, c)
+	r, err := fleet.Run(ctx, c)
 	if err != nil {
 		return err
 	}
-	text, err := json.MarshalIndent(result, "", "  ")
-	if err != nil {
+	if err := result.Write(r, *file); err != nil {
 		return fmt.Errorf("write result: %w", err)
 	}
-	logf("%s", text)
-	if *file != "" {
-		if err := os.WriteFile(*file, append(text, '\n'), 0o644); err != nil {
-			return fmt.Errorf("write result: %w", err)
-		}
-	}
-	if result.Failed() {
-		return errors.New("a promise was broken; again: go run ./e2e/chaos/ipam -seed " + fmt.Sprint(result.Seed))
+	if r.Failed() {
+		return fmt.Errorf("a promise was broken; again: go run ./e2e/chaos/ipam -seed %d", r.Seed)
 	}
 	return nil
 }

@@ -31,10 +31,9 @@ import (
 )
 
 const (
-	// holdOff and retryStale are those of the hub (planning).
-	holdOff    = 10 * time.Millisecond
-	retryStale = 20 * time.Millisecond
-	// maxDoublings of retryStale: the hub has one leader, or two for a moment, and needs none.
+	// holdOff is that of the hub (planning).
+	holdOff = 10 * time.Millisecond
+	// maxDoublings of stale.RetrySoon: the hub has one leader, or two for a moment, and needs none.
 	maxDoublings = 4
 	// lookTimeout is how long the cache may take.
 	lookTimeout = 10 * time.Second
@@ -139,7 +138,7 @@ func (p *planner) run(ctx context.Context) error {
 			if !stale.Only(err) && !errors.Is(err, context.DeadlineExceeded) {
 				return err
 			}
-			if !sleep(ctx, rand.N(retryStale<<min(tries, maxDoublings))) { // of eight that write one ledger, seven are refused
+			if !sleep(ctx, rand.N(stale.RetrySoon<<min(tries, maxDoublings))) { // of eight that write one ledger, seven are refused
 				return nil
 			}
 		}

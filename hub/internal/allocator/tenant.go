@@ -202,7 +202,7 @@ func (a addresses) allocate(ctx context.Context, owner, pool string, again bool)
 			return answer{}, err
 		}
 		again = true
-		if !sleep(ctx, retryStale) {
+		if !sleep(ctx, stale.RetrySoon) {
 			return answer{}, context.Cause(ctx)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tombolo-io/tombolo/e2e/chaos/ipam/record"
+	"github.com/tombolo-io/tombolo/hub/internal/stale"
 )
 
 // kind is what owners are, and how they ask and let go. Each call may be made again after its process was killed.
@@ -87,7 +88,7 @@ func (w *worker) allocate(ctx context.Context, g *errgroup.Group, o *owned, agai
 		if err := w.history.Write(record.Refused, o.owner); err != nil {
 			return err
 		}
-		sleep(ctx, retryStale) // it is full
+		sleep(ctx, stale.RetrySoon) // it is full
 		return w.giveBack(ctx, g, o)
 	}
 	w.has = append(w.has, o)

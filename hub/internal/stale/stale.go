@@ -5,7 +5,19 @@
 // failure, its cure is another look.
 package stale
 
-import apierrors "k8s.io/apimachinery/pkg/api/errors"
+import (
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// How soon to look again after a write that was decided from an outdated snapshot.
+const (
+	// RetrySoon is for what others wait for: about the time that a watch needs.
+	RetrySoon = 20 * time.Millisecond
+	// Retry is for everything else.
+	Retry = 100 * time.Millisecond
+)
 
 // Error says that the hub has moved on since the snapshot that a write was decided from.
 type Error struct{ Err error }

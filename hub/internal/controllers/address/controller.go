@@ -47,7 +47,7 @@ func (c *Controller) Reconcile(ctx context.Context, request reconcile.Request) (
 		err = c.allocate(ctx, eip)
 	}
 	if err != nil && stale.Only(err) {
-		return reconcile.Result{RequeueAfter: retryStale}, nil
+		return reconcile.Result{RequeueAfter: stale.RetrySoon}, nil
 	}
 	return reconcile.Result{}, err
 }

@@ -24,9 +24,7 @@ const (
 	backoffFirst = 50 * time.Millisecond
 	backoffMax   = 30 * time.Second
 	timeout      = time.Minute
-	// retryStale is how soon to look again after somebody else was faster.
-	retryStale = 20 * time.Millisecond
-	workers    = 4
+	workers      = 4
 )
 
 // Add registers the controller.

@@ -24,9 +24,6 @@ import (
 	"github.com/tombolo-io/tombolo/hub/internal/stale"
 )
 
-// retryStale is how soon to look again after a write was refused because the hub had moved on.
-const retryStale = 100 * time.Millisecond
-
 // Controller watches the pulse of one cluster's agent; the key is the InterconnectGateway's.
 type Controller struct {
 	client client.Client
@@ -51,7 +48,7 @@ func (c *Controller) Reconcile(ctx context.Context, request reconcile.Request) (
 	}
 	next, err := c.feel(ctx, gateway)
 	if err != nil && stale.Only(err) {
-		return reconcile.Result{RequeueAfter: retryStale}, nil
+		return reconcile.Result{RequeueAfter: stale.Retry}, nil
 	}
 	return reconcile.Result{RequeueAfter: next}, err
 }

@@ -22,9 +22,6 @@ import (
 	"github.com/tombolo-io/tombolo/hub/internal/stale"
 )
 
-// retryStale is how soon to look again after a write was refused because the hub had moved on.
-const retryStale = 100 * time.Millisecond
-
 // maxNote is the longest note of an event.
 const maxNote = 1024
 
@@ -56,7 +53,7 @@ func (a *approver) Reconcile(ctx context.Context, key reconcile.Request) (reconc
 		err = a.reply(ctx, f, v)
 	}
 	if err != nil && stale.Only(err) {
-		return reconcile.Result{RequeueAfter: retryStale}, nil
+		return reconcile.Result{RequeueAfter: stale.Retry}, nil
 	}
 	return reconcile.Result{}, err
 }
@@ -143,7 +140,7 @@ func (c *collector) Reconcile(ctx context.Context, key reconcile.Request) (recon
 	}
 	err := c.client.Delete(ctx, &account, client.Preconditions{UID: &account.UID, ResourceVersion: &account.ResourceVersion})
 	if apierrors.IsConflict(err) {
-		return reconcile.Result{RequeueAfter: retryStale}, nil
+		return reconcile.Result{RequeueAfter: stale.Retry}, nil
 	}
 	if client.IgnoreNotFound(err) != nil {
 		return reconcile.Result{}, fmt.Errorf("delete expired ServiceAccount %s: %w", key, err)

@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -22,9 +21,6 @@ import (
 	"github.com/tombolo-io/tombolo/hub/internal/snapshot"
 	"github.com/tombolo-io/tombolo/hub/internal/stale"
 )
-
-// retryStale is how soon to look again after a write was refused because the hub had moved on.
-const retryStale = 100 * time.Millisecond
 
 // Controller keeps the access of one cluster's agent; the key is the cluster's name.
 type Controller struct {
@@ -50,7 +46,7 @@ func (c *Controller) Reconcile(ctx context.Context, request reconcile.Request) (
 		}
 	}
 	if err != nil && stale.Only(err) {
-		return reconcile.Result{RequeueAfter: retryStale}, nil
+		return reconcile.Result{RequeueAfter: stale.Retry}, nil
 	}
 	return reconcile.Result{}, err
 }

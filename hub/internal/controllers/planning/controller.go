@@ -41,9 +41,6 @@ import (
 )
 
 const (
-	// retryStale is how soon to look again after a write was refused because the hub had moved on: about the time that
-	// a cache needs to catch up.
-	retryStale = 20 * time.Millisecond
 	// maxWrites to clusters in a pass, and maxStatuses, as many as are under way at once. What is left is written by the next pass, after what has
 	// changed meanwhile: a user's change waits for no more than that.
 	maxWrites   = 100
@@ -208,7 +205,7 @@ func again(ctx context.Context, more bool, err error) (reconcile.Result, error) 
 	switch {
 	case err != nil && stale.Only(err):
 		log.FromContext(ctx).V(1).Info("looking again", "because", err.Error())
-		return reconcile.Result{RequeueAfter: retryStale}, nil
+		return reconcile.Result{RequeueAfter: stale.RetrySoon}, nil
 	case err == nil && more:
 		return reconcile.Result{RequeueAfter: holdOff}, nil
 	}
